@@ -1,0 +1,1 @@
+"""Values and verdicts: frozen dataclasses and pure functions. No I/O, no clock."""

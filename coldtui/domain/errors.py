@@ -1,0 +1,95 @@
+"""The small tree of errors. Adapters translate into it; faces turn it into words, exit codes and colours."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    REFUSED = 3
+    UNREACHABLE = 4
+    NOT_PERMITTED = 5
+    CANCELLED = 6
+
+
+class ColdError(Exception):
+    """Something an operator can read and act on: what happened, where, and the remedy."""
+
+    exit = Exit.FAILED
+
+    def __init__(self, title: str, *, detail: str = "", hint: str = "") -> None:
+        super().__init__(title)
+        self.title = title
+        self.detail = detail
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return " · ".join(part for part in (self.title, self.detail, self.hint) if part)
+
+
+class Misconfigured(ColdError):
+    """A file, flag or variable of the operator's is wrong."""
+
+    exit = Exit.USAGE
+
+
+class UsageError(ColdError):
+    """The command line cannot be understood."""
+
+    exit = Exit.USAGE
+
+
+class Unreachable(ColdError):
+    """The other side did not answer: DNS, refused, TLS, timeout, garbage."""
+
+    exit = Exit.UNREACHABLE
+
+
+class Unauthorized(Unreachable):
+    """401, or a client certificate that is not accepted."""
+
+    exit = Exit.NOT_PERMITTED
+
+
+class Forbidden(ColdError):
+    """403: `verb` on `resource` is missing."""
+
+    exit = Exit.NOT_PERMITTED
+
+    def __init__(self, title: str, *, verb: str = "", resource: str = "", detail: str = "", hint: str = "") -> None:
+        super().__init__(title, detail=detail, hint=hint)
+        self.verb = verb
+        self.resource = resource
+
+
+class NotInstalled(ColdError):
+    """404 on a whole kind: the component is not there."""
+
+
+class NotFound(ColdError):
+    """404 on one object."""
+
+
+class Expired(ColdError):
+    """410: the version or the continue token is too old; list again."""
+
+
+class TooNew(ColdError):
+    """The server knows no such version yet: a restored or lagging datastore; list again with an empty version."""
+
+
+class Throttled(Unreachable):
+    """429, or a 5xx with Retry-After."""
+
+    def __init__(self, title: str, *, retry_after_s: float | None = None, detail: str = "", hint: str = "") -> None:
+        super().__init__(title, detail=detail, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class Closed(ColdError):
+    """A stream was shut down by our own side."""

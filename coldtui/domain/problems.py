@@ -1,0 +1,53 @@
+"""What is wrong, judged in one place: `domain/<noun>.problems(world, now)`. Every face reads the same list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from .objects import Ref
+
+if TYPE_CHECKING:
+    from .world import World
+
+
+class Severity(IntEnum):
+    """Higher is worse."""
+
+    NOTICE = 1
+    """Worth knowing; nobody needs to act."""
+    WARNING = 2
+    """Will need a hand."""
+    CRITICAL = 3
+    """Something is down or about to be lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with one object."""
+
+    object: Ref
+    severity: Severity
+    sentence: str
+    """What is wrong, with the number: `postgres-3 replays 48 MB behind`."""
+    since: datetime | None
+    """Since when; None when it cannot be known."""
+    hits: str
+    """What it affects."""
+    cause: str
+    """Why, as far as the site itself says."""
+
+    @property
+    def key(self) -> str:
+        """Stable identity, so that rows and later acknowledgements stay with their problem."""
+        return f"{self.object} {self.sentence}"
+
+
+def problems(world: World, now: datetime) -> tuple[Problem, ...]:
+    """All problems, worst first, then the oldest."""
+    from . import backups, deployments, k3s, nodes, pods, postgres, sources, storage, vips  # the nouns import this module
+
+    found = [p for noun in (sources, nodes, postgres, storage, vips, backups, deployments, pods, k3s) for p in noun.problems(world, now)]
+    return tuple(sorted(found, key=lambda p: (-p.severity, p.since is None, p.since or now, p.sentence)))

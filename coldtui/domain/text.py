@@ -1,0 +1,36 @@
+"""Text from outside is made harmless here, once, where it enters."""
+
+from __future__ import annotations
+
+import re
+
+_HARMFUL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 (tab and newline are handled below), DEL, C1
+    "\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # bidi controls, zero width, separators
+    "\ud800-\udfff\ufff9-\ufffb\U000e0000-\U000e007f]"  # lone surrogates, interlinear marks, tags
+)
+_BREAKS = re.compile("[\t\n]")
+
+
+def plain(text: str) -> str:
+    """One line of text that can neither move a cursor, recolour a screen nor reorder its neighbours.
+
+    Control, bidi and invisible characters become U+FFFD, so that their presence stays visible; tab and newline become a space.
+    Markup such as `[/x]` is left as it is: no face parses outside text as markup.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _HARMFUL.sub("\ufffd", _BREAKS.sub(" ", text))
+
+
+def plain_lines(text: str) -> tuple[str, ...]:
+    """The lines of a longer text, each made plain; tabs become four spaces."""
+    return tuple(_HARMFUL.sub("\ufffd", line.replace("\t", "    ").rstrip("\r")) for line in text.split("\n"))
+
+
+def one_of(words: list[str] | tuple[str, ...], word: str) -> str | None:
+    """The entry of `words` nearest to a mistyped `word`, or None when nothing is near."""
+    import difflib  # only on the way to an error message
+
+    found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    return found[0] if found else None
