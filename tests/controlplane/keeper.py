@@ -18,7 +18,10 @@ class Keeper:
     """The watching side: tell it what was started and what was reaped."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen([sys.executable, "-I", "-S", __file__], stdin=subprocess.PIPE, start_new_session=True, text=True)
+        command = [sys.executable, "-I", "-S", __file__]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, text=True
+        )  # not our stdout: whoever reads that waits for its end
 
     def add(self, pid: int) -> None:
         """`pid` was started by this process."""
