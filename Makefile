@@ -42,8 +42,9 @@ test-controlplane: $(V)/.dev
 bench: $(V)/.dev
 	$(BIN)/python -m benchmarks
 
+# After changing a dependency: locks/*.in say what, locks/*.txt pin it with hashes.
 lock: $(V)/.dev
-	$(UV) pip compile -q --universal --generate-hashes --extra demo --group hatch pyproject.toml -o locks/run.txt
+	for f in run dev uv; do $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header locks/$$f.in -o locks/$$f.txt; done
 
 clean:
 	rm -rf $(V) dist

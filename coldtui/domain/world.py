@@ -116,7 +116,7 @@ class World:
     node_loads: Map[str, NodeLoad] = field(default_factory=Map)
     pods_of_node: Map[str, Map[str, Pod]] = field(default_factory=Map)
     restless_pods: Map[str, Pod] = field(default_factory=Map)
-    pod_counts: PodCounts = PodCounts()
+    pod_counts: PodCounts = field(default_factory=PodCounts)
 
     trends: Map[str, Trend] = field(default_factory=Map)
     """`cpu`, `memory`, `disk` (0..1), `net_rx`, `net_tx` (bytes/s) of the site, and `cpu/NODE`, `memory/NODE`, `disk/NODE`, `net_rx/NODE`, `net_tx/NODE`."""
