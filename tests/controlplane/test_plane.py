@@ -22,6 +22,7 @@ from tests.controlplane.plane import ControlPlane, ControlPlaneError, lab_crds
 pytestmark = pytest.mark.controlplane
 
 _MAPS = "/api/v1/namespaces/default/configmaps"
+_EVENTS = "/api/v1/namespaces/default/events"
 _ROOT = Path(__file__).parents[2]
 
 
@@ -128,7 +129,7 @@ def test_the_audit_log_has_what_was_sent(plane: ControlPlane) -> None:
 
     _until(lambda: {"create", "delete"} <= seen().keys())
     assert seen()["create"] == ("coldtui-admin", {"word": "audited"})
-    assert not [event for event in plane.audit_events() if event["user"]["username"].startswith("system:kube-")]
+    assert not [event for event in plane.audit_events() if event["user"].get("username", "").startswith("system:kube-")]
 
 
 def test_two_control_planes_live_side_by_side_and_each_keeps_what_it_stored(plane: ControlPlane, own_plane: ControlPlane) -> None:
@@ -145,31 +146,30 @@ def test_two_control_planes_live_side_by_side_and_each_keeps_what_it_stored(plan
     assert plane.request("GET", f"{_MAPS}/kept").status == http.client.NOT_FOUND
 
 
-def test_after_forgetting_an_old_watch_gets_410(own_plane: ControlPlane) -> None:
-    """A watch from an old resourceVersion works, and after compaction and restart it is gone; a new one works."""
-    old = own_plane.apply(_MAPS, _config_map("first"))["metadata"]["resourceVersion"]
-    own_plane.apply(_MAPS, _config_map("second"))
-    status, event = _first_watch_event(own_plane, _MAPS, old)
-    assert (status, event["type"]) == (http.client.OK, "ADDED")
+def test_compaction_makes_410_of_events_and_forgetting_of_everything(own_plane: ControlPlane) -> None:
+    """Compaction alone ends old watches and pages of events, which go to etcd; `forget` ends those of kinds in the watch cache too."""
+    about = {"kind": "ConfigMap", "name": "one", "namespace": "default"}
+    for name in ("one", "two", "three"):
+        own_plane.apply(_EVENTS, {"metadata": {"name": name}, "involvedObject": about})
+    kinds = (_EVENTS, _MAPS)
+    own_plane.apply(_MAPS, _config_map("zero"))
+    old = own_plane.apply(_MAPS, _config_map("one"))["metadata"]["resourceVersion"]
+    pages = {
+        kind: f"{kind}?limit=1&continue={own_plane.request('GET', f'{kind}?limit=1').json()['metadata']['continue']}" for kind in kinds
+    }
+    own_plane.apply(_MAPS, _config_map("two"))
+    own_plane.apply(_EVENTS, {"metadata": {"name": "four"}, "involvedObject": about})
+
+    def gone() -> dict[str, tuple[bool, bool]]:
+        return {kind: (_gone(own_plane, kind, old), own_plane.request("GET", pages[kind]).status == http.client.GONE) for kind in kinds}
+
+    assert gone() == {_EVENTS: (False, False), _MAPS: (False, False)}
+    own_plane.compact()
+    assert gone() == {_EVENTS: (True, True), _MAPS: (False, False)}
     own_plane.forget()
-    assert _gone(own_plane, _MAPS, old)
+    assert gone() == {_EVENTS: (True, True), _MAPS: (True, True)}
     now = own_plane.request("GET", _MAPS).json()["metadata"]["resourceVersion"]
     assert not _gone(own_plane, _MAPS, now)
-
-
-def test_compaction_alone_ends_old_pages_and_old_watches_of_events(own_plane: ControlPlane) -> None:
-    """Without a restart: an old watch of events gets 410, and so does the second page of a list begun before."""
-    events = "/api/v1/namespaces/default/events"
-    for name in ("one", "two", "three"):
-        own_plane.apply(_MAPS, _config_map(name))
-    about = {"kind": "ConfigMap", "name": "one", "namespace": "default"}
-    old = own_plane.apply(events, {"metadata": {"name": "old"}, "involvedObject": about})["metadata"]["resourceVersion"]
-    token = own_plane.request("GET", f"{_MAPS}?limit=1").json()["metadata"]["continue"]
-    own_plane.apply(_MAPS, _config_map("four"))
-    assert own_plane.request("GET", f"{_MAPS}?limit=1&continue={token}").status == http.client.OK
-    own_plane.compact()
-    assert _gone(own_plane, events, old)
-    _until(lambda: own_plane.request("GET", f"{_MAPS}?limit=1&continue={token}").status == http.client.GONE)
 
 
 def test_its_programs_end_with_the_process_that_was_killed(tmp_path: Path) -> None:
@@ -210,6 +210,18 @@ def test_an_old_go_is_refused_by_its_version(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(BuildError, match=r"is go1\.19\.8$"):
         programs()
+
+
+@pytest.mark.parametrize(("required", "outcome"), [("0", "SKIPPED"), ("1", "ERROR")])
+def test_without_programs_a_test_is_skipped_or_where_required_fails(tmp_path: Path, required: str, outcome: str) -> None:
+    """A machine without `go` skips with the reason; where a control plane is required the same is an error, not silence."""
+    environment = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("PYTEST")}
+    environment |= {"COLDTUI_CONTROLPLANE_CACHE": str(tmp_path), "PATH": str(tmp_path), "COLDTUI_REQUIRE_CONTROLPLANE": required}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rsE", f"{__file__}::{test_the_controllers_are_real.__name__}"]
+    done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert outcome in done.stdout
+    assert "there is no `go` in PATH" in done.stdout
+    assert done.returncode == int(required)
 
 
 def test_the_cache_has_every_program(plane: ControlPlane) -> None:
