@@ -315,16 +315,19 @@ def _no_lease(world: World, now: datetime) -> str:
     return why_missing(world, "leases", now, "no lease")
 
 
-def conditions(node: Node, now: datetime) -> tuple[Line, ...]:
-    """Every condition with since when and why; Ready first."""
+def conditions(world: World, node: Node, now: datetime) -> tuple[Line, ...]:
+    """Every condition with since when and why; Ready first. Without colours of health when the nodes are not live."""
+    stale = old(world, "nodes")
 
     def line(type_: str, status: str, reason: str, message: str, since: datetime | None) -> tuple[Cell, ...]:
         good = status == ("True" if type_ == "Ready" else "False")
         known = type_ == "Ready" or type_ in domain.PRESSURES
-        tone = (Tone.GOOD if good else Tone.WARN if status == "Unknown" and type_ != "Ready" else Tone.BAD) if known else Tone.PLAIN
-        glyph = words.GLYPHS["good" if good else "bad"] if known else words.GLYPHS["none"]
+        if known:
+            first = state_cell("good" if good else "bad", type_, Tone.GOOD if good else Tone.BAD, stale=stale)
+        else:
+            first = Cell(f"{words.GLYPHS['none']} {type_}", Tone.STALE if stale else Tone.PLAIN)
         return (
-            Cell(f"{glyph} {type_}", tone),
+            first,
             Cell(status),
             Cell(words.age(now - since) if since else UNKNOWN, Tone.MUTED),
             Cell(reason),
@@ -419,7 +422,7 @@ def detail(world: World, node: Node, now: datetime) -> tuple[Line, ...]:
         lines.append(note)
     if shown := trends(world, node):
         lines += [(), *shown]
-    return (*lines, (), *conditions(node, now))
+    return (*lines, (), *conditions(world, node, now))
 
 
 def ready_count(world: World) -> tuple[int, int]:

@@ -195,8 +195,13 @@ def counts(world: World) -> Line:
     return tuple(parts)
 
 
-def container_state(c: Container, now: datetime) -> Cell:
+def container_state(world: World, c: Container, now: datetime) -> Cell:
     """`running 3h`, `waiting CrashLoopBackOff`, `ended Completed (0)`."""
+    cell = _container_state(c, now)
+    return Cell(f"{words.GLYPHS['off']}{cell.text[1:]}", Tone.STALE) if old(world, "pods") else cell
+
+
+def _container_state(c: Container, now: datetime) -> Cell:
     if c.state == "running":
         since = f" {words.age(now - c.started)}" if c.started else ""
         return Cell(f"{words.GLYPHS['good' if c.ready else 'part']} running{since}", Tone.GOOD if c.ready else Tone.WARN)
@@ -212,14 +217,14 @@ def container_state(c: Container, now: datetime) -> Cell:
     return Cell(f"{words.GLYPHS['off']} no status yet", Tone.MUTED)
 
 
-def containers(pod: Pod, now: datetime) -> tuple[Line, ...]:
+def containers(world: World, pod: Pod, now: datetime) -> tuple[Line, ...]:
     def line(c: Container) -> tuple[Cell, ...]:
         last = f"{c.last_reason} {c.last_exit_code if c.last_exit_code is not None else ''}".strip()
         if last and c.last_finished:
             last += f", {words.age(now - c.last_finished)} ago"
         return (
             Cell(c.name + (" (init)" if c.init else ""), Tone.STRONG),
-            container_state(c, now),
+            container_state(world, c, now),
             Cell(str(c.restarts)),
             Cell(last, Tone.WARN if last and c.last_exit_code else Tone.MUTED),
             Cell(c.image, Tone.MUTED),
@@ -278,7 +283,7 @@ def detail(world: World, pod: Pod, now: datetime) -> tuple[Line, ...]:
     lines += [pair("Claims" if i == 0 else "", claim) for i, claim in enumerate(pod.claims)]
     if pod.message:
         lines.append(pair("Says", pod.message, Tone.WARN))
-    lines += [(), *containers(pod, now)]
+    lines += [(), *containers(world, pod, now)]
     if pod.labels:
         lines += [(), *(pair("Labels" if i == 0 else "", f"{k}={v}", Tone.MUTED) for i, (k, v) in enumerate(sorted(pod.labels.items())))]
     return tuple(lines)

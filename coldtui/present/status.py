@@ -1,0 +1,399 @@
+"""The site at a glance: the site document's status, the cards of the home screen, the parts of the title line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..domain import deployments as domain_deployments
+from ..domain import nodes as domain_nodes
+from ..domain.nodes import Node
+from ..domain.problems import problems
+from ..domain.readings import Freshness, SourceState
+from ..domain.sources import KUBE
+from ..domain.world import World
+from . import deployments as deployment_rows
+from . import events as event_rows
+from . import nodes as node_rows
+from . import pods as pod_rows
+from . import words
+from .lines import UNKNOWN, Line, count, cut_line, label, old, width
+from .problems import json_of as problem_json
+from .rows import Cell, Tone
+
+# ---------------------------------------------------------------- the site document's status
+
+
+def part_notes(world: World, kinds: tuple[str, ...], now: datetime) -> dict[str, Any]:
+    """What stands beside each part: where it comes from, how old the oldest of its sources is, how they stand."""
+    states = [world.sources[kind] for kind in kinds]
+    ages = [(now - s.as_of).total_seconds() for s in states if s.as_of is not None]
+    worst = next((s for s in states if s.freshness is not Freshness.LIVE), None)
+    reason = "" if worst is None else words.freshness(worst, now)
+    return {
+        "_source": "kubernetes",
+        "_age_s": max(0, int(max(ages))) if ages else None,
+        "_freshness": "live" if worst is None else worst.freshness.value,
+        "_reason": f"{worst.name}: {reason}" if worst is not None else None,
+    }
+
+
+def cluster_json(world: World, now: datetime) -> dict[str, Any]:
+    """The site document's `cluster`; null for what was never read."""
+    known = world.sources["nodes"].as_of is not None
+    ready, total = node_rows.ready_count(world)
+    masters = sorted(n.name for n in world.nodes.items.values() if n.control_plane)
+    return {
+        "total_nodes": total if known else None,
+        "ready_nodes": ready if known else None,
+        "master_node": masters[0] if masters else None,
+        "k3s_version": world.site.version or _kubelet_of(world, masters) or None,
+        **part_notes(world, ("nodes",), now),
+    }
+
+
+def _kubelet_of(world: World, masters: list[str]) -> str:
+    return world.nodes.items[masters[0]].kubelet_version if masters else ""
+
+
+def _parts() -> tuple[tuple[str, tuple[str, ...], Callable[[World, datetime], Mapping[str, Any]]], ...]:
+    from .backups import status_json_backups
+    from .postgres import status_json_database
+    from .storage import status_json_storage
+
+    return (
+        ("database", ("pg_clusters", "pods"), status_json_database),
+        ("storage", ("lh_volumes", "lh_nodes"), status_json_storage),
+        ("backups", ("pg_backups", "pg_schedules"), status_json_backups),
+    )
+
+
+def status_json(world: World, now: datetime) -> dict[str, Any]:
+    """The site document's status: `cluster`, `database`, `storage`, `backups`; source and age beside, with a leading underscore."""
+    parts: dict[str, Any] = {"cluster": cluster_json(world, now)}
+    for name, kinds, make in _parts():
+        parts[name] = {**make(world, now), **part_notes(world, kinds, now)}
+    line = world.sources[KUBE]
+    return {
+        **parts,
+        "_site": world.site.name,
+        "_at": words.iso(now),
+        "_api": {"server": world.site.server, "freshness": line.freshness.value, "trouble": line.trouble.words if line.trouble else None},
+        "_problems": [problem_json(world, p, now) for p in problems(world, now)],
+    }
+
+
+# ---------------------------------------------------------------- the cards
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of the whole cluster and its worst node."""
+
+    fraction: float | None
+    """Sum of use over sum of allocatable, over the nodes that have a sample."""
+    counted: int
+    """Nodes that have a sample."""
+    worst: Node | None
+    worst_fraction: float
+
+
+def _share(world: World, use: Callable[[Node], tuple[float, float] | None]) -> Share:
+    used = total = worst_fraction = 0.0
+    counted, worst = 0, None
+    for node in world.nodes.items.values():
+        pair = use(node)
+        if pair is None or pair[1] <= 0:
+            continue
+        counted += 1
+        used, total = used + pair[0], total + pair[1]
+        if worst is None or pair[0] / pair[1] > worst_fraction:
+            worst, worst_fraction = node, pair[0] / pair[1]
+    return Share(used / total if total else None, counted, worst, worst_fraction)
+
+
+def cpu_share(world: World) -> Share:
+    def use(node: Node) -> tuple[float, float] | None:
+        usage = world.node_usage.items.get(node.name)
+        return None if usage is None else (usage.cpu_m, node.allocatable.cpu_m)
+
+    return _share(world, use)
+
+
+def memory_share(world: World) -> Share:
+    def use(node: Node) -> tuple[float, float] | None:
+        usage = world.node_usage.items.get(node.name)
+        return None if usage is None else (usage.memory_b, node.allocatable.memory_b)
+
+    return _share(world, use)
+
+
+def disk_share(world: World) -> Share:
+    def use(node: Node) -> tuple[float, float] | None:
+        fraction = domain_nodes.disk_fraction(world, node)
+        stats = world.node_stats.get(node.name)
+        if fraction is None or stats is None:
+            return None
+        size = float(node.capacity.disk_b or 1)
+        return fraction * size, size
+
+    return _share(world, use)
+
+
+_SHARES: tuple[tuple[str, str, str, Callable[[World], Share], float, float], ...] = (
+    ("cpu", "CPU", "node_usage", cpu_share, 0.85, 0.95),
+    ("memory", "Memory", "node_usage", memory_share, domain_nodes.MEMORY_WARNING, domain_nodes.MEMORY_CRITICAL),
+    ("disk", "Disk", "node_stats", disk_share, domain_nodes.DISK_WARNING, domain_nodes.DISK_CRITICAL),
+)
+_LABEL = 9
+
+
+def nodes_line(world: World) -> Line:
+    """`● 5 ready`, `▲ 4 of 5 ready · 1 cordoned`."""
+    ready, total = node_rows.ready_count(world)
+    state = world.sources["nodes"]
+    if state.as_of is None and not total:
+        return (label("Nodes", _LABEL), Cell(f"? {state.freshness.value}", Tone.MUTED))
+    cordoned = sum(1 for n in world.nodes.items.values() if n.unschedulable)
+    stale = old(world, "nodes")
+    if stale:
+        first = Cell(f"{words.GLYPHS['off']} {ready} of {total} ready, as last read", Tone.STALE)
+    elif ready < total:
+        first = Cell(f"{words.GLYPHS['bad']} {ready} of {total} ready", Tone.BAD)
+    else:
+        prefix = "" if world.whole("nodes") else "≥ "
+        first = Cell(f"{words.GLYPHS['good']} {prefix}{ready} ready", Tone.GOOD if world.whole("nodes") else Tone.STALE)
+    more = (Cell(f" · {cordoned} cordoned", Tone.STALE if stale else Tone.WARN),) if cordoned else ()
+    return (label("Nodes", _LABEL), first, *more)
+
+
+def _share_line(world: World, now: datetime, spec: tuple[str, str, str, Callable[[World], Share], float, float], columns: int) -> Line:
+    trend, title, kind, of, warn, critical = spec
+    share = of(world)
+    spark = words.spark(world.trends.get(trend, ()), columns, 1.0) if columns else ""
+    if share.fraction is None:
+        state = world.sources[kind]
+        why = "no sample yet" if state.freshness is Freshness.LIVE else words.freshness(state, now)
+        return (label(title, _LABEL), Cell(spark, Tone.ACCENT), Cell(f" {UNKNOWN} {why}", Tone.MUTED))
+    stale = old(world, kind)
+    line = [
+        label(title, _LABEL),
+        Cell(spark, Tone.STALE if stale else Tone.ACCENT),
+        Cell(f" {words.percent(share.fraction):>4}", Tone.STALE if stale else Tone.STRONG),
+    ]
+    if share.counted < len(world.nodes):
+        line.append(Cell(f" of {share.counted}/{len(world.nodes)} nodes", Tone.STALE))
+    if share.worst is not None and len(world.nodes) > 1:
+        tone = (
+            Tone.STALE
+            if stale
+            else Tone.BAD
+            if share.worst_fraction >= critical
+            else Tone.WARN
+            if share.worst_fraction >= warn
+            else Tone.PLAIN
+        )
+        mark = f" {words.GLYPHS['bad']}" if share.worst_fraction >= warn and not stale else ""
+        line += [Cell("  worst ", Tone.MUTED), Cell(f"{share.worst.name} {words.percent(share.worst_fraction)}{mark}", tone)]
+    return tuple(line)
+
+
+def network_line(world: World, columns: int) -> Line:
+    """Bytes a second in and out over all nodes, from the kubelets' counters."""
+    incoming, outgoing = _last(world.trends.get("net_rx", ())), _last(world.trends.get("net_tx", ()))
+    stale = old(world, "node_stats")
+    if incoming is None or outgoing is None:
+        return (label("Network", _LABEL), Cell(" " * columns), Cell(f" {UNKNOWN} needs two samples", Tone.MUTED))
+    spark = words.spark(world.trends.get("net_rx", ()), columns) if columns else ""
+    text = f" {words.size(incoming)}/s in · {words.size(outgoing)}/s out"
+    return (label("Network", _LABEL), Cell(spark, Tone.STALE if stale else Tone.ACCENT), Cell(text, Tone.STALE if stale else Tone.PLAIN))
+
+
+def _last(samples: Iterable[float]) -> float | None:
+    known = [v for v in samples if v == v]
+    return known[-1] if known else None
+
+
+def vip_line(world: World) -> Line:
+    """Assigned addresses of LoadBalancer services and who says to announce them. Never green: only a probe from outside proves it."""
+    services = sorted((s for s in world.services.items.values() if s.lb_ips), key=lambda s: (s.lb_ips, s.key))
+    state = world.sources["services"]
+    if not services:
+        none = "none assigned" if state.as_of is not None else f"? {state.freshness.value}"
+        return (label("VIP", _LABEL), Cell(none, Tone.MUTED))
+    first = services[0]
+    announcers = {s.node for s in world.l2_statuses.items.values() if s.service_key == first.key and s.node}
+    stale = old(world, "services") or old(world, "l2_statuses")
+    tone = Tone.STALE if stale else Tone.PLAIN
+    line = [label("VIP", _LABEL), Cell(f"{words.GLYPHS['off' if stale else 'none']} {first.lb_ips[0]}", tone)]
+    line.append(Cell(f"  by {', '.join(sorted(announcers))}" if announcers else "  announcer not known", Tone.MUTED))
+    others = len({ip for s in services for ip in s.lb_ips}) - 1
+    if others > 0:
+        line.append(Cell(f"  and {others} more", Tone.MUTED))
+    return tuple(line)
+
+
+def cluster_card(world: World, now: datetime, cells: int) -> tuple[Line, ...]:
+    """Nodes, pods, CPU, memory, disk with their trend and worst node, network, VIP."""
+    columns = 8 if cells < 46 else 12 if cells < 58 else 20
+    lines = [
+        nodes_line(world),
+        (label("Pods", _LABEL), *pod_rows.counts(world)),
+        *(_share_line(world, now, spec, columns) for spec in _SHARES),
+        network_line(world, columns),
+        vip_line(world),
+    ]
+    return tuple(cut_line(line, cells) for line in lines)
+
+
+def deployments_card(world: World, now: datetime, cells: int, rows: int) -> tuple[Line, ...]:
+    """At most `rows` deployments, those with trouble or in motion first, and how many more there are."""
+    items = list(world.deployments.items.values())
+    if not items:
+        state = world.sources["deployments"]
+        text = "no deployments" if state.freshness is Freshness.LIVE else words.freshness(state, now)
+        return ((Cell(text, Tone.MUTED),),)
+    items.sort(
+        key=lambda d: (domain_deployments.trouble(world, d, now) is None, d.rollout == "complete", d.namespace == "kube-system", d.key)
+    )
+    wide = min(28, max(14, cells - 34))
+    shown = items[:rows] if len(items) <= rows else items[: max(0, rows - 1)]
+    lines = [cut_line(deployment_rows.card_line(world, d, now, wide), cells) for d in shown]
+    if len(items) > len(shown):
+        quiet = sum(1 for d in items[len(shown) :] if d.rollout == "complete")
+        lines.append(
+            (Cell("  ", Tone.MUTED), count(world, len(items) - len(shown), "deployments"), Cell(f" more, {quiet} complete", Tone.MUTED))
+        )
+    return tuple(lines)
+
+
+def events_card(world: World, now: datetime, cells: int, rows: int) -> tuple[Line, ...]:
+    """The newest events, one a line."""
+    found = event_rows.newest(world, rows)
+    if not found:
+        state = world.sources["events"]
+        text = "no events in the last hour" if state.freshness is Freshness.LIVE else words.freshness(state, now)
+        return ((Cell(text, Tone.MUTED),),)
+    return tuple(cut_line(event_rows.line(world, event, now), cells) for event in found)
+
+
+# ---------------------------------------------------------------- the title line
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """The parts of the title line; the screen lays them out."""
+
+    site: Cell
+    version: Cell
+    nodes: Cell
+    sources: tuple[Cell, ...]
+    """One a group of sources: `● kube 2s`, `○ pg stale 42s`."""
+
+
+_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("kube", (KUBE, "nodes", "pods")),
+    ("pg", ("pg_clusters", "pg_backups")),
+    ("lh", ("lh_volumes", "lh_nodes")),
+    ("lb", ("services", "l2_statuses")),
+    ("usage", ("node_usage", "pod_usage")),
+)
+_RANK = {
+    Freshness.FAILED: 5,
+    Freshness.STALE: 4,
+    Freshness.FORBIDDEN: 3,
+    Freshness.LOADING: 2,
+    Freshness.NOT_INSTALLED: 1,
+    Freshness.LIVE: 0,
+}
+
+
+def source_cell(name: str, states: tuple[SourceState, ...], now: datetime) -> Cell:
+    """How a group of sources stands: as its worst member does."""
+    worst = max(states, key=lambda s: _RANK[s.freshness])
+    match worst.freshness:
+        case Freshness.LIVE:
+            if worst.partial or any(s.partial for s in states):
+                return Cell(f"{words.GLYPHS['part']} {name} loading", Tone.STALE)
+            return Cell(f"{words.GLYPHS['good']} {name}", Tone.GOOD)
+        case Freshness.STALE:
+            since = min((s.as_of for s in states if s.as_of is not None), default=now)
+            word = "saved" if worst.saved and worst.trouble is None else "stale"
+            return Cell(f"{words.GLYPHS['off']} {name} {word} {words.age(now - since)}", Tone.STALE)
+        case Freshness.FORBIDDEN:
+            return Cell(f"{words.GLYPHS['off']} {name} not permitted", Tone.WARN)
+        case Freshness.NOT_INSTALLED:
+            return Cell(f"{words.GLYPHS['none']} {name} not installed", Tone.MUTED)
+        case Freshness.LOADING:
+            return Cell(f"{words.GLYPHS['none']} {name} loading", Tone.MUTED)
+        case Freshness.FAILED:
+            return Cell(f"{words.GLYPHS['bad']} {name} failed", Tone.BAD)
+
+
+def title(world: World, now: datetime) -> Title:
+    """Site, version, n/m nodes and the freshness of each group of sources."""
+    ready, total = node_rows.ready_count(world)
+    known = world.sources["nodes"].as_of is not None or total > 0
+    if not known:
+        nodes = Cell("?/? nodes", Tone.MUTED)
+    else:
+        tone = Tone.STALE if not world.whole("nodes") else Tone.BAD if ready < total else Tone.PLAIN
+        nodes = Cell(f"{ready}/{total} nodes", tone)
+    return Title(
+        site=Cell(world.site.name or world.site.context or "site", Tone.ACCENT),
+        version=Cell(f"k3s {world.site.version}" if "k3s" in world.site.version else world.site.version or "version ?", Tone.MUTED),
+        nodes=nodes,
+        sources=tuple(source_cell(name, tuple(world.sources[k] for k in kinds), now) for name, kinds in _GROUPS),
+    )
+
+
+# ---------------------------------------------------------------- the command line
+
+
+def report(world: World, now: datetime, cells: int = 100) -> tuple[Line, ...]:
+    """The site at a glance as plain lines, for `coldtui status`."""
+    head = title(world, now)
+    first: list[Cell] = [head.site, Cell("  "), head.version, Cell("  "), head.nodes]
+    for cell in head.sources:
+        first += [Cell("  "), cell]
+    found = problems(world, now)
+    lines: list[Line] = [tuple(first), ()]
+    if found:
+        from .problems import severity_cell
+
+        for p in found[:10]:
+            since = f" for {words.duration(now - p.since)}" if p.since else ""
+            lines.append(
+                (severity_cell(p.severity), Cell(f"  {p.sentence}{since}"), Cell(f" · hits {p.hits}" if p.hits else "", Tone.MUTED))
+            )
+        if len(found) > 10:
+            lines.append((Cell(f"  and {len(found) - 10} more: coldtui problems", Tone.MUTED),))
+    else:
+        lines.append((Cell("no problems known", Tone.MUTED),))
+    lines += [(), *cluster_card(world, now, cells)]
+    for heading, _, make in _parts():
+        lines += [(), (Cell(heading.capitalize(), Tone.STRONG),), *_part_lines(make(world, now))]
+    lines += [(), (Cell("Deployments", Tone.STRONG),), *deployments_card(world, now, cells, 20)]
+    return tuple(lines)
+
+
+def _part_lines(part: Mapping[str, Any]) -> Iterable[Line]:
+    """The values of a part of the site document in words."""
+    for name, value in part.items():
+        if not name.startswith("_"):
+            wide = max(18, width(name) + 2)
+            yield (label(name.replace("_", " "), wide), Cell(_value(value), Tone.MUTED if value is None else Tone.PLAIN))
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_value(v)}" for k, v in value.items() if not str(k).startswith("_"))
+    if isinstance(value, list | tuple):
+        return ", ".join(_value(v) for v in value) or "none"
+    return str(value)
