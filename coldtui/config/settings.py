@@ -1,0 +1,147 @@
+"""What can be configured: one table of settings, and the typed values that come out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..domain.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSection:
+    name: str = ""
+    """What the site is called; empty: the context's name is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class KubeSection:
+    kubeconfig: str = ""
+    """Path, or several joined by colons; empty: ~/.kube/config, then the K3s file, then the pod's service account."""
+    context: str = ""
+    """Empty: the kubeconfig's current context."""
+    namespace: str = ""
+    """What namespaced listings show; empty: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSection:
+    cluster: str = ""
+    """`namespace/name` of the CloudNativePG cluster that is the site's database; empty: the only one, or the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSection:
+    file: str = ""
+    """Empty: coldtui.log in the state folder."""
+    level: str = "info"
+    max_bytes: int = 5_000_000
+    backups: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value came from."""
+
+    source: str
+    """`flag`, `environment`, `file` or `default`."""
+    where: str = ""
+    """The flag, the variable or the file."""
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.where}".rstrip()
+
+
+DEFAULT = Origin("default")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The configuration in force. Frozen; a face that changes a value makes a new one."""
+
+    site: SiteSection = SiteSection()
+    production: bool = False
+    kube: KubeSection = KubeSection()
+    postgres: PostgresSection = PostgresSection()
+    state_dir: str = ""
+    """Empty: /var/lib/coldtui if it exists, else the XDG state folder."""
+    theme: str = ""
+    keymap: Mapping[str, str] = field(default_factory=dict)
+    """Binding id -> keys, comma between alternatives."""
+    mouse: bool = False
+    read_only: bool = False
+    log: LogSection = LogSection()
+
+    file: str = ""
+    """The configuration file that was read; empty: none."""
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    """Setting key -> origin."""
+    site_variables: Mapping[str, str | Secret] = field(default_factory=dict)
+    """The site document's variables that are set."""
+    notes: tuple[str, ...] = ()
+    """What an operator may want to know: variables that mean nothing here."""
+
+    def origin(self, key: str) -> Origin:
+        return self.origins.get(key, DEFAULT)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One thing that can be set."""
+
+    key: str
+    """Dotted path in the file, and of the attribute in Config."""
+    kind: type
+    """str, bool, int or dict (of texts)."""
+    about: str
+    variables: tuple[str, ...] = ()
+    """Environment, the first that is set wins."""
+    flag: str = ""
+    choices: tuple[str, ...] = ()
+    least: int | None = None
+    most: int | None = None
+    path: bool = False
+    """A path: `~` is the home folder; in a file it is relative to that file."""
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("site.name", str, "what the site is called", ("COLDTUI_SITE_NAME",)),
+    Setting("production", bool, "true raises what must be confirmed", ("COLDTUI_PRODUCTION",)),
+    Setting("kube.kubeconfig", str, "kubeconfig file", ("COLDTUI_KUBECONFIG", "KUBECONFIG"), "--kubeconfig", path=True),
+    Setting("kube.context", str, "context in the kubeconfig", ("COLDTUI_CONTEXT",), "--context"),
+    Setting("kube.namespace", str, "namespace that listings show; empty is all", ("COLDTUI_NAMESPACE",), "--namespace"),
+    Setting("postgres.cluster", str, "namespace/name of the site's database", ("COLDTUI_POSTGRES_CLUSTER",)),
+    Setting("state_dir", str, "folder for the log and the saved World", ("COLDTUI_STATE",), path=True),
+    Setting("theme", str, "theme of the console", ("COLDTUI_THEME",), "--theme"),
+    Setting("keymap", dict, "binding id: keys"),
+    Setting("mouse", bool, "whether the console takes the mouse", ("COLDTUI_MOUSE",), "--mouse"),
+    Setting("read_only", bool, "true: the console cannot be armed", ("COLDTUI_READ_ONLY",), "--read-only"),
+    Setting("log.file", str, "log file", ("COLDTUI_LOG_FILE",), path=True),
+    Setting("log.level", str, "least level that is logged", ("COLDTUI_LOG_LEVEL",), choices=("debug", "info", "warning", "error")),
+    Setting("log.max_bytes", int, "size at which the log is rotated", ("COLDTUI_LOG_MAX_BYTES",), least=10_000),
+    Setting("log.backups", int, "rotated logs that are kept", ("COLDTUI_LOG_BACKUPS",), least=0, most=50),
+)
+BY_KEY: dict[str, Setting] = {s.key: s for s in SETTINGS}
+
+SITE_VARIABLES: dict[str, bool] = {
+    "R2_ACCOUNT_ID": False,
+    "R2_ACCESS_KEY_ID": True,
+    "R2_SECRET_ACCESS_KEY": True,
+    "R2_BUCKET_NAME": False,
+    "POSTGRES_PRIMARY_HOST": False,
+    "POSTGRES_BACKUP_HOST": False,
+    "K3S_MASTER_IP": False,
+    "K3S_TOKEN": True,
+}
+"""The variables that the site document sets, and whether each is a secret."""
+
+OTHER_VARIABLES = frozenset({"COLDTUI_CONFIG"})
+
+
+def value_of(config: Config, key: str) -> Any:
+    """The value of a setting by its dotted key."""
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
