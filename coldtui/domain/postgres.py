@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from .nodes import LEASE_STALE, lease_age
 from .objects import Condition, Ref
-from .problems import Problem
-from .readings import Reading, Unknown
+from .problems import Problem, Severity
+from .readings import Freshness, Reading, Unknown
+from .verdicts import Grade, Verdict, seen, unsure
 
 if TYPE_CHECKING:
+    from .deployments import Deployment
     from .pods import Pod
     from .world import World
 
@@ -213,6 +217,8 @@ class Instance:
     """Named by status.currentPrimary."""
     is_target: bool = False
     reports_primary: bool = False
+    pods_known: bool = True
+    """False: pods could not be read, so a missing pod says nothing."""
     lag_bytes: Reading[int] = LAG_UNKNOWN
 
     @property
@@ -221,8 +227,10 @@ class Instance:
 
     @property
     def state(self) -> str:
-        """The pod's STATUS as kubectl says it, or `no pod`."""
-        return self.pod.state if self.pod else "no pod"
+        """The pod's STATUS as kubectl says it, `no pod`, or `?` when pods are not known."""
+        if self.pod is None:
+            return "no pod" if self.pods_known else "?"
+        return "Terminating" if self.pod.deleted is not None else self.pod.state
 
     @property
     def ready(self) -> bool:
@@ -233,5 +241,423 @@ class Instance:
         return self.pod.restarts if self.pod else 0
 
 
+HEALTHY = "Cluster in healthy state"
+"""The phase of a cluster that the operator has no work with; it does not mean that all instances are ready."""
+FAILING_OVER = "Failing over"
+SWITCHING_OVER = "Switchover in progress"
+USER_ACTION = "Waiting for user action"
+
+PHASES: dict[str, tuple[Grade, str]] = {
+    HEALTHY: (Grade.GOOD, "healthy"),
+    "Setting up primary": (Grade.PART, "setting up"),
+    "Creating a new replica": (Grade.PART, "adding replica"),
+    "Waiting for the instances to become active": (Grade.PART, "waiting"),
+    SWITCHING_OVER: (Grade.PART, "switching over"),
+    FAILING_OVER: (Grade.BAD, "failing over"),
+    "Primary instance is being restarted in-place": (Grade.PART, "restarting"),
+    "Primary instance is being restarted without a switchover": (Grade.PART, "restarting"),
+    "Applying configuration": (Grade.PART, "applying config"),
+    "Online upgrade in progress": (Grade.PART, "upgrading"),
+    "Upgrading cluster": (Grade.PART, "upgrading"),
+    "Upgrading Postgres major version": (Grade.PART, "upgrading"),
+    "Cluster upgrade delayed": (Grade.PART, "upgrade delayed"),
+    "Promoting to primary cluster": (Grade.PART, "promoting"),
+    USER_ACTION: (Grade.PART, "waits for you"),
+    "Cluster is unrecoverable and needs manual intervention": (Grade.BAD, "unrecoverable"),
+    "Cluster cannot proceed to reconciliation due to an unknown plugin being required": (Grade.BAD, "plugin missing"),
+    "Cluster cannot proceed to reconciliation due to an error while interacting with plugins": (Grade.BAD, "plugin failing"),
+    "Cluster has incomplete or invalid image catalog": (Grade.BAD, "bad catalog"),
+    "Cluster cannot execute instance online upgrade due to missing architecture binary": (Grade.BAD, "cannot upgrade"),
+    "Unable to create required cluster objects": (Grade.BAD, "cannot create"),
+    "Invalid cluster definition": (Grade.BAD, "invalid"),
+    "Not enough disk space": (Grade.BAD, "disk full"),
+    "Instance Status Extraction Error: HTTP communication issue": (Grade.BAD, "unreachable"),
+}
+"""Every phase of operator 1.30, by its exact text. Any other is shown as it is, never as healthy."""
+
+NO_FAILOVER = frozenset(
+    {
+        "Cluster cannot proceed to reconciliation due to an unknown plugin being required",
+        "Cluster cannot proceed to reconciliation due to an error while interacting with plugins",
+        "Not enough disk space",
+        "Instance Status Extraction Error: HTTP communication issue",
+    }
+)
+"""Phases in which the operator attempts no failover."""
+
+CERTIFICATE_WARNING = timedelta(days=7)
+"""As the kubectl plugin warns."""
+CRASHING = frozenset({"CrashLoopBackOff", "Error", "OOMKilled", "Init:CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull"})
+
+
+def site_cluster(world: World) -> PgCluster | None:
+    """The site's database: the configured cluster, else the first by name. None: there is none (or none was read)."""
+    if world.site.pg_cluster:
+        return world.pg_clusters.items.get(world.site.pg_cluster)
+    return min(world.pg_clusters.items.values(), key=lambda c: c.key, default=None)
+
+
+def _order(name: str) -> tuple[str, int]:
+    head, _, serial = name.rpartition("-")
+    return (head, int(serial)) if serial.isdigit() else (name, 0)
+
+
+def instances(world: World, cluster: PgCluster) -> tuple[Instance, ...]:
+    """All instances the operator knows of: the primary first, then by number."""
+    known = seen(world, "pods")
+    status = {name: word for word, names in cluster.instances_status.items() for name in names}
+    reported = {state.name: state for state in cluster.reported}
+    primaries = [n for n in (cluster.current_primary, cluster.target_primary) if n and n != "pending"]
+    found = []
+    for name in {*cluster.instance_names, *status, *reported, *primaries}:
+        pod = world.pods.items.get(f"{cluster.namespace}/{name}")
+        state = reported.get(name)
+        role = (pod.labels.get("cnpg.io/instanceRole") or pod.labels.get("role") or "") if pod else ""
+        if not role and name == cluster.current_primary:
+            role = "primary"
+        elif not role and state is not None and not state.is_primary:
+            role = "replica"
+        found.append(
+            Instance(
+                name,
+                role,
+                pod,
+                status.get(name, ""),
+                state.timeline if state else None,
+                cluster.is_fenced(name),
+                name == cluster.current_primary,
+                name == cluster.target_primary,
+                state is not None and state.is_primary,
+                known,
+            )
+        )
+    return tuple(sorted(found, key=lambda i: (not i.is_current, _order(i.name))))
+
+
+def operator(world: World) -> Deployment | None:
+    """The Deployment of the CloudNativePG operator, wherever it was installed."""
+    for d in world.deployments.items.values():
+        if d.name.startswith("cnpg-controller-manager") or d.labels.get("app.kubernetes.io/name") == "cloudnative-pg":
+            return d
+    return None
+
+
+def changing(cluster: PgCluster) -> str:
+    """`switchover`, `failover` or empty: whether another instance is to become primary."""
+    if not cluster.target_primary or cluster.target_primary == cluster.current_primary or not cluster.current_primary:
+        return ""
+    return "failover" if cluster.target_primary == "pending" or cluster.phase == FAILING_OVER else "switchover"
+
+
+def two_primaries(cluster: PgCluster, found: tuple[Instance, ...]) -> tuple[str, ...]:
+    """Instances that claim to be primary at once. What instances reported is old during a role change, so it counts only outside one."""
+    if changing(cluster) or cluster.phase in (SWITCHING_OVER, FAILING_OVER):
+        return ()
+    named = {i.name for i in found if i.pod is not None and i.role == "primary"}
+    claims = named | {i.name for i in found if i.reports_primary}
+    return tuple(sorted(claims)) if len(claims) > 1 else ()
+
+
+def silent_node(world: World, instance: Instance, now: datetime) -> str:
+    """Why the node of an instance is not to be trusted: its pods look fine for some 45 s after a power cut. Empty: nothing known against it."""
+    node = world.nodes.items.get(instance.node) if instance.node else None
+    if node is None:
+        return ""
+    if node.ready != "True":
+        return f"its node {node.name} is {node.status.partition(',')[0]}"
+    if world.sources["leases"].freshness is Freshness.LIVE:
+        age = lease_age(world, node.name, now)
+        if age is not None and age > LEASE_STALE:
+            return f"its node {node.name} has been silent for {int(age.total_seconds()) // 10 * 10} s"
+    return ""
+
+
+def verdict(world: World, cluster: PgCluster, now: datetime) -> Verdict:
+    """The cluster in a word. `healthy` needs the phase, all instances, a known and ready primary, no fence, and live sources."""
+    judged = _verdict(world, cluster, now)
+    doubt = unsure(world, "pg_clusters", "pods")
+    if doubt:
+        last = "" if not seen(world, "pg_clusters", "pods") else f"; last seen {judged.word}"
+        return Verdict(Grade.UNKNOWN, "unknown", f"{doubt}{last}")
+    return judged
+
+
+def _verdict(world: World, c: PgCluster, now: datetime) -> Verdict:
+    found = instances(world, c)
+    primary = next((i for i in found if i.is_current), None)
+    grade, word = PHASES.get(c.phase, (Grade.PART, c.phase or "unknown"))
+    counted = f"{c.ready_instances} of {c.instances} ready"
+    if c.hibernated:
+        return Verdict(Grade.OFF, "hibernated", "annotation cnpg.io/hibernation is on")
+    if doubles := two_primaries(c, found):
+        return Verdict(Grade.BAD, "two primaries", " and ".join(doubles))
+    system = c.condition("ConsistentSystemID")
+    if system is not None and system.status == "False" and system.reason == "Mismatch":
+        return Verdict(Grade.BAD, "mixed systems", system.message)
+    if c.all_fenced or (c.current_primary and c.is_fenced(c.current_primary)):
+        return Verdict(Grade.BAD, "fenced", "all instances" if c.all_fenced else f"primary {c.current_primary}")
+    if grade is Grade.BAD and c.phase != FAILING_OVER:
+        return Verdict(Grade.BAD, word, c.phase_reason or c.phase)
+    if change := changing(c):
+        what = f"{c.current_primary} → {c.target_primary}"
+        return Verdict(Grade.BAD, "failing over", what) if change == "failover" else Verdict(Grade.PART, "switching over", what)
+    if not c.phase:
+        return Verdict(Grade.UNKNOWN, "unknown", "the operator has not said anything yet")
+    if not c.current_primary:
+        return Verdict(Grade.PART, word, counted) if c.phase != HEALTHY else Verdict(Grade.UNKNOWN, "unknown", "no primary is named")
+    if primary is None or not primary.ready:
+        return Verdict(Grade.BAD, "primary down", f"{c.current_primary}: {primary.state if primary else 'no pod'}")
+    if silent := silent_node(world, primary, now):
+        return Verdict(Grade.UNKNOWN, "unknown", f"{primary.name}: {silent}")
+    if grade is not Grade.GOOD:
+        return Verdict(grade, word, c.phase_reason or counted)
+    if not c.instances:
+        return Verdict(Grade.UNKNOWN, "unknown", "how many instances are wanted is not known")
+    for bad in (i for i in found if i.fenced):
+        return Verdict(Grade.PART, "degraded", f"{bad.name} is fenced, {counted}")
+    if c.fenced_unreadable:
+        return Verdict(Grade.UNKNOWN, "unknown", "what is fenced cannot be read")
+    for bad in (i for i in found if not i.ready):
+        return Verdict(Grade.PART, "degraded", f"{bad.name} is {bad.state}, {counted}")
+    if c.ready_instances != c.instances or len(found) != c.instances:
+        return Verdict(Grade.PART, "degraded", counted)
+    for bad in found:
+        if silent := silent_node(world, bad, now):
+            return Verdict(Grade.UNKNOWN, "unknown", f"{bad.name}: {silent}")
+    archiving = c.condition("ContinuousArchiving")
+    if c.skip_wal_archiving or (archiving is not None and archiving.status == "False"):
+        return Verdict(
+            Grade.PART, "not archiving", "skipWalArchiving is set" if c.skip_wal_archiving else archiving.message if archiving else ""
+        )
+    ready = c.condition("Ready")
+    if ready is not None and ready.status != "True":
+        return Verdict(Grade.PART, "not ready", ready.message or ready.reason)
+    if c.reconciliation_disabled:
+        return Verdict(Grade.PART, "unmanaged", "the operator was told to ignore it")
+    manager = operator(world)
+    if manager is not None and manager.available == 0 and manager.desired >= 0 and seen(world, "deployments"):
+        return Verdict(Grade.UNKNOWN, "unknown", "the operator is down, its last word is old")
+    return Verdict(Grade.GOOD, "healthy", counted)
+
+
+def _vip_hits(world: World, cluster: PgCluster) -> str:
+    from .vips import database_vips  # vips reads this module's clusters
+
+    addresses = [v.address for v in database_vips(world, cluster) if v.address]
+    return f", VIP {addresses[0]}" if addresses else ""
+
+
+def _write_hits(world: World, c: PgCluster) -> str:
+    return f"writes through {c.write_service or c.name + '-rw'}{_vip_hits(world, c)}"
+
+
+def _role_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now: datetime) -> Iterator[Problem]:
+    primary = next((i for i in found if i.is_current), None)
+    if doubles := two_primaries(c, found):
+        yield Problem(
+            c.ref, Severity.CRITICAL, f"{c.name}: {' and '.join(doubles)} both say that they are primary", c.current_primary_since,
+            f"data may split; {_write_hits(world, c)}", "roles from pod labels and from what the instances report",
+        )  # fmt: skip
+    if change := changing(c):
+        since = c.target_primary_since
+        target = "nobody yet" if c.target_primary == "pending" else c.target_primary
+        severity = Severity.CRITICAL if change == "failover" else Severity.WARNING
+        yield Problem(
+            c.ref,
+            severity,
+            f"{c.name}: {change} from {c.current_primary} to {target}",
+            since,
+            _write_hits(world, c),
+            c.phase_reason or c.phase,
+        )
+    elif not c.current_primary and c.phase == HEALTHY:
+        yield Problem(c.ref, Severity.CRITICAL, f"{c.name} has no primary", None, _write_hits(world, c), c.phase_reason)
+    elif primary is not None and seen(world, "pods") and not primary.ready:
+        cause = primary.pod.message if primary.pod else f"pod {primary.name} does not exist"
+        since = c.primary_failing_since or (primary.pod.ready_since if primary.pod else None)
+        yield Problem(
+            c.ref, Severity.CRITICAL, f"{c.name}: primary {primary.name} is {'not ready' if primary.state == 'Running' else primary.state}", since,
+            _write_hits(world, c), cause or silent_node(world, primary, now),
+        )  # fmt: skip
+    elif primary is not None and (silent := silent_node(world, primary, now)):
+        yield Problem(c.ref, Severity.CRITICAL, f"{c.name}: primary {primary.name} may be gone", None, _write_hits(world, c), silent)
+    system = c.condition("ConsistentSystemID")
+    if system is not None and system.status == "False" and system.reason == "Mismatch":
+        yield Problem(
+            c.ref,
+            Severity.CRITICAL,
+            f"{c.name}: instances are of different systems",
+            system.since,
+            "replicas are not copies",
+            system.message,
+        )
+
+
+def _fence_troubles(world: World, c: PgCluster) -> Iterator[Problem]:
+    if c.all_fenced or c.is_fenced(c.current_primary):
+        what = "all instances" if c.all_fenced else f"primary {c.current_primary}"
+        yield Problem(
+            c.ref,
+            Severity.CRITICAL,
+            f"{c.name}: {what} fenced",
+            None,
+            _write_hits(world, c),
+            "annotation cnpg.io/fencedInstances; no failover happens",
+        )
+    elif c.fenced:
+        yield Problem(
+            c.ref, Severity.WARNING, f"{c.name}: {', '.join(c.fenced)} fenced", None, "one copy less", "annotation cnpg.io/fencedInstances"
+        )
+    if c.fenced_unreadable:
+        yield Problem(
+            c.ref, Severity.WARNING, f"{c.name}: what is fenced cannot be read", None, "", f"annotation says {c.fenced_unreadable}"
+        )
+
+
+def _copy_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now: datetime) -> Iterator[Problem]:
+    if c.ready_instances < c.instances and c.phase:
+        down = [i for i in found if not i.ready and not i.is_current and not i.fenced] if seen(world, "pods") else []
+        names = ", ".join(f"{i.name} {i.state}" for i in down)
+        cause = next((i.pod.message for i in down if i.pod is not None and i.pod.message), "")
+        severity = Severity.CRITICAL if c.ready_instances == 0 else Severity.WARNING
+        hits = _write_hits(world, c) if c.ready_instances == 0 else f"{max(0, c.ready_instances - 1)} replicas left to fail over to"
+        since = next((i.pod.ready_since for i in down if i.pod is not None), None)
+        yield Problem(
+            c.ref,
+            severity,
+            f"{c.name}: {c.ready_instances} of {c.instances} instances ready",
+            since,
+            hits,
+            "; ".join(x for x in (names, cause) if x),
+        )
+    timelines = {i.timeline for i in found if i.timeline}
+    if len(timelines) > 1 and not changing(c) and c.phase == HEALTHY:
+        behind = ", ".join(f"{i.name} on {i.timeline}" for i in found if i.timeline and i.timeline != c.timeline)
+        yield Problem(
+            c.ref, Severity.WARNING, f"{c.name}: instances are on {len(timelines)} timelines", None, "a replica may have diverged", behind
+        )
+    nodes: dict[str, list[str]] = {}
+    for i in found:
+        if i.node and i.ready:
+            nodes.setdefault(i.node, []).append(i.name)
+    for node, names_ in nodes.items():
+        if len(names_) > 1:
+            alone = len(nodes) == 1
+            yield Problem(
+                c.ref, Severity.WARNING if alone else Severity.NOTICE, f"{c.name}: {' and '.join(names_)} share {node}", None,
+                f"losing {node} takes {'all' if alone else len(names_)} of {c.instances}", "",
+            )  # fmt: skip
+
+
+def _archive_troubles(c: PgCluster, now: datetime) -> Iterator[Problem]:
+    hits = "point-in-time recovery ends at the last archived WAL; WAL fills the disk"
+    archiving = c.condition("ContinuousArchiving")
+    if c.skip_wal_archiving:
+        yield Problem(c.ref, Severity.CRITICAL, f"{c.name} archives no WAL", None, hits, "annotation cnpg.io/skipWalArchiving is set")
+    elif archiving is not None and archiving.status == "False":
+        yield Problem(
+            c.ref, Severity.CRITICAL, f"{c.name}: WAL archiving fails", archiving.since, hits, archiving.message or archiving.reason
+        )
+    elif not c.archives and not c.replica_cluster:
+        yield Problem(c.ref, Severity.NOTICE, f"{c.name} has no WAL archive configured", None, "no point-in-time recovery", "")
+    if c.skip_empty_archive_check:
+        yield Problem(
+            c.ref,
+            Severity.NOTICE,
+            f"{c.name} may overwrite another archive",
+            None,
+            "",
+            "annotation cnpg.io/skipEmptyWalArchiveCheck is set",
+        )
+    for plugin in c.plugins:
+        if plugin.enabled and not plugin.loaded_version and c.phase:
+            yield Problem(
+                c.ref,
+                Severity.WARNING,
+                f"{c.name}: plugin {plugin.name} is not loaded",
+                None,
+                "WAL archiving, backups, failover",
+                "not in status.pluginStatus",
+            )
+    for secret, expires in c.certificates.items():
+        left = expires - now
+        if left < CERTIFICATE_WARNING:
+            severity = Severity.CRITICAL if left <= timedelta(0) else Severity.WARNING
+            when = (
+                "has expired"
+                if left <= timedelta(0)
+                else f"expires in {left.days} d"
+                if left.days
+                else f"expires in {int(left.total_seconds() // 3600)} h"
+            )
+            yield Problem(c.ref, severity, f"{c.name}: certificate {secret} {when}", None, "clients and replicas that verify it", "")
+
+
+def _troubles(world: World, c: PgCluster, now: datetime) -> Iterator[Problem]:
+    found = instances(world, c)
+    if c.hibernated:
+        yield Problem(
+            c.ref, Severity.NOTICE, f"{c.name} is hibernated", None, _write_hits(world, c), "annotation cnpg.io/hibernation is on"
+        )
+        return
+    grade, _ = PHASES.get(c.phase, (Grade.PART, ""))
+    if grade is Grade.BAD and c.phase != FAILING_OVER:
+        hits = "no failover while it lasts" if c.phase in NO_FAILOVER else _write_hits(world, c)
+        yield Problem(c.ref, Severity.CRITICAL, f"{c.name}: {c.phase}", None, hits, c.phase_reason)
+    elif c.phase == USER_ACTION:
+        yield Problem(
+            c.ref, Severity.WARNING, f"{c.name} waits for a manual switchover", None, "its upgrade goes no further", c.phase_reason
+        )
+    yield from _role_troubles(world, c, found, now)
+    yield from _fence_troubles(world, c)
+    yield from _copy_troubles(world, c, found, now)
+    yield from _archive_troubles(c, now)
+    if c.reconciliation_disabled:
+        yield Problem(
+            c.ref,
+            Severity.WARNING,
+            f"{c.name} is ignored by its operator",
+            None,
+            "no failover, no repair",
+            "annotation cnpg.io/reconciliationLoop is disabled",
+        )
+    if c.unusable_claims:
+        yield Problem(
+            c.ref, Severity.WARNING, f"{c.name}: {len(c.unusable_claims)} unusable claims", None, ", ".join(c.unusable_claims), ""
+        )
+
+
+def _operator_troubles(world: World) -> Iterator[Problem]:
+    """An operator that is down fails nothing over and leaves every phase as it was."""
+    manager = operator(world)
+    if manager is None or not seen(world, "deployments") or manager.available > 0:
+        return
+    since = next((x.since for x in manager.conditions if x.type == "Available" and x.status != "True"), None)
+    names = ", ".join(sorted(c.name for c in world.pg_clusters.items.values()))
+    what = f"CloudNativePG operator is down (0 of {manager.desired})"
+    yield Problem(manager.ref, Severity.CRITICAL, what, since, f"no failover of {names}; phases are frozen", f"deployment {manager.key}")
+
+
+def troubles(world: World, cluster: PgCluster, now: datetime) -> tuple[Problem, ...]:
+    """Everything that is wrong with one cluster."""
+    return tuple(_troubles(world, cluster, now))
+
+
 def problems(world: World, now: datetime) -> tuple[Problem, ...]:
-    return ()
+    if not world.pg_clusters.items:
+        return ()
+    found = [p for c in world.pg_clusters.items.values() for p in _troubles(world, c, now)]
+    for pooler in world.pg_poolers.items.values():
+        if not pooler.paused and pooler.instances and pooler.ready < pooler.instances:
+            severity = Severity.CRITICAL if pooler.ready == 0 else Severity.WARNING
+            found.append(
+                Problem(
+                    pooler.ref,
+                    severity,
+                    f"pooler {pooler.name}: {pooler.ready} of {pooler.instances} ready",
+                    None,
+                    f"connections to {pooler.cluster}",
+                    "",
+                )
+            )
+    return (*_operator_troubles(world), *found)

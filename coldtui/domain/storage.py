@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from .nodes import VolumeFill
 from .objects import Condition, Ref
-from .problems import Problem
+from .problems import Problem, Severity
+from .readings import Known, Reading, Unknown
+from .verdicts import seen, unsure
 
 if TYPE_CHECKING:
     from .world import World
@@ -334,5 +339,444 @@ class LhSetting:
         return Ref("lh_settings", self.name, self.namespace)
 
 
+DISK_WARNING, DISK_CRITICAL = 0.70, 0.90
+"""Share used. At 75 % (minimal-available 25 %) Longhorn stops placing replicas there."""
+CLAIM_WARNING, CLAIM_CRITICAL = 0.85, 0.95
+CLAIM_GRACE = timedelta(seconds=60)
+SCHEDULED_WARNING = 0.90
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Sums over the disks of Longhorn."""
+
+    total_b: int
+    used_b: int
+    available_b: int
+    reserved_b: int
+    scheduled_b: int
+    limit_b: int | None
+    """What may be promised to replicas; None when the over-provisioning setting is not known."""
+    disks: int
+    """Disks in the sums."""
+    unknown_disks: int
+    """Disks without information: left out, so that the sums are lower bounds."""
+    whole: bool
+    """The sums are exact now."""
+    why: str = ""
+    """Why they are not."""
+    doubled: tuple[str, ...] = ()
+    """Nodes where two disks show the same size and room: perhaps one filesystem, counted twice."""
+
+    @property
+    def fraction(self) -> float | None:
+        return self.used_b / self.total_b if self.total_b else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """A copy that is being built."""
+
+    volume: str
+    """Key of the LhVolume."""
+    percent: int
+    replicas: int
+    """How many copies are being built; `percent` is the lowest."""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tightest:
+    """The disk with the least share of room."""
+
+    node: str
+    disk: str
+    fraction: float
+
+
+def capacity(world: World) -> Reading[Capacity]:
+    """Total, used and available of all Longhorn disks. Never a guess: without Longhorn nodes it is Unknown with the reason."""
+    state = world.sources["lh_nodes"]
+    doubt = unsure(world, "lh_nodes")
+    if state.as_of is None or not world.lh_nodes.items:
+        return Unknown("lh_nodes", doubt or "Longhorn has no nodes")
+    total = used = available = reserved = scheduled = disks = unknown = room = 0
+    doubled = []
+    for node in world.lh_nodes.items.values():
+        sizes = set()
+        for disk in node.disks:
+            if not disk.known:
+                unknown += 1
+                continue
+            disks += 1
+            total += disk.maximum_b
+            used += disk.used_b
+            available += disk.available_b
+            reserved += disk.reserved_b
+            scheduled += disk.scheduled_b
+            room += max(0, disk.maximum_b - disk.reserved_b)
+            if (disk.maximum_b, disk.available_b) in sizes and node.name not in doubled:
+                doubled.append(node.name)
+            sizes.add((disk.maximum_b, disk.available_b))
+    if not disks:
+        return Unknown("lh_nodes", doubt or f"Longhorn tells nothing of its {unknown} disks")
+    percent = number_setting(world, "storage-over-provisioning-percentage")
+    why = doubt or (f"{unknown} disks tell nothing" if unknown else "")
+    limit = None if percent is None else room * percent // 100
+    value = Capacity(total, used, available, reserved, scheduled, limit, disks, unknown, not why, why, tuple(doubled))
+    return Known(value, "lh_nodes", state.as_of)
+
+
+def tightest(world: World) -> Tightest | None:
+    """The fullest disk of all that are known."""
+    found = [Tightest(n.name, d.name, d.fraction) for n in world.lh_nodes.items.values() for d in n.disks if d.fraction is not None]
+    return max(found, key=lambda t: t.fraction, default=None)
+
+
+def setting(world: World, name: str) -> str | None:
+    """The value of a Longhorn setting; None when it was not read."""
+    found = world.lh_settings.items.get(f"longhorn-system/{name}")
+    if found is None:
+        found = next((s for s in world.lh_settings.items.values() if s.name == name), None)
+    return None if found is None else found.value
+
+
+def number_setting(world: World, name: str) -> int | None:
+    """A setting as a number; values may be JSON per data engine (`{"v1":"3"}`), of which v1 is taken."""
+    text = setting(world, name)
+    if text is None:
+        return None
+    if text.startswith("{"):
+        try:
+            by_engine = json.loads(text)
+        except ValueError:
+            return None
+        text = str(by_engine.get("v1", "")) if isinstance(by_engine, dict) else ""
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+_engines: tuple[object, dict[str, LhEngine]] = (None, {})
+_replicas: tuple[object, dict[str, list[LhReplica]]] = (None, {})
+_fills: tuple[object, dict[str, VolumeFill]] = (None, {})
+
+
+def _engines_of(world: World) -> dict[str, LhEngine]:
+    """Volume name -> its engine (the one with a node, during a migration). Kept for the last World: rows ask one by one."""
+    global _engines
+    kept, index = _engines
+    if kept is not world.lh_engines.items:
+        index = {}
+        for engine in world.lh_engines.items.values():
+            if engine.volume not in index or engine.modes:
+                index[engine.volume] = engine
+        _engines = (world.lh_engines.items, index)
+    return index
+
+
+def replicas_of(world: World, volume: LhVolume) -> tuple[LhReplica, ...]:
+    """All replicas of a volume, by name."""
+    global _replicas
+    kept, index = _replicas
+    if kept is not world.lh_replicas.items:
+        index = {}
+        for replica in world.lh_replicas.items.values():
+            index.setdefault(replica.volume, []).append(replica)
+        _replicas = (world.lh_replicas.items, index)
+    return tuple(sorted(index.get(volume.name, ()), key=lambda r: r.name))
+
+
+def engine_of(world: World, volume: LhVolume) -> LhEngine | None:
+    return _engines_of(world).get(volume.name)
+
+
+def good_replicas(world: World, volume: LhVolume) -> tuple[LhReplica, ...]:
+    """Copies with good data: healthy, not failed, and read-write in the engine where that tells."""
+    engine = engine_of(world, volume)
+    modes = engine.modes if engine is not None and volume.state == "attached" else {}
+    return tuple(r for r in replicas_of(world, volume) if r.good and modes.get(r.name, "RW") == "RW")
+
+
+def healthy_copies(world: World, volume: LhVolume) -> int | None:
+    """How many good copies there are; None when replicas were not read."""
+    return len(good_replicas(world, volume)) if seen(world, "lh_replicas") else None
+
+
+def rebuild_of(world: World, volume: LhVolume) -> Rebuild | None:
+    """The rebuild that is under way, or None."""
+    engine = engine_of(world, volume)
+    if engine is None:
+        return None
+    running = [p for p in engine.rebuilds if p.running]
+    building = [name for name, mode in engine.modes.items() if mode == "WO"]
+    error = next((p.error for p in engine.rebuilds if p.error), "")
+    if not running and not building:
+        return Rebuild(volume.key, 0, 0, error) if error else None
+    return Rebuild(volume.key, min((p.percent for p in running), default=0), max(len(running), len(building)), error)
+
+
+def rebuilding(world: World) -> tuple[Rebuild, ...]:
+    """All rebuilds under way, the slowest first."""
+    found = (rebuild_of(world, v) for v in world.lh_volumes.items.values())
+    return tuple(sorted((r for r in found if r is not None and r.replicas), key=lambda r: r.percent))
+
+
+def claim_fills(world: World) -> dict[str, VolumeFill]:
+    """Claim -> how full its filesystem is, as the kubelets say."""
+    global _fills
+    kept, index = _fills
+    if kept is not world.node_stats:
+        index = {}
+        for stats in world.node_stats.values():
+            if isinstance(stats, Known):
+                for fill in stats.value.volumes:
+                    index[f"{fill.namespace}/{fill.claim}"] = fill
+        _fills = (world.node_stats, index)
+    return index
+
+
+def claim_fraction(world: World, claim: str) -> float | None:
+    """Used share of a claim's filesystem; None when no kubelet told."""
+    fill = claim_fills(world).get(claim)
+    return fill.used_b / fill.capacity_b if fill is not None and fill.capacity_b > 0 else None
+
+
+def title(volume: LhVolume) -> str:
+    """How an operator knows a volume: by the claim it serves, else by its name."""
+    return volume.claim_key or volume.name
+
+
+def users(volume: LhVolume) -> str:
+    """Who uses a volume now: workloads, else the claim."""
+    names = [] if volume.workloads_gone else sorted({w.name or w.pod for w in volume.workloads})
+    return ", ".join(names) or volume.claim_key
+
+
+def _volume_troubles(world: World, v: LhVolume) -> Iterator[Problem]:
+    name, hits = title(v), users(v)
+    rebuild = rebuild_of(world, v)
+    scheduled = v.condition("Scheduled")
+    unplaced = scheduled is not None and scheduled.status == "False"
+    if v.robustness == "faulted":
+        yield Problem(
+            v.ref,
+            Severity.CRITICAL,
+            f"volume {name} is faulted: no usable copy of {v.replicas}",
+            v.last_degraded_at,
+            hits,
+            scheduled.message if unplaced and scheduled else "",
+        )
+    elif v.robustness == "degraded":
+        yield _degraded(world, v, rebuild, scheduled.message if unplaced and scheduled else "")
+    elif unplaced and scheduled is not None:
+        yield Problem(
+            v.ref, Severity.WARNING, f"volume {name}: a copy cannot be placed", scheduled.since, hits, scheduled.message or scheduled.reason
+        )
+    elif rebuild is not None and rebuild.replicas:
+        yield Problem(v.ref, Severity.NOTICE, f"volume {name} builds a copy", None, hits, f"rebuilding {rebuild.percent} %")
+    restore = v.condition("Restore")
+    if restore is not None and restore.reason == "RestoreFailure":
+        yield Problem(v.ref, Severity.CRITICAL, f"restore of volume {name} failed", restore.since, hits, restore.message)
+    elif v.restore_required and v.robustness != "faulted" and not v.standby:
+        yield Problem(
+            v.ref, Severity.NOTICE, f"volume {name} is being restored", restore.since if restore else None, hits, "not usable yet"
+        )
+    snapshots = v.condition("TooManySnapshots")
+    if snapshots is not None and snapshots.status == "True":
+        yield Problem(v.ref, Severity.WARNING, f"volume {name} has too many snapshots", snapshots.since, hits, snapshots.message)
+    if v.size_b and v.actual_b > 2 * v.size_b:
+        times = v.actual_b / v.size_b
+        yield Problem(
+            v.ref,
+            Severity.NOTICE,
+            f"volume {name} takes {times:.1f} times its size",
+            None,
+            f"on each of {v.replicas} copies",
+            "snapshots hold the rest",
+        )
+
+
+def _degraded(world: World, v: LhVolume, rebuild: Rebuild | None, unplaced: str) -> Problem:
+    copies = healthy_copies(world, v)
+    counted = f"has {copies} of {v.replicas} copies" if copies is not None else f"has fewer than {v.replicas} copies"
+    cause = unplaced
+    if rebuild is not None and rebuild.replicas:
+        cause = f"rebuilding {rebuild.percent} %"
+    elif rebuild is not None and rebuild.error:
+        cause = f"rebuild failed: {rebuild.error}"
+    if copies == 1:
+        last = good_replicas(world, v)[0]
+        node = world.nodes.items.get(last.node)
+        if node is not None and node.ready != "True":
+            return Problem(
+                v.ref,
+                Severity.CRITICAL,
+                f"volume {title(v)}: the only good copy is on {last.node}, which is {node.status}",
+                v.last_degraded_at,
+                users(v),
+                cause,
+            )
+        if node is not None and node.unschedulable:
+            return Problem(
+                v.ref,
+                Severity.CRITICAL,
+                f"volume {title(v)}: the only good copy is on {last.node}, which is cordoned",
+                v.last_degraded_at,
+                users(v),
+                cause,
+            )
+    return Problem(v.ref, Severity.WARNING, f"volume {title(v)} {counted}", v.last_degraded_at, users(v), cause)
+
+
+NODE_CONDITIONS = ("MountPropagation", "RequiredPackages", "KernelModulesLoaded")
+
+
+def _node_troubles(n: LhNode) -> Iterator[Problem]:
+    ready = n.condition("Ready")
+    if n.ready != "True":
+        copies = sum(d.replicas for d in n.disks)
+        cause = " ".join(x for x in (ready.reason, ready.message) if x) if ready else "no Ready condition"
+        yield Problem(
+            n.ref, Severity.WARNING, f"Longhorn on {n.name} is not ready", ready.since if ready else None, f"{copies} copies there", cause
+        )
+        return  # its disks only repeat it
+    for type_ in NODE_CONDITIONS:
+        found = n.condition(type_)
+        if found is not None and found.status == "False":
+            yield Problem(
+                n.ref,
+                Severity.WARNING,
+                f"Longhorn on {n.name}: {type_} is false",
+                found.since,
+                "volumes there may not attach",
+                found.message or found.reason,
+            )
+    placing = n.condition("Schedulable")
+    if not n.allow_scheduling or (placing is not None and placing.status == "False"):
+        cause = "scheduling is off" if not n.allow_scheduling else (placing.message or placing.reason if placing else "")
+        yield Problem(n.ref, Severity.NOTICE, f"Longhorn puts no new copies on {n.name}", placing.since if placing else None, "", cause)
+    if n.evicting or n.auto_evicting:
+        yield Problem(
+            n.ref,
+            Severity.NOTICE,
+            f"Longhorn moves its {sum(d.replicas for d in n.disks)} copies off {n.name}",
+            None,
+            "",
+            "eviction requested",
+        )
+    for d in n.disks:
+        yield from _disk_troubles(n, d)
+
+
+def _disk_troubles(n: LhNode, d: LhDisk) -> Iterator[Problem]:
+    where = f"disk {d.path or d.name} of {n.name}"
+    ready, placing = d.condition("Ready"), d.condition("Schedulable")
+    if not d.known or (ready is not None and ready.status == "False"):
+        cause = (ready.message or ready.reason) if ready else "no size is known"
+        yield Problem(
+            n.ref, Severity.WARNING, f"{where} tells nothing", ready.since if ready else None, f"{d.replicas} copies there", cause
+        )
+        return
+    fraction = d.fraction or 0.0
+    if fraction >= DISK_WARNING:
+        severity = Severity.CRITICAL if fraction >= DISK_CRITICAL else Severity.WARNING
+        cause = placing.message if placing is not None and placing.status == "False" else ""
+        yield Problem(n.ref, severity, f"{where} is {fraction:.0%} full", None, f"{d.replicas} copies there", cause)
+    elif placing is not None and placing.status == "False" and n.allow_scheduling and not _follows_node(placing):
+        yield Problem(
+            n.ref,
+            Severity.WARNING,
+            f"{where} takes no new copies",
+            placing.since,
+            f"{d.replicas} copies there",
+            placing.message or placing.reason,
+        )
+    elif not d.allow_scheduling:
+        yield Problem(
+            n.ref, Severity.NOTICE, f"{where} takes no new copies", None, "", "eviction requested" if d.evicting else "scheduling is off"
+        )
+
+
+def _follows_node(condition: Condition) -> bool:
+    """A cordoned node makes its disks unschedulable: the node says so already."""
+    return "Cordon" in condition.reason or "NodeNotReady" in condition.reason
+
+
+def _waiting_pod(world: World, claim: Claim) -> str:
+    """A pod that waits for this claim; empty: none."""
+    for pod in world.restless_pods.values():
+        if pod.namespace == claim.namespace and claim.name in pod.claims:
+            return pod.name
+    return ""
+
+
+def _claim_troubles(world: World, now: datetime) -> Iterator[Problem]:
+    for c in world.claims.items.values():
+        if c.phase == "Lost":
+            yield Problem(c.ref, Severity.CRITICAL, f"claim {c.key} has lost its volume", None, "", f"volume {c.volume} is gone")
+        elif c.phase == "Pending" and c.created is not None and now - c.created > CLAIM_GRACE:
+            pod = _waiting_pod(world, c)
+            cause = next(
+                (
+                    e.message
+                    for e in world.events.items.values()
+                    if e.object_name == c.name and e.object_namespace == c.namespace and e.type == "Warning"
+                ),
+                "",
+            )
+            severity = Severity.WARNING if pod or cause else Severity.NOTICE
+            hits = f"pod {pod} waits for it" if pod else "no pod waits for it"
+            yield Problem(c.ref, severity, f"claim {c.key} is pending", c.created, hits, cause)
+    for key, fill in claim_fills(world).items():
+        fraction = fill.used_b / fill.capacity_b if fill.capacity_b > 0 else 0.0
+        if fraction >= CLAIM_WARNING:
+            severity = Severity.CRITICAL if fraction >= CLAIM_CRITICAL else Severity.WARNING
+            yield Problem(
+                Ref("claims", fill.claim, fill.namespace), severity, f"claim {key} is {fraction:.0%} full", None, "what runs on it", ""
+            )
+
+
+def _site_troubles(world: World) -> Iterator[Problem]:
+    read = capacity(world)
+    if isinstance(read, Known) and read.value.limit_b and read.value.scheduled_b > SCHEDULED_WARNING * read.value.limit_b:
+        share = read.value.scheduled_b / read.value.limit_b
+        ref = Ref("lh_settings", "storage-over-provisioning-percentage", "longhorn-system")
+        yield Problem(
+            ref,
+            Severity.WARNING,
+            f"Longhorn has promised {share:.0%} of what it may",
+            None,
+            "new volumes and lost copies find no room",
+            "sum of nominal sizes of all copies",
+        )
+    if number_setting(world, "concurrent-replica-rebuild-per-node-limit") == 0:
+        ref = Ref("lh_settings", "concurrent-replica-rebuild-per-node-limit", "longhorn-system")
+        yield Problem(
+            ref, Severity.WARNING, "Longhorn rebuilds nothing", None, "lost copies stay lost", "the limit of rebuilds per node is 0"
+        )
+    if setting(world, "deleting-confirmation-flag") == "true":
+        ref = Ref("lh_settings", "deleting-confirmation-flag", "longhorn-system")
+        yield Problem(
+            ref,
+            Severity.NOTICE,
+            "Longhorn may be uninstalled without asking",
+            None,
+            "all volumes",
+            "setting deleting-confirmation-flag is true",
+        )
+
+
+def volume_troubles(world: World, volume: LhVolume) -> tuple[Problem, ...]:
+    return tuple(_volume_troubles(world, volume))
+
+
+def node_troubles(node: LhNode) -> tuple[Problem, ...]:
+    return tuple(_node_troubles(node))
+
+
 def problems(world: World, now: datetime) -> tuple[Problem, ...]:
-    return ()
+    return (
+        *(p for v in world.lh_volumes.items.values() for p in _volume_troubles(world, v)),
+        *(p for n in world.lh_nodes.items.values() for p in _node_troubles(n)),
+        *_claim_troubles(world, now),
+        *_site_troubles(world),
+    )
