@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from .backups import LH_BACKUPS, LH_JOBS, LH_TARGETS, PG_BACKUPS, PG_SCHEDULES
 from .decoding import Decoder
 from .deployments import BUDGETS, DAEMONSETS, DEPLOYMENTS, REPLICASETS, STATEFULSETS
 from .events import EVENTS
+from .k3s import ETCD_SNAPSHOTS, UPGRADE_PLANS
 from .nodes import LEASES, NODE_USAGE, NODES
 from .pods import NAMESPACES, POD_USAGE, PODS
+from .postgres import PG_CLUSTERS, PG_POOLERS
+from .storage import CLAIMS, LH_ENGINES, LH_NODES, LH_REPLICAS, LH_SETTINGS, LH_SNAPSHOTS, LH_VOLUMES, VOLUMES
+from .vips import ENDPOINTSLICES, IP_POOLS, L2_ADVERTISEMENTS, L2_STATUSES, SERVICES
 
 DECODERS: dict[str, Decoder[Any]] = {
     "nodes": NODES,
@@ -23,4 +28,26 @@ DECODERS: dict[str, Decoder[Any]] = {
     "statefulsets": STATEFULSETS,
     "daemonsets": DAEMONSETS,
     "budgets": BUDGETS,
+    "services": SERVICES,
+    "endpointslices": ENDPOINTSLICES,
+    "claims": CLAIMS,
+    "volumes": VOLUMES,
+    "pg_clusters": PG_CLUSTERS,
+    "pg_backups": PG_BACKUPS,
+    "pg_schedules": PG_SCHEDULES,
+    "pg_poolers": PG_POOLERS,
+    "lh_nodes": LH_NODES,
+    "lh_volumes": LH_VOLUMES,
+    "lh_replicas": LH_REPLICAS,
+    "lh_engines": LH_ENGINES,
+    "lh_backups": LH_BACKUPS,
+    "lh_targets": LH_TARGETS,
+    "lh_snapshots": LH_SNAPSHOTS,
+    "lh_jobs": LH_JOBS,
+    "lh_settings": LH_SETTINGS,
+    "ip_pools": IP_POOLS,
+    "l2_advertisements": L2_ADVERTISEMENTS,
+    "l2_statuses": L2_STATUSES,
+    "etcd_snapshots": ETCD_SNAPSHOTS,
+    "upgrade_plans": UPGRADE_PLANS,
 }
