@@ -73,12 +73,38 @@ class Resource:
         return self.sub(STATUS) is not None
 
 
-def _make(gv: str, kind: str, plural: str, *, cluster: bool = False, short: str = "", subs: Iterable[Subresource] = (), status: bool = True,
-          generation: bool = False, fields: str = "", verbs: tuple[str, ...] = ALL_VERBS, categories: str = "", virtual: bool = False) -> Resource:  # fmt: skip
+def _make(
+    gv: str,
+    kind: str,
+    plural: str,
+    *,
+    cluster: bool = False,
+    short: str = "",
+    subs: Iterable[Subresource] = (),
+    status: bool = True,
+    generation: bool = False,
+    fields: str = "",
+    verbs: tuple[str, ...] = ALL_VERBS,
+    categories: str = "",
+    virtual: bool = False,
+) -> Resource:
     group, _, version = gv.rpartition("/")
     own = (Subresource(STATUS, kind, group, version),) if status else ()
-    return Resource(group, version, plural, kind, not cluster, tuple(short.split()), (*own, *subs), verbs, generation, tuple(fields.split()),
-                    tuple(categories.split()), kind.lower(), virtual=virtual)  # fmt: skip
+    return Resource(
+        group,
+        version,
+        plural,
+        kind,
+        not cluster,
+        tuple(short.split()),
+        (*own, *subs),
+        verbs,
+        generation,
+        tuple(fields.split()),
+        tuple(categories.split()),
+        kind.lower(),
+        virtual=virtual,
+    )
 
 
 POD_FIELDS = "spec.nodeName spec.restartPolicy spec.schedulerName spec.serviceAccountName spec.hostNetwork status.phase status.podIP status.nominatedNodeName"
@@ -99,7 +125,16 @@ BUILT_IN: tuple[Resource, ...] = (
     _make("v1", "ServiceAccount", "serviceaccounts", short="sa", status=False),
     _make("v1", "PersistentVolume", "persistentvolumes", cluster=True, short="pv"),
     _make("v1", "PersistentVolumeClaim", "persistentvolumeclaims", short="pvc"),
-    _make("v1", "ReplicationController", "replicationcontrollers", short="rc", subs=[SCALE], generation=True, fields="status.replicas", categories="all"),
+    _make(
+        "v1",
+        "ReplicationController",
+        "replicationcontrollers",
+        short="rc",
+        subs=[SCALE],
+        generation=True,
+        fields="status.replicas",
+        categories="all",
+    ),
     _make("v1", "ResourceQuota", "resourcequotas", short="quota"),
     _make("v1", "LimitRange", "limitranges", short="limits", status=False),
     _make("apps/v1", "Deployment", "deployments", short="deploy", subs=[SCALE], generation=True, categories="all"),
@@ -126,17 +161,59 @@ BUILT_IN: tuple[Resource, ...] = (
     _make("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", short="netpol", status=False, generation=True),
     _make("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", short="hpa", categories="all"),
     _make("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", cluster=True, short="pc", status=False, generation=True),
-    _make("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", cluster=True, short="crd crds", generation=True),
+    _make(
+        "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", cluster=True, short="crd crds", generation=True
+    ),
     _make("apiregistration.k8s.io/v1", "APIService", "apiservices", cluster=True),
-    _make("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", cluster=True, status=False, generation=True),
-    _make("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", cluster=True, status=False, generation=True),
-    _make("authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", cluster=True, status=False, verbs=CREATE_ONLY, virtual=True),
-    _make("authorization.k8s.io/v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", cluster=True, status=False, verbs=CREATE_ONLY, virtual=True),
-    _make("authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews", cluster=True, status=False, verbs=CREATE_ONLY, virtual=True),
-    _make("authentication.k8s.io/v1", "SelfSubjectReview", "selfsubjectreviews", cluster=True, status=False, verbs=CREATE_ONLY, virtual=True),
+    _make(
+        "admissionregistration.k8s.io/v1",
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+        cluster=True,
+        status=False,
+        generation=True,
+    ),
+    _make(
+        "admissionregistration.k8s.io/v1",
+        "MutatingWebhookConfiguration",
+        "mutatingwebhookconfigurations",
+        cluster=True,
+        status=False,
+        generation=True,
+    ),
+    _make(
+        "authorization.k8s.io/v1",
+        "SelfSubjectAccessReview",
+        "selfsubjectaccessreviews",
+        cluster=True,
+        status=False,
+        verbs=CREATE_ONLY,
+        virtual=True,
+    ),
+    _make(
+        "authorization.k8s.io/v1",
+        "SelfSubjectRulesReview",
+        "selfsubjectrulesreviews",
+        cluster=True,
+        status=False,
+        verbs=CREATE_ONLY,
+        virtual=True,
+    ),
+    _make(
+        "authorization.k8s.io/v1",
+        "SubjectAccessReview",
+        "subjectaccessreviews",
+        cluster=True,
+        status=False,
+        verbs=CREATE_ONLY,
+        virtual=True,
+    ),
+    _make(
+        "authentication.k8s.io/v1", "SelfSubjectReview", "selfsubjectreviews", cluster=True, status=False, verbs=CREATE_ONLY, virtual=True
+    ),
     _make("metrics.k8s.io/v1beta1", "NodeMetrics", "nodes", cluster=True, status=False, verbs=("get", "list"), virtual=True),
     _make("metrics.k8s.io/v1beta1", "PodMetrics", "pods", status=False, verbs=("get", "list"), virtual=True),
-)  # fmt: skip
+)
 
 
 @dataclass(slots=True)
