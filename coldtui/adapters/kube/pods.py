@@ -76,7 +76,7 @@ class _Terminated(Wire):
     finished_at: Time | None = None
 
 
-class _State(Wire, frozen=True):
+class _State(msgspec.Struct, rename="camel", gc=False, frozen=True):
     running: _Running | None = None
     waiting: _Waiting | None = None
     terminated: _Terminated | None = None
