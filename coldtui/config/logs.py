@@ -122,8 +122,8 @@ def start(path: str, *, level: str = "info", max_bytes: int = 5_000_000, backups
     except OSError as error:
         return f"{path}: {(error.strerror or str(error)).lower()}"
     finally:
-        _bridge()
-    _sink.level = LEVELS[level]
+        _sink.level = LEVELS[level]
+        _bridge(level)
     return ""
 
 
@@ -212,8 +212,11 @@ def _plain_value(value: object) -> object:
     return scrub(str(value))
 
 
-def _bridge() -> None:
-    """Send Python's own logging into the file: without a handler its last resort is the terminal."""
+def _bridge(level: str) -> None:
+    """Send Python's own logging into the file: without a handler its last resort is the terminal.
+
+    Ours from the configured level, the libraries' from warnings upward.
+    """
     import logging
 
     root = logging.getLogger()
@@ -221,6 +224,7 @@ def _bridge() -> None:
         root.removeHandler(old)
     root.addHandler(_handler())
     root.setLevel(logging.WARNING)
+    logging.getLogger("coldtui").setLevel(LEVELS[level])
     logging.captureWarnings(True)
 
 

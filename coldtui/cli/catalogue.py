@@ -1,0 +1,90 @@
+"""Every command and flag, in the order in which `--help` lists them. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from .args import Command, Flag
+
+ABOUT = "coldtui: the console from which a small team operates one K3s site"
+
+GLOBAL: tuple[Flag, ...] = (
+    Flag(("--config",), "configuration file", "FILE"),
+    Flag(("--kubeconfig",), "kubeconfig file", "FILE"),
+    Flag(("--context",), "context in the kubeconfig", "NAME"),
+    Flag(("--namespace", "-n"), "only this namespace", "NS"),
+    Flag(("--read-only",), "nothing can be changed"),
+    Flag(("--theme",), "theme of the console", "NAME"),
+    Flag(("--mouse",), "let the console take the mouse"),
+    Flag(("--version",), "print the version"),
+)
+
+LISTING: tuple[Flag, ...] = (
+    Flag(("--json",), "print JSON"),
+    Flag(("--watch", "-w"), "print again whenever something changed, until ctrl-c"),
+    Flag(("--all-namespaces", "-A"), "all namespaces (also the default)"),
+    Flag(("--sort",), "order by this column", "COLUMN"),
+    Flag(("--reverse",), "turn the order around"),
+    Flag(("--filter",), "only rows that match; !text inverts, '-l key=value' labels", "TEXT"),
+    Flag(("--trouble",), "only rows with trouble"),
+    Flag(("--output", "-o"), "wide: more columns; json; name: only names", "FORM", choices=("wide", "json", "name")),
+    Flag(("--no-headers",), "leave the heading out"),
+)
+_DOCUMENT: tuple[Flag, ...] = LISTING[:2]
+
+_EXITS = (
+    "Exit codes: 0 read, 4 the Kubernetes API could not be read within 5 s (with --json the last known state is still printed, with its age),\n"
+    "5 not permitted, 1 not installed, 2 usage."
+)
+
+
+def _listing(name: str, about: str) -> Command:
+    return Command(name, about, "listings:run", LISTING, more=_EXITS)
+
+
+COMMANDS: dict[str, Command] = {
+    c.name: c
+    for c in (
+        Command("status", "the site at a glance", "listings:run_status", _DOCUMENT, more=_EXITS),
+        _listing("nodes", "nodes: readiness, usage, pods"),
+        _listing("pods", "pods with kubectl's words"),
+        _listing("deployments", "deployments and where their rollouts stand"),
+        _listing("statefulsets", "stateful sets"),
+        _listing("daemonsets", "daemon sets"),
+        _listing("postgres", "CloudNativePG clusters and their instances"),
+        _listing("backups", "backups of PostgreSQL and Longhorn"),
+        _listing("storage", "Longhorn volumes"),
+        _listing("vips", "load balancer addresses and who announces them"),
+        _listing("events", "events, newest first"),
+        _listing("problems", "what is wrong, worst first"),
+        Command(
+            "logs",
+            "a pod's log",
+            "logs:run",
+            (
+                Flag(("--container", "-c"), "container; needed when there are several", "NAME"),
+                Flag(("--follow", "-f"), "go on as lines come, until ctrl-c"),
+                Flag(("--previous", "-p"), "of the container's previous run"),
+                Flag(("--since",), "only lines newer than this: 30s, 5m, 2h, 1d", "SPAN"),
+                Flag(("--tail",), "at most this many lines from the end (default: all)", "N", number=True),
+                Flag(("--timestamps",), "begin each line with its time"),
+            ),
+            ("POD",),
+            more="POD is a name, or namespace/name.",
+        ),
+        Command("doctor", "checks connections, permissions and this terminal", "doctor:run", (Flag(("--json",), "print JSON"),)),
+        Command("settings", "each setting, its value and where it came from", "settings:run", (Flag(("--json",), "print JSON"),)),
+        Command(
+            "demo",
+            "a whole simulated site on this machine",
+            "demo:run",
+            (
+                Flag(("--headless",), "only the site: print one JSON line when it is ready, then wait"),
+                Flag(("--still",), "freeze the values"),
+                Flag(("--scale",), "a big site: NODESxPODS, such as 1000x20000", "NxM"),
+                Flag(("--churn",), "changes a second", "N", number=True),
+                Flag(("--scenario",), "begin with this fault", "NAME"),
+            ),
+            ("[fault NAME on|off...]",),
+            more="coldtui demo fault NAME on|off switches a fault of the running demo.",
+        ),
+    )
+}

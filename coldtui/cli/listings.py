@@ -1,0 +1,289 @@
+"""Listings: one reading, or again whenever something changed; as a table or as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ..domain.errors import Exit, UsageError
+from ..domain.kinds import KINDS
+from ..domain.readings import Freshness
+from ..domain.sources import KUBE
+from ..domain.text import one_of, plain
+from ..present import words
+from ..present.filters import matcher
+from ..present.rows import Listing
+from . import nouns, out
+
+if TYPE_CHECKING:
+    from ..domain.world import World
+    from ..wiring import Site
+    from .run import Call
+
+DEADLINE_S = 4.5
+"""Connecting and reading together; a script waits no longer than 5 s for an answer."""
+WATCH_S = 1.0
+"""Least distance of two prints."""
+_BY_TROUBLE = {"unauthorized": Exit.NOT_PERMITTED, "config": Exit.USAGE, "bug": Exit.FAILED}
+_AGES = frozenset({"age", "last", "lease", "since"})
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What one command prints, made from a World."""
+
+    name: str
+    sources: tuple[str, ...]
+    """Kinds that are read; the first decides about success."""
+    text: Callable[[World, datetime], str]
+    json: Callable[[World, datetime], Any]
+    mark: Callable[[World, datetime], Any]
+    """Changes when there is something new to print; ages left out."""
+    more: tuple[str, ...] = ()
+    """Kinds that are read besides, without a word when they are not there."""
+
+
+def run(call: Call) -> Exit:
+    noun = call.parsed.command.name if call.parsed.command else ""
+    return _print(call, _listing_document(call, nouns.find(noun)))
+
+
+def run_status(call: Call) -> Exit:
+    from ..present import status
+    from ..present.lines import plain_text
+
+    def text(world: World, now: datetime) -> str:
+        return out.lines(status.report(world, now))
+
+    return _print(
+        call,
+        Document(
+            "status",
+            ("nodes",),
+            text,
+            status.status_json,
+            lambda world, now: (plain_text(status.cluster_card(world, now, 200)), _quiet(status.status_json(world, now))),
+            more=tuple(name for name in KINDS if name not in ("nodes", "replicasets", "pod_usage")),
+        ),
+    )
+
+
+# ---------------------------------------------------------------- what is printed
+
+
+def _listing_document(call: Call, listing: Listing[Any]) -> Document:
+    flags = call.parsed.flags
+    sort = _sort_column(listing, flags.get("sort"))
+    wanted = matcher(listing, flags.get("filter") or "")
+    namespace = call.config.kube.namespace if listing.namespaced else ""
+    form = flags.get("output")
+    shown = [i for i, column in enumerate(listing.columns) if form == "wide" or column.priority == 0 or nouns.always(listing, column)]
+    steady = [i for i in shown if listing.columns[i].id not in _AGES]
+
+    def chosen(world: World, now: datetime) -> list[Any]:
+        items = list(listing.items(world).values())
+        if namespace:
+            items = [item for item in items if getattr(item, "namespace", "") == namespace]
+        if wanted is not None:
+            items = [item for item in items if wanted(item)]
+        if flags.get("trouble"):
+            items = [item for item in items if listing.trouble(world, item, now)]
+        key = listing.sorts[sort]
+        items.sort(key=lambda item: key(world, item), reverse=bool(flags.get("reverse")))
+        return items
+
+    def text(world: World, now: datetime) -> str:
+        rows = [listing.row(world, item, now) for item in chosen(world, now)]
+        if form == "name":
+            return "\n".join(row.key for row in rows)
+        titles = [listing.columns[i].title for i in shown]
+        return out.table(titles, ([row.cells[i] for i in shown] for row in rows), headers=not flags.get("no_headers"))
+
+    def json(world: World, now: datetime) -> Any:
+        make = listing.json
+        items = chosen(world, now)
+        if make is None:
+            columns = [column.id for column in listing.columns]
+            rows = [listing.row(world, item, now) for item in items]
+            found: list[Any] = [dict(zip(columns, (cell.text for cell in row.cells), strict=True)) for row in rows]
+        else:
+            found = [make(world, item, now) for item in items]
+        return {listing.noun: found, **notes(world, listing.sources, now)}
+
+    def mark(world: World, now: datetime) -> Any:
+        if as_json(call):
+            return _quiet(json(world, now))
+        return [tuple(listing.row(world, item, now).cells[i].text for i in steady) for item in chosen(world, now)]
+
+    return Document(listing.noun, listing.sources, text, json, mark)
+
+
+def _sort_column(listing: Listing[Any], asked: str | None) -> str:
+    if not asked:
+        return listing.default_sort
+    known = {column.title.lower(): column.id for column in listing.columns if column.id in listing.sorts} | {i: i for i in listing.sorts}
+    found = known.get(asked.lower())
+    if found is None:
+        near = one_of(tuple(known), asked.lower())
+        raise UsageError(
+            f"{listing.noun} cannot be sorted by {plain(asked)!r}",
+            hint=f"did you mean {near}?" if near else f"one of {', '.join(listing.sorts)}",
+        )
+    return found
+
+
+def notes(world: World, sources: tuple[str, ...], now: datetime) -> dict[str, Any]:
+    """What stands beside a listing: when, from where, and how each source stands."""
+    states = {}
+    for name in sources:
+        state = world.sources[name]
+        age = None if state.as_of is None else max(0, int((now - state.as_of).total_seconds()))
+        states[name] = {"freshness": state.freshness.value, "age_s": age, "trouble": state.trouble.words if state.trouble else None}
+    return {"_at": words.iso(now), "_site": world.site.name, "_whole": world.whole(*sources), "_sources": states}
+
+
+def as_json(call: Call) -> bool:
+    return bool(call.parsed.flags.get("json")) or call.parsed.flags.get("output") == "json"
+
+
+def _quiet(document: Any) -> Any:
+    """The document without what changes by the passing of time alone."""
+    if isinstance(document, Mapping):
+        return {k: _quiet(v) for k, v in document.items() if not (k.endswith("_s") or k == "_at")}
+    if isinstance(document, list):
+        return [_quiet(v) for v in document]
+    return document
+
+
+# ---------------------------------------------------------------- one reading
+
+
+def _print(call: Call, document: Document) -> Exit:
+    site = call.site()
+    if call.parsed.flags.get("watch"):
+        return asyncio.run(_watch(call, site, document))
+    world = asyncio.run(site.live.once((*document.sources, *document.more), DEADLINE_S))
+    now = datetime.now(UTC)
+    code = verdict(world, document.sources[0])
+    if code is Exit.DONE:
+        _talk(world, document, now)
+    else:
+        _explain(site, world, document.sources[0])
+    if as_json(call):
+        if code is not Exit.DONE:
+            saved = site.last_known((*document.sources, *document.more), world)
+            world = saved if saved is not None else world
+            if saved is not None:
+                out.say(f"printed as last known, {words.freshness(saved.sources[document.sources[0]], now)}")
+        out.dump(document.json(world, now))
+    elif code is Exit.DONE:
+        text = document.text(world, now)
+        if text:
+            out.data(text)
+    return code
+
+
+def verdict(world: World, source: str) -> Exit:
+    """The exit code that the state of the main source means."""
+    state = world.sources[source]
+    match state.freshness:
+        case Freshness.LIVE:
+            return Exit.DONE
+        case Freshness.FORBIDDEN:
+            return Exit.NOT_PERMITTED
+        case Freshness.NOT_INSTALLED:
+            return Exit.FAILED
+        case Freshness.STALE | Freshness.LOADING | Freshness.FAILED:
+            kind = state.trouble.kind if state.trouble is not None else ""
+            return _BY_TROUBLE.get(kind, Exit.UNREACHABLE)
+
+
+def _explain(site: Site, world: World, source: str) -> None:
+    """One line: what, where, remedy."""
+    state = world.sources[source]
+    line = world.sources[KUBE].trouble
+    trouble = line or state.trouble
+    title = KINDS[source].title if source in KINDS else source
+    where = world.site.server or site.facts.server or "Kubernetes API"
+    what = trouble.words if trouble else f"not read within {DEADLINE_S:.0f} s"
+    parts = [f"{title}: {what}", where if where not in what else "", trouble.hint if trouble else ""]
+    out.say(out.clean(" · ".join(p for p in parts if p)))
+
+
+def _talk(world: World, document: Document, now: datetime) -> None:
+    """What is missing or not whole, one line each; of the kinds read besides, only what failed."""
+    for name in document.sources:
+        _one_note(world, name, now)
+    for name in document.more:
+        if world.sources[name].freshness not in (Freshness.NOT_INSTALLED, Freshness.LIVE):
+            _one_note(world, name, now)
+
+
+def _one_note(world: World, name: str, now: datetime) -> None:
+    state = world.sources[name]
+    title = KINDS[name].title
+    if state.partial:
+        out.say(f"{title}: only the first part was read in time, totals are lower bounds (≥)")
+    elif state.freshness is not Freshness.LIVE:
+        hint = f" · {state.trouble.hint}" if state.trouble and state.trouble.hint else ""
+        out.say(out.clean(f"{title}: {words.freshness(state, now)}{hint}"))
+
+
+# ---------------------------------------------------------------- again and again
+
+
+async def _watch(call: Call, site: Site, document: Document) -> Exit:
+    """Print what changed, at most each second, until cancelled. A lost API is a word on stderr and the end of nothing."""
+    changed = asyncio.Event()
+    live = site.live
+    end = live.subscribe(lambda world: changed.set())
+    await live.start((*document.sources, *document.more))
+    shown: Any = None
+    said = ""
+    try:
+        while True:
+            await changed.wait()
+            changed.clear()
+            world, now = live.world, datetime.now(UTC)
+            said = _standing(world, document, said)
+            main = world.sources[document.sources[0]]
+            if main.freshness is Freshness.LIVE and not main.partial:
+                mark = document.mark(world, now)
+                if mark != shown:
+                    _print_again(call, document, world, now, first=shown is None)
+                    shown = mark
+            await asyncio.sleep(WATCH_S)
+    except asyncio.CancelledError:
+        return Exit.DONE
+    finally:
+        end()
+        await live.close()
+
+
+def _print_again(call: Call, document: Document, world: World, now: datetime, *, first: bool) -> None:
+    if as_json(call):
+        out.dump(document.json(world, now), compact=True)
+        return
+    if not first:
+        out.data("")
+    out.data(document.text(world, now))
+
+
+def _standing(world: World, document: Document, said: str) -> str:
+    """Say it once when a source is lost and once when it is back."""
+    troubles = []
+    line = world.sources[KUBE].trouble
+    if line is not None:
+        troubles.append(f"Kubernetes API: {line.words}" + (f" · {line.hint}" if line.hint else ""))
+    else:
+        for name in document.sources:
+            state = world.sources[name]
+            if state.trouble is not None:
+                troubles.append(f"{KINDS[name].title}: {state.trouble.words}")
+    text = "; ".join(troubles)
+    if text != said:
+        out.say(out.clean(text or "all sources answer again"))
+    return text
