@@ -1,0 +1,408 @@
+"""In-memory fakes of the ports, with faults to order. The tests of every room use them.
+
+`FakeKube` is a small API server that deals in domain values: put and delete objects, and whoever lists or watches sees them as through the
+real port, in versions, pages and batches. Faults are methods: `kill`, `pause`, `fail`, `expire`, `garble`, `restore`, `end_watches`.
+Everything may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from threading import Condition
+from typing import Any
+
+from ..domain.errors import Closed, Expired, NotFound, TooNew, Unreachable
+from ..domain.kinds import Kind
+from ..ports import Batch, LogLine, LogRequest, Page, ServerFacts
+
+START = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+"""Where fake time begins."""
+
+EVERY = "*"
+
+
+class FakeClock:
+    """Time that moves only when told."""
+
+    def __init__(self, now: datetime = START) -> None:
+        self._start = now
+        self._passed = 0.0
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self._passed)
+
+    def monotonic(self) -> float:
+        return self._passed
+
+    def advance(self, seconds: float) -> None:
+        self._passed += seconds
+
+
+@dataclass
+class _Fault:
+    call: str
+    """list, watch, poll, alive, facts, fetch, stats, may, logs or `*`."""
+    kind: str
+    make: Callable[[], Exception]
+    times: int | None
+
+
+@dataclass
+class _Log:
+    """One kind: its objects and what happened to them, oldest first."""
+
+    objects: dict[str, Any] = field(default_factory=dict)
+    events: list[tuple[int, str | None, Any | None]] = field(default_factory=list)
+    """(version, key, value); value None: deleted; key None: a bookmark."""
+    oldest: int = 0
+    """Watches from a lower version are expired."""
+    garbage: int = 0
+    """Unreadable lines that the open watches deliver next."""
+    skipped: int = 0
+    """Objects that no list can decode."""
+
+
+class FakeKube:
+    """Port `Kube`, and its streams."""
+
+    def __init__(
+        self,
+        objects: Mapping[str, Iterable[Any]] | None = None,
+        *,
+        server: str = "https://127.0.0.1:6443",
+        version: str = "v1.34.4+k3s1",
+        uid: str = "00000000-0000-4000-8000-000000000001",
+        page_size: int = 500,
+    ) -> None:
+        """`objects`: domain values by name of their kind. `page_size` caps the pages of a list."""
+        self._server = server
+        self.version = version
+        self.uid = uid
+        self.page_size = page_size
+        self.ready = "ok"
+        """What `/readyz` says."""
+        self.streams: FakeStreams = FakeStreams(self)
+        self.calls: list[tuple[str, str]] = []
+        """(call, kind or object), in order."""
+        self.stats: dict[str, Any] = {}
+        """NodeStats by node; a node that is not here gives NotFound."""
+        self.log_lines: dict[str, list[str]] = {}
+        """Lines by `namespace/pod`."""
+        self.allowed: Callable[[str, str, str], bool] = lambda verb, group, resource: True
+        self._cond = Condition()
+        self._rv = 1000
+        self._kinds: dict[str, _Log] = {}
+        self._faults: list[_Fault] = []
+        self._dead = False
+        self._paused = False
+        self._cut = 0
+        self._ended = 0
+        self._closed = False
+        self._between: Callable[[str, int], None] | None = None
+        for kind, values in (objects or {}).items():
+            self.put(kind, *values)
+
+    # The cluster
+
+    @property
+    def server(self) -> str:
+        return self._server
+
+    def put(self, kind: str, *values: Any) -> None:
+        """Create or change objects."""
+        with self._cond:
+            log = self._log(kind)
+            for value in values:
+                self._rv += 1
+                log.objects[value.key] = value
+                log.events.append((self._rv, value.key, value))
+            self._cond.notify_all()
+
+    def delete(self, kind: str, *keys: str) -> None:
+        with self._cond:
+            log = self._log(kind)
+            for key in keys:
+                self._rv += 1
+                del log.objects[key]
+                log.events.append((self._rv, key, None))
+            self._cond.notify_all()
+
+    def bookmark(self, kind: str) -> None:
+        """Tell the watches of a kind how far they are."""
+        with self._cond:
+            self._rv += 1
+            self._log(kind).events.append((self._rv, None, None))
+            self._cond.notify_all()
+
+    def objects(self, kind: str) -> dict[str, Any]:
+        """What the server holds now, by key."""
+        with self._cond:
+            return dict(self._log(kind).objects)
+
+    def count(self, call: str, kind: str = EVERY) -> int:
+        """How often something was called."""
+        with self._cond:
+            return sum(1 for c, k in self.calls if c == call and kind in (EVERY, k))
+
+    # Faults
+
+    def kill(self) -> None:
+        """The process is gone: streams break, connections are refused."""
+        with self._cond:
+            self._dead = True
+            self._cond.notify_all()
+
+    def pause(self) -> None:
+        """The process is stopped: connections are taken, nothing answers."""
+        with self._cond:
+            self._paused = True
+            self._cond.notify_all()
+
+    def revive(self) -> None:
+        """It runs again, with the same data."""
+        with self._cond:
+            self._dead = self._paused = False
+            self._cond.notify_all()
+
+    def fail(self, call: str, make: Callable[[], Exception], kind: str = EVERY, *, times: int | None = 1) -> None:
+        """Raise `make()` from the next `times` calls (None: until `heal`) of `call` (list, watch, poll, ...) for `kind` or node."""
+        with self._cond:
+            self._faults.append(_Fault(call, kind, make, times))
+
+    def heal(self) -> None:
+        """No ordered failure any more."""
+        with self._cond:
+            self._faults.clear()
+
+    def expire(self, kind: str) -> None:
+        """Compact: open watches and old versions of this kind get 410."""
+        with self._cond:
+            log = self._log(kind)
+            self._rv += 1
+            log.oldest = self._rv
+            log.events.clear()
+            self._cond.notify_all()
+
+    def between_pages(self, hook: Callable[[str, int], None] | None) -> None:
+        """Call `hook(kind, pages given)` before each further page of a list; it may change the cluster, or raise."""
+        self._between = hook
+
+    def garble(self, kind: str, lines: int = 1) -> None:
+        """The open watches of a kind bring lines that are no objects."""
+        with self._cond:
+            self._log(kind).garbage += lines
+            self._cond.notify_all()
+
+    def undecodable(self, kind: str, count: int) -> None:
+        """So many objects of each list cannot be decoded."""
+        with self._cond:
+            self._log(kind).skipped = count
+
+    def end_watches(self) -> None:
+        """Every open watch ends as its time-out would end it."""
+        with self._cond:
+            self._ended += 1
+            self._cond.notify_all()
+
+    def restore(self, objects: Mapping[str, Iterable[Any]], version: int = 10) -> None:
+        """The datastore is put back to an old state: versions go backwards, open watches end."""
+        with self._cond:
+            self._rv = version
+            kinds = set(self._kinds) | set(objects)
+            self._kinds = {kind: _Log() for kind in kinds}
+            self._ended += 1
+            self._cond.notify_all()
+        for kind, values in objects.items():
+            self.put(kind, *values)
+
+    # Port Kube
+
+    async def alive(self, *, deadline_s: float = 3.0) -> str:
+        await self._answer("alive", "", deadline_s)
+        return self.ready
+
+    async def facts(self, *, deadline_s: float = 5.0) -> ServerFacts:
+        await self._answer("facts", "", deadline_s)
+        return ServerFacts(self.version, self.uid)
+
+    async def fetch(self, kind: Kind, name: str, namespace: str = "", *, deadline_s: float = 10.0) -> Mapping[str, Any]:
+        await self._answer("fetch", kind.name, deadline_s)
+        key = f"{namespace}/{name}" if namespace else name
+        if key not in self.objects(kind.name):
+            raise NotFound(f"{kind.title} {key} not found")
+        metadata = {"name": name, "namespace": namespace} if namespace else {"name": name}
+        return {"apiVersion": kind.group_version, "kind": kind.plural, "metadata": metadata}
+
+    async def events_of(self, api_kind: str, name: str, namespace: str = "", *, deadline_s: float = 10.0) -> tuple[Any, ...]:
+        await self._answer("events", name, deadline_s)
+        found = [
+            e for e in self.objects("events").values() if (e.object_kind, e.object_name, e.object_namespace) == (api_kind, name, namespace)
+        ]
+        return tuple(sorted(found, key=lambda e: e.last))
+
+    async def node_stats(self, node: str, address: str, *, deadline_s: float = 5.0) -> Any:
+        await self._answer("stats", node, deadline_s)
+        if node not in self.stats:
+            raise NotFound(f"node {node} not found")
+        return self.stats[node]
+
+    async def logs(self, request: LogRequest, *, deadline_s: float = 10.0) -> AsyncIterator[tuple[LogLine, ...]]:
+        key = f"{request.namespace}/{request.pod}"
+        await self._answer("logs", key, deadline_s)
+        given = 0
+        lines = self.log_lines.get(key, [])
+        if request.tail is not None:
+            given = max(0, len(lines) - request.tail)
+        while True:
+            fresh = self.log_lines.get(key, [])[given:]
+            given += len(fresh)
+            if fresh:
+                yield tuple(LogLine(START, line) for line in fresh)
+            if not request.follow or self._closed:
+                return
+            await asyncio.sleep(0.01)
+
+    async def may(
+        self, verb: str, group: str, resource: str, *, namespace: str = "", subresource: str = "", deadline_s: float = 5.0
+    ) -> bool:
+        await self._answer("may", f"{verb} {resource}", deadline_s)
+        return self.allowed(verb, group, resource)
+
+    async def aclose(self) -> None:
+        self.streams.close()
+
+    # Inside
+
+    def _log(self, kind: str) -> _Log:
+        return self._kinds.setdefault(kind, _Log())
+
+    async def _answer(self, call: str, kind: str, deadline_s: float) -> None:
+        """What stands between a question and its answer: the line, and ordered faults."""
+        end = asyncio.get_running_loop().time() + deadline_s
+        with self._cond:
+            self.calls.append((call, kind))
+        while self._paused and not self._dead:
+            if asyncio.get_running_loop().time() >= end:
+                raise Unreachable("no answer: timed out", detail=self._server)
+            await asyncio.sleep(min(0.005, deadline_s))
+        with self._cond:
+            self._check(call, kind)
+
+    def _check(self, call: str, kind: str) -> None:
+        """Raise what this call has coming. Under the lock."""
+        if self._closed:
+            raise Closed("closed")
+        if self._dead:
+            raise Unreachable("connection refused", detail=self._server)
+        for fault in self._faults:
+            if fault.call in (call, EVERY) and fault.kind in (kind, EVERY):
+                if fault.times is not None:
+                    fault.times -= 1
+                    if fault.times <= 0:
+                        self._faults.remove(fault)
+                raise fault.make()
+
+    def _hang(self, deadline_s: float) -> None:
+        """While paused: wait as a blocked read does. Under the lock."""
+        cut = self._cut
+        back = self._cond.wait_for(lambda: not self._paused or self._dead or self._closed or cut != self._cut, timeout=deadline_s)
+        if self._closed or cut != self._cut:
+            raise Closed("shut")
+        if not back:
+            raise Unreachable("no answer: timed out", detail=self._server)
+
+
+class FakeStreams:
+    """Port `KubeStreams` over a FakeKube."""
+
+    def __init__(self, kube: FakeKube) -> None:
+        self._kube = kube
+
+    def pages(self, kind: Kind, *, version: str | None, limit: int | None = 500, deadline_s: float = 30.0) -> Iterator[Page]:
+        kube = self._kube
+        with kube._cond:
+            kube.calls.append(("list", kind.name))
+            kube._hang(deadline_s)
+            kube._check("list", kind.name)
+            if version not in (None, "", "0") and int(version or 0) > kube._rv:
+                raise TooNew("too large resource version")
+            log = kube._log(kind.name)
+            items = tuple(log.objects.values())
+            at, skipped = str(kube._rv), log.skipped
+        size = len(items) or 1 if limit is None else min(limit, kube.page_size)
+        starts = range(0, max(1, len(items)), size)
+        for number, start in enumerate(starts):
+            if number and kube._between is not None:
+                kube._between(kind.name, number)
+            with kube._cond:
+                if number:
+                    kube._hang(deadline_s)
+                    kube._check("page", kind.name)
+            more = start + size < len(items)
+            yield Page(items[start : start + size], at, more, len(items) - start - size if more else None, 0 if more else skipped)
+
+    def watch(self, kind: Kind, version: str, *, timeout_s: int) -> Iterator[Batch]:
+        kube = self._kube
+        with kube._cond:
+            kube.calls.append(("watch", kind.name))
+            kube._hang(30.0)
+            kube._check("watch", kind.name)
+            cut, ended, log = kube._cut, kube._ended, kube._log(kind.name)
+            seen = int(version)
+            if seen > kube._rv:
+                raise TooNew("too large resource version")
+            if seen < log.oldest:
+                raise Expired("too old resource version")
+        while True:
+            with kube._cond:
+                while True:
+                    if kube._closed or cut != kube._cut:
+                        raise Closed("shut")
+                    if kube._dead:
+                        raise Unreachable("connection reset by peer", detail=kube._server)
+                    if not kube._paused:
+                        if log is not kube._kinds.get(kind.name) or ended != kube._ended:
+                            return
+                        if seen < log.oldest:
+                            raise Expired("too old resource version")
+                        if log.garbage or (log.events and log.events[-1][0] > seen):
+                            break
+                    kube._cond.wait()
+                changed: dict[str, Any] = {}
+                gone: set[str] = set()
+                fresh = [event for event in log.events[-1000:] if event[0] > seen]
+                if len(fresh) == 1000:
+                    fresh = [event for event in log.events if event[0] > seen]
+                for at, key, value in fresh:
+                    seen = at
+                    if key is None:
+                        continue
+                    if value is None:
+                        changed.pop(key, None)
+                        gone.add(key)
+                    else:
+                        gone.discard(key)
+                        changed[key] = value
+                skipped, log.garbage = log.garbage, 0
+            yield Batch(changed, frozenset(gone), str(seen) if fresh else "", skipped, len(fresh))
+
+    def poll(self, kind: Kind, *, deadline_s: float) -> Page:
+        kube = self._kube
+        with kube._cond:
+            kube.calls.append(("poll", kind.name))
+            kube._hang(deadline_s)
+            kube._check("poll", kind.name)
+            return Page(tuple(kube._log(kind.name).objects.values()), "", False)
+
+    def shut(self) -> None:
+        with self._kube._cond:
+            self._kube._cut += 1
+            self._kube._cond.notify_all()
+
+    def close(self) -> None:
+        with self._kube._cond:
+            self._kube._closed = True
+            self._kube._cond.notify_all()
