@@ -10,6 +10,7 @@ import resource as rusage
 import time
 import uuid
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -48,7 +49,7 @@ class Admin:
             case "POST", "/lab/churn":
                 return json_response(self._churn(await read_body(request)))
             case "POST", "/lab/bulk":
-                return json_response({"loaded": self.load_lines((await request.read()).splitlines())})
+                return json_response({"loaded": await self._bulk(request)})
             case "POST", "/lab/compact":
                 self._objects.store.compact()
                 return json_response(self.stats())
@@ -102,10 +103,20 @@ class Admin:
             "faults": self._faults.report()["on"],
             "uptimeSeconds": round(time.monotonic() - self._began, 3),
             "cpuSeconds": round(used.ru_utime + used.ru_stime, 3),
+            "rssBytes": _resident_bytes(),
             "maxRssBytes": used.ru_maxrss * 1024,
         }
 
     # --- bulk
+
+    async def _bulk(self, request: web.Request) -> int:
+        """Take objects as they arrive, so that a large body is never in memory as a whole."""
+        count = 0
+        rest = b""
+        async for chunk in request.content.iter_chunked(1 << 20):
+            *lines, rest = (rest + chunk).split(b"\n")
+            count += self.load_lines(lines)
+        return count + self.load_lines([rest])
 
     def load(self, objects: Iterable[Json]) -> int:
         """Store many objects as they are (with their status), quickly; returns how many."""
@@ -138,3 +149,9 @@ class Admin:
         if resource is None:
             raise bad_request(f"no such kind: {api_version} {kind}")
         return self._objects.store.collection(resource)
+
+
+def _resident_bytes() -> int | None:
+    """Memory in use now; None where the system does not tell."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * rusage.getpagesize() if statm.exists() else None

@@ -119,7 +119,7 @@ def _apply(doc: Any, entry: Json) -> Any:
 # --- strategic merge patch
 
 # How the lists of the built-in types merge: path pattern -> merge key. A path has no indexes; `*` stands for any prefix.
-# What is not listed is atomic (tolerations, args, command, rules, ...), except the sets of plain values below.
+# What is not listed is atomic (tolerations, taints, args, command, rules, ...), except the sets of plain values below.
 _KEYED: tuple[tuple[str, str], ...] = (
     (r"(.*\.)?(containers|initContainers|ephemeralContainers)", "name"),
     (r"(.*\.)?(containers|initContainers|ephemeralContainers)\.env", "name"),
@@ -131,7 +131,7 @@ _KEYED: tuple[tuple[str, str], ...] = (
     (r"(.*\.)?spec\.hostAliases", "ip"),
     (r"(.*\.)?spec\.topologySpreadConstraints", "topologyKey"),
     (r"(.*\.)?spec\.resourceClaims", "name"),
-    (r"spec\.taints", "key"),
+    (r"spec\.drivers", "name"),
     (r"spec\.ports", "port"),
     (r"secrets", "name"),
     (r"status\.conditions", "type"),
@@ -140,7 +140,7 @@ _KEYED: tuple[tuple[str, str], ...] = (
     (r"(.*\.)?metadata\.ownerReferences", "uid"),
     (r"webhooks", "name"),
 )
-_PLAIN_SETS = re.compile(r"(.*\.)?metadata\.finalizers|spec\.podCIDRs|spec\.finalizers")
+_PLAIN_SETS = re.compile(r"(.*\.)?metadata\.finalizers|spec\.podCIDRs")
 _KEYED_RE = tuple((re.compile(pattern), key) for pattern, key in _KEYED)
 _RETAIN = "$retainKeys"
 _ORDER = "$setElementOrder/"

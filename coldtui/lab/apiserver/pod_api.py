@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from coldtui.lab.apiserver.errors import ApiError, bad_request, conflict, no_suc
 from coldtui.lab.apiserver.eviction import evict
 from coldtui.lab.apiserver.faults import Faults
 from coldtui.lab.apiserver.kubelet import Kubelet, Line, Usage
+from coldtui.lab.apiserver.node_index import NodeIndex
 from coldtui.lab.apiserver.objects import Objects
 from coldtui.lab.apiserver.resource_api import json_response, read_body, write_of
 from coldtui.lab.apiserver.resources import Resource
@@ -30,6 +32,7 @@ class PodApi:
 
     def __init__(self, objects: Objects, kubelet: Kubelet, faults: Faults, clock: Clock, streams: Streams) -> None:
         self._objects, self._kubelet, self._faults, self._clock, self._streams = objects, kubelet, faults, clock, streams
+        self._index = NodeIndex(objects.store)
 
     # --- pods
 
@@ -117,9 +120,7 @@ class PodApi:
     # --- nodes
 
     def _pods_on(self, node: str) -> list[Json]:
-        mark = f'"nodeName":"{node}"'.encode()
-        found = (i.decoded() for i in self._objects.store.items("", "pods") if mark in i.raw)
-        return [p for p in found if p["spec"].get("nodeName") == node]
+        return [i.decoded() for i in self._index.on(node)]
 
     async def proxy(self, target: Target, resource: Resource) -> web.Response:
         """The kubelet's own endpoints, reached through the API server. 503 when the node is not ready."""
@@ -146,14 +147,11 @@ class PodApi:
 
     async def _node_metrics(self, request: web.Request, target: Target) -> web.Response:
         found: list[Json] = []
-        by_node: dict[str, list[Json]] = {}
-        for item in self._objects.store.items("", "pods"):
-            pod = item.decoded()
-            by_node.setdefault(pod["spec"].get("nodeName", ""), []).append(pod)
         for node in self._matching("nodes", "", request, target.name):
-            usage = await self._kubelet.node_usage(node, by_node.get(node["metadata"]["name"], []))
+            usage = await self._kubelet.node_usage(node, self._pods_on(node["metadata"]["name"]))
             if usage is not None:
                 found.append(self._metrics("NodeMetrics", node, {"usage": _usage(usage)}))
+            await asyncio.sleep(0)  # other requests go on while a big site is summed up
         return _one_or_list(target, "nodes", "NodeMetricsList", found)
 
     async def _pod_metrics(self, request: web.Request, target: Target) -> web.Response:
@@ -163,6 +161,8 @@ class PodApi:
             if usage:
                 containers = [{"name": c, "usage": _usage(u)} for c, u in usage.items()]
                 found.append(self._metrics("PodMetrics", pod, {"containers": containers}))
+            if len(found) % 100 == 99:
+                await asyncio.sleep(0)  # other requests go on while a big site is summed up
         return _one_or_list(target, "pods", "PodMetricsList", found)
 
     def _matching(self, plural: str, namespace: str, request: web.Request, name: str) -> Iterable[Json]:

@@ -12,7 +12,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
-from coldtui.lab.apiserver import listing, scale, table, watch
+from coldtui.lab.apiserver import listing, protobuf, scale, table, watch
 from coldtui.lab.apiserver.clock import Clock
 from coldtui.lab.apiserver.errors import (
     ApiError,
@@ -49,6 +49,8 @@ async def read_body(request: web.Request) -> Any:
     try:
         if media in ("application/yaml", "application/apply-patch+yaml"):
             return yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        if media == protobuf.MEDIA:
+            return protobuf.decode(data)
         if media in _JSON_TYPES or media.endswith("+json"):
             return decode(data)
     except (msgspec.DecodeError, yaml.YAMLError) as error:
@@ -113,8 +115,7 @@ class ResourceApi:
         if form.kind == "table":
             kind = self._objects.kinds.find(resource)
             rows = (i.decoded() for i in found.items)
-            shown = table.table(resource, kind, rows, found.metadata(), self._clock.now(), include=form.include)
-            return await self._send(request, [encode(shown)])
+            return await self._send(request, table.chunks(resource, kind, rows, found.metadata(), self._clock.now(), include=form.include))
         if form.kind == "metadata":
             return await self._send(request, [listing.metadata_list(resource, found)])
         stored, asked = self._heads(resource)
@@ -194,8 +195,7 @@ class ResourceApi:
             if form.kind == "metadata":
                 return encode(listing.partial(obj))
             kind = self._objects.kinds.find(resource)
-            meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
-            return encode(table.table(resource, kind, [obj], meta, self._clock.now(), include=form.include, header=first))
+            return table.one(resource, kind, obj, self._clock.now(), include=form.include, header=first)
 
         return watch.Shape(convert, bookmark)
 
@@ -218,8 +218,7 @@ class ResourceApi:
         if form.kind == "metadata":
             return json_response(listing.partial(obj), code, headers)
         kind = self._objects.kinds.find(resource)
-        meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-        return json_response(table.table(resource, kind, [obj], meta, self._clock.now(), include=form.include), code, headers)
+        return json_response(table.one(resource, kind, obj, self._clock.now(), include=form.include), code, headers)
 
     # --- writing
 

@@ -278,6 +278,8 @@ class Store:
         self.uids: dict[str, tuple[Collection, Key]] = {}
         self.dependents: dict[str, dict[tuple[Collection, Key], None]] = {}
         self.listeners: list[Callable[[Collection, Event], None]] = []
+        self.on_rewind: list[Callable[[], None]] = []
+        """Told when objects changed without events."""
 
     def next_version(self) -> int:
         self.version += 1
@@ -339,6 +341,8 @@ class Store:
         for collection in self.collections.values():
             collection.rewind(target)
         self.version = target
+        for told in self.on_rewind:
+            told()
         return target
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -79,19 +79,33 @@ def _text(value: Any) -> str:
     return encode(value).decode()
 
 
-def table(
+ROWS_A_PIECE = 200
+
+
+def chunks(
     resource: Resource, kind: CustomKind | None, objects: Iterable[Json], meta: Json, now: datetime, *, include: str, header: bool = True
-) -> Json:
-    """A whole Table. ``include`` is Metadata, None or Object; a watch sends the header once."""
-    rows: list[Json] = []
-    for obj in objects:
+) -> Iterator[bytes]:
+    """A whole Table in pieces. ``include`` is Metadata, None or Object; a watch sends the header once."""
+    shown = definitions(resource, kind) if header else []
+    head = encode({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": shown})
+    parts = [head[:-1], b',"rows":[']
+    for i, obj in enumerate(objects):
         row: Json = {"cells": cells(resource, kind, obj, now)}
         if include == "Object":
             row["object"] = obj
         elif include != "None":
             row["object"] = partial(obj)
-        rows.append(row)
-    shown: Json = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
-    shown["columnDefinitions"] = definitions(resource, kind) if header else []
-    shown["rows"] = rows
-    return shown
+        if i:
+            parts.append(b",")
+        parts.append(encode(row))
+        if i % ROWS_A_PIECE == ROWS_A_PIECE - 1:
+            yield b"".join(parts)
+            parts = []
+    parts.append(b"]}\n")
+    yield b"".join(parts)
+
+
+def one(resource: Resource, kind: CustomKind | None, obj: Json, now: datetime, *, include: str, header: bool = True) -> bytes:
+    """A Table of one row."""
+    meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+    return b"".join(chunks(resource, kind, [obj], meta, now, include=include, header=header)).rstrip()
