@@ -41,6 +41,10 @@ class Wire(msgspec.Struct, rename="camel", gc=False):
     """Base of all wire structs. They hold no cycles, so the collector need not know them."""
 
 
+class Present(Wire):
+    """Any object: only that it is there counts. (`msgspec.Raw | None` refuses everything but null.)"""
+
+
 class OwnerReference(Wire):
     kind: str = ""
     name: str = ""

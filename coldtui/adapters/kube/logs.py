@@ -16,7 +16,7 @@ import msgspec
 from ...domain.errors import Closed, ColdError, NotFound
 from ...domain.text import plain
 from ...ports import LogLine, LogRequest
-from .decoding import Wire
+from .decoding import Present, Wire
 from .failures import LINE_ERRORS, Question, is_line, translate
 from .transport import Channel, Response, line_of
 
@@ -120,7 +120,7 @@ class Lines:
 
 
 class _State(Wire):
-    running: msgspec.Raw | None = None
+    running: Present | None = None
 
 
 class _ContainerStatus(Wire):

@@ -8,7 +8,7 @@ import msgspec
 
 from ...domain.pods import Container, Namespace, Pod, PodUsage
 from ...domain.text import plain
-from .decoding import EPOCH, Decoder, Meta, Time, Wire, WireCondition, owner, word, words
+from .decoding import EPOCH, Decoder, Meta, Present, Time, Wire, WireCondition, owner, word, words
 from .quantity import amount, milli
 
 Quantities = dict[str, str | int | float]
@@ -44,7 +44,7 @@ class _ClaimSource(Wire):
 class _Volume(Wire):
     name: str = ""
     persistent_volume_claim: _ClaimSource | None = None
-    ephemeral: msgspec.Raw | None = None
+    ephemeral: Present | None = None
 
 
 class _Spec(Wire):
