@@ -1,0 +1,418 @@
+"""PostgreSQL clusters and their instances as rows, as a card, as JSON and as the lines of a detail pane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..domain import postgres as domain
+from ..domain import vips as domain_vips
+from ..domain.backups import last_good
+from ..domain.postgres import Instance, PgCluster
+from ..domain.readings import Known
+from ..domain.verdicts import Grade, Verdict, seen, unsure
+from ..domain.world import World
+from . import words
+from .lines import UNKNOWN, Line, cut_line, label, old, pad, pair, width
+from .rows import Cell, Column, Listing, Row, Tone
+from .verdicts import aside, badge, nothing, verdict_cell
+from .vips import announcer_cell, vip_cells
+
+SOURCES = ("pg_clusters", "pods", "nodes", "services")
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceOf:
+    """An instance with the cluster it belongs to."""
+
+    cluster: PgCluster
+    instance: Instance
+
+    @property
+    def key(self) -> str:
+        return f"{self.cluster.namespace}/{self.instance.name}"
+
+
+def instance_verdict(world: World, item: InstanceOf, now: datetime) -> Verdict:
+    """One instance in a word: `ready` only when its pod is, on a node that answers, and the sources are live."""
+    i = item.instance
+    if doubt := unsure(world, "pg_clusters", "pods"):
+        return Verdict(Grade.UNKNOWN, i.state if i.pod is not None else "unknown", doubt)
+    if i.fenced:
+        return Verdict(Grade.BAD if i.is_current else Grade.PART, "fenced", "annotation cnpg.io/fencedInstances")
+    if item.cluster.hibernated and i.pod is None:
+        return Verdict(Grade.OFF, "hibernated")
+    if i.pod is None:
+        return Verdict(Grade.BAD, "no pod")
+    if not i.ready:
+        word = "not ready" if i.state == "Running" else i.state
+        return Verdict(Grade.BAD if i.is_current or i.state in domain.CRASHING else Grade.PART, word, i.pod.message)
+    if silent := domain.silent_node(world, i, now):
+        return Verdict(Grade.UNKNOWN, "node silent", silent)
+    if i.role == "unhealthy":
+        return Verdict(Grade.PART, "unhealthy", "an old primary during a role change")
+    return Verdict(Grade.GOOD, "ready")
+
+
+def lag_text(instance: Instance) -> str:
+    """`0 B behind`; `–` where it is not known."""
+    lag = instance.lag_bytes
+    return words.size(lag.value) if isinstance(lag, Known) else UNKNOWN
+
+
+def role_cell(instance: Instance) -> Cell:
+    return Cell(instance.role or "?", Tone.ACCENT if instance.role == "primary" else Tone.MUTED if not instance.role else Tone.PLAIN)
+
+
+def _instances(world: World) -> Mapping[str, InstanceOf]:
+    found = (InstanceOf(c, i) for c in world.pg_clusters.items.values() for i in domain.instances(world, c))
+    return {item.key: item for item in found}
+
+
+_INSTANCE_COLUMNS: tuple[Column, ...] = (
+    Column("name", "INSTANCE", 16, grow=3, sort_key="E"),
+    Column("role", "ROLE", 9, sort_key="R"),
+    Column("state", "STATE", 13, grow=1, sort_key="S"),
+    Column("node", "NODE", 14, grow=2, sort_key="L"),
+    Column("timeline", "TL", 3, right=True),
+    Column("lag", "BEHIND", 6, right=True),
+    Column("restarts", "RESTARTS", 8, right=True, priority=1, sort_key="X"),
+    Column("age", "AGE", 5, right=True, priority=1, sort_key="T"),
+    Column("ip", "IP", 15, priority=3),
+    Column("cluster", "CLUSTER", 14, grow=1, priority=2, sort_key="C"),
+)
+
+
+def _instance_row(world: World, item: InstanceOf, now: datetime) -> Row:
+    c, i = item.cluster, item.instance
+    cells = (
+        Cell(i.name, Tone.STRONG),
+        role_cell(i),
+        verdict_cell(instance_verdict(world, item, now)),
+        Cell(i.node or UNKNOWN),
+        Cell(
+            str(i.timeline) if i.timeline else UNKNOWN, Tone.WARN if i.timeline and c.timeline and i.timeline != c.timeline else Tone.PLAIN
+        ),
+        Cell(lag_text(i) if not i.is_current else "", Tone.MUTED),
+        Cell(str(i.restarts) if i.pod else UNKNOWN, Tone.PLAIN if i.restarts else Tone.MUTED),
+        Cell(words.age(now - i.pod.created) if i.pod else UNKNOWN),
+        Cell(i.pod.ip if i.pod and i.pod.ip else UNKNOWN),
+        Cell(c.name, Tone.MUTED),
+    )
+    return Row(item.key, cells, dim=old(world, "pg_clusters"))
+
+
+def _instance_json(world: World, item: InstanceOf, now: datetime) -> dict[str, Any]:
+    c, i = item.cluster, item.instance
+    judged = instance_verdict(world, item, now)
+    lag = i.lag_bytes
+    reasons = {} if isinstance(lag, Known) else {"lag_bytes": lag.reason}
+    return {
+        "cluster": c.key,
+        "name": i.name,
+        "role": i.role or None,
+        "status": judged.word,
+        "grade": judged.grade.value,
+        "why": judged.why,
+        "node": i.node or None,
+        "pod_state": i.pod.state if i.pod else None,
+        "ready": i.ready if i.pod is not None or i.pods_known else None,
+        "restarts": i.pod.restarts if i.pod else None,
+        "timeline": i.timeline,
+        "fenced": i.fenced,
+        "lag_bytes": lag.value if isinstance(lag, Known) else None,
+        **aside(world, now, ("pg_clusters", "pods"), reasons),
+    }
+
+
+INSTANCES: Listing[InstanceOf] = Listing(
+    noun="postgres",
+    title="PostgreSQL instances",
+    sources=("pg_clusters", "pods", "nodes"),
+    columns=_INSTANCE_COLUMNS,
+    items=_instances,
+    row=_instance_row,
+    sorts={
+        "name": lambda world, x: (x.cluster.key, not x.instance.is_current, x.instance.name),
+        "role": lambda world, x: (x.instance.role != "primary", x.instance.role, x.instance.name),
+        "state": lambda world, x: (x.instance.ready, x.instance.name),
+        "node": lambda world, x: (x.instance.node, x.instance.name),
+        "restarts": lambda world, x: -x.instance.restarts,
+        "age": lambda world, x: -(x.instance.pod.created.timestamp() if x.instance.pod else 0.0),
+        "cluster": lambda world, x: (x.cluster.key, x.instance.name),
+    },
+    default_sort="name",
+    text=lambda x: f"{x.instance.name} {x.instance.role} {x.instance.state} {x.instance.node} {x.cluster.name}",
+    trouble=lambda world, x, now: instance_verdict(world, x, now).grade in (Grade.BAD, Grade.PART),
+    labels=lambda x: x.instance.pod.labels if x.instance.pod else {},
+    json=_instance_json,
+    namespaced=True,
+)
+
+
+def archiving(cluster: PgCluster, world: World) -> Verdict:
+    """WAL archiving in a word; its own light, since a cluster may be healthy while every upload fails."""
+    if doubt := unsure(world, "pg_clusters"):
+        return Verdict(Grade.UNKNOWN, "unknown", doubt)
+    found = cluster.condition("ContinuousArchiving")
+    if cluster.skip_wal_archiving:
+        return Verdict(Grade.BAD, "off", "annotation cnpg.io/skipWalArchiving")
+    if not cluster.archives:
+        return Verdict(Grade.OFF, "none", "no WAL archive is configured")
+    if found is None:
+        return Verdict(Grade.UNKNOWN, "unknown", "no condition ContinuousArchiving yet")
+    if found.status == "True":
+        return Verdict(Grade.GOOD, "ok")
+    return (
+        Verdict(Grade.BAD, "failing", found.message or found.reason)
+        if found.status == "False"
+        else Verdict(Grade.UNKNOWN, "unknown", found.message)
+    )
+
+
+_CLUSTER_COLUMNS: tuple[Column, ...] = (
+    Column("name", "CLUSTER", 16, grow=3, sort_key="E"),
+    Column("state", "STATE", 16, grow=1, sort_key="S"),
+    Column("ready", "READY", 5, right=True, sort_key="R"),
+    Column("primary", "PRIMARY", 16, grow=2),
+    Column("timeline", "TL", 3, right=True),
+    Column("version", "VERSION", 7),
+    Column("wal", "WAL", 9, priority=1),
+    Column("backup", "BACKUP", 6, right=True, priority=1),
+    Column("age", "AGE", 5, right=True, priority=2, sort_key="T"),
+    Column("namespace", "NAMESPACE", 10, grow=1, priority=2, sort_key="U"),
+)
+
+
+def backup_age(world: World, cluster: PgCluster, now: datetime) -> str:
+    good = last_good(world, cluster)
+    return words.age(now - good.value.at) if isinstance(good, Known) else UNKNOWN
+
+
+def _cluster_row(world: World, c: PgCluster, now: datetime) -> Row:
+    cells = (
+        Cell(c.name, Tone.STRONG),
+        verdict_cell(domain.verdict(world, c, now)),
+        Cell(
+            f"{c.ready_instances}/{c.instances}",
+            Tone.STALE if old(world, "pg_clusters") else Tone.WARN if c.ready_instances < c.instances else Tone.PLAIN,
+        ),
+        Cell(c.current_primary or UNKNOWN),
+        Cell(str(c.timeline) if c.timeline else UNKNOWN),
+        Cell(c.version or UNKNOWN),
+        verdict_cell(archiving(c, world)),
+        Cell(backup_age(world, c, now), Tone.STALE if old(world, "pg_backups") else Tone.PLAIN),
+        Cell(words.age(now - c.created)),
+        Cell(c.namespace, Tone.MUTED),
+    )
+    return Row(c.key, cells, dim=old(world, "pg_clusters"))
+
+
+def cluster_json(world: World, c: PgCluster, now: datetime) -> dict[str, Any]:
+    """A cluster for scripts, its instances within."""
+    judged, wal, good = domain.verdict(world, c, now), archiving(c, world), last_good(world, c)
+    return {
+        "namespace": c.namespace,
+        "name": c.name,
+        "status": judged.word,
+        "grade": judged.grade.value,
+        "why": judged.why,
+        "phase": c.phase or None,
+        "phase_reason": c.phase_reason or None,
+        "primary": c.current_primary or None,
+        "target_primary": c.target_primary or None,
+        "instances": c.instances,
+        "ready_instances": c.ready_instances,
+        "timeline": c.timeline,
+        "version": c.version or None,
+        "image": c.image or None,
+        "wal_archiving": wal.word,
+        "last_backup": words.iso(good.value.at) if isinstance(good, Known) else None,
+        "fenced": list(c.fenced),
+        "members": [_instance_json(world, InstanceOf(c, i), now) for i in domain.instances(world, c)],
+        "vips": [
+            {"address": v.address, "service": v.service.key if v.service else None, "status": v.verdict.word}
+            for v in domain_vips.database_vips(world, c)
+        ],
+        **aside(world, now, SOURCES, {} if isinstance(good, Known) else {"last_backup": good.reason}),
+    }
+
+
+def _clusters(world: World) -> Mapping[str, PgCluster]:
+    return world.pg_clusters.items
+
+
+CLUSTERS: Listing[PgCluster] = Listing(
+    noun="postgres-clusters",
+    title="PostgreSQL clusters",
+    sources=("pg_clusters", "pods", "pg_backups"),
+    columns=_CLUSTER_COLUMNS,
+    items=_clusters,
+    row=_cluster_row,
+    sorts={
+        "name": lambda world, c: c.name,
+        "state": lambda world, c: (c.ready_instances >= c.instances and c.phase == domain.HEALTHY, c.name),
+        "ready": lambda world, c: (c.ready_instances - c.instances, c.name),
+        "age": lambda world, c: -c.created.timestamp(),
+        "namespace": lambda world, c: (c.namespace, c.name),
+    },
+    default_sort="name",
+    text=lambda c: f"{c.namespace} {c.name} {c.phase} {c.current_primary} {c.version}",
+    trouble=lambda world, c, now: bool(domain.troubles(world, c, now)),
+    labels=lambda c: c.labels,
+    json=cluster_json,
+    namespaced=True,
+)
+
+
+def head_line(world: World, c: PgCluster, now: datetime) -> Line:
+    """`● healthy   timeline 7   18.6   VIP 192.168.15.200 ● k3s-worker-3`."""
+    judged = domain.verdict(world, c, now)
+    cells = [verdict_cell(judged)]
+    if c.timeline:
+        cells += [Cell("  timeline ", Tone.MUTED), Cell(str(c.timeline))]
+    if c.version:
+        cells.append(Cell(f"  {c.version}", Tone.MUTED))
+    for v in domain_vips.database_vips(world, c)[:1]:
+        cells += [Cell("  VIP ", Tone.MUTED), Cell(v.address or "?"), Cell(" "), announcer_cell(v)]
+    return tuple(cells)
+
+
+def instance_line(world: World, c: PgCluster, i: Instance, now: datetime, wide: int) -> Line:
+    """`postgres-2  replica  k3s-worker-2   0 B behind`; the state is said when it is not ready."""
+    judged = instance_verdict(world, InstanceOf(c, i), now)
+    name = Cell(pad(i.name, wide) + "  ", Tone.STRONG)
+    role = role_cell(i)
+    role = Cell(pad(role.text, 9) + " ", role.tone)
+    node = Cell(pad(i.node or UNKNOWN, 14) + "  ")
+    if judged.grade is not Grade.GOOD:
+        return (name, role, node, verdict_cell(judged))
+    if i.is_current:
+        return (name, role, node, badge(Grade.GOOD, "ready"))
+    behind = f"{lag_text(i)} behind" if isinstance(i.lag_bytes, Known) else "lag not read"
+    return (name, role, node, badge(Grade.GOOD, "ready"), Cell(f"  {behind}", Tone.MUTED))
+
+
+def postgres_card(world: World, now: datetime, cells: int) -> tuple[Line, ...]:
+    """The site's database on the home screen: verdict, why, instances, what is not known."""
+    c = domain.site_cluster(world)
+    if c is None:
+        if world.site.pg_cluster and seen(world, "pg_clusters") and not unsure(world, "pg_clusters"):
+            return (cut_line((badge(Grade.BAD, "missing"), Cell(f"  cluster {world.site.pg_cluster} does not exist")), cells),)
+        return (cut_line((nothing(world, "pg_clusters", "PostgreSQL clusters", now),), cells),)
+    judged = domain.verdict(world, c, now)
+    lines: list[Line] = [head_line(world, c, now)]
+    if judged.why and judged.grade is not Grade.GOOD:
+        lines.append((Cell(judged.why, Tone.STALE if judged.grade is Grade.UNKNOWN else Tone.WARN),))
+    found = domain.instances(world, c)
+    wide = max((width(i.name) for i in found), default=0)
+    lines += [instance_line(world, c, i, now, wide) for i in found]
+    wal = archiving(c, world)
+    lines.append((label("WAL archive", 13), verdict_cell(wal), Cell(f"  {wal.why}" if wal.why else "", Tone.MUTED)))
+    others = len(world.pg_clusters) - 1
+    if others > 0:
+        lines.append((Cell(f"and {others} more clusters", Tone.MUTED),))
+    return tuple(cut_line(line, cells) for line in lines)
+
+
+def _plugin_words(c: PgCluster) -> str:
+    return ", ".join(f"{p.name} {p.loaded_version or 'not loaded'}" for p in c.plugins if p.enabled)
+
+
+def _archive_words(c: PgCluster) -> str:
+    if c.archiver is not None:
+        store = c.archiver.parameters.get("barmanObjectName", "")
+        return f"plugin {c.archiver.name}" + (f", store {store}" if store else "")
+    return f"in-tree {c.archive_path} (goes away in operator 1.31)" if c.in_tree_archive else "none"
+
+
+def describe(world: World, c: PgCluster, now: datetime) -> tuple[Line, ...]:
+    """The detail pane of a cluster."""
+    judged = domain.verdict(world, c, now)
+    since = f" for {words.age(now - c.current_primary_since)}" if c.current_primary_since else ""
+    lines: list[Line] = [
+        (label("State"), verdict_cell(judged), Cell(f"  {judged.why}" if judged.why else "", Tone.MUTED)),
+        pair("Phase", c.phase or UNKNOWN),
+        pair("Primary", f"{c.current_primary or UNKNOWN}{since}"),
+    ]
+    if c.phase_reason:
+        lines.append(pair("Reason", c.phase_reason, Tone.WARN))
+    if change := domain.changing(c):
+        elapsed = f", {words.age(now - c.target_primary_since)} ago" if c.target_primary_since else ""
+        lines.append(pair("Under way", f"{change} to {c.target_primary}{elapsed}", Tone.WARN))
+    lines += [
+        pair("Instances", f"{c.ready_instances} of {c.instances} ready on {c.nodes_used if c.nodes_used is not None else '?'} nodes"),
+        pair("Version", f"{c.version or UNKNOWN}  {c.image}"),
+        pair("Timeline", f"{c.timeline or UNKNOWN}  system {c.system_id or UNKNOWN}"),
+        pair("Synchronous", _sync_words(c)),
+        pair("Services", f"{c.write_service or UNKNOWN}, {c.read_service or UNKNOWN}"),
+        pair("Storage", " ".join(x for x in (c.storage_size, c.storage_class, f"WAL {c.wal_size}" if c.wal_size else "") if x) or UNKNOWN),
+        pair("WAL archive", _archive_words(c)),
+        (label("Archiving"), verdict_cell(archiving(c, world)), Cell(f"  {archiving(c, world).why}", Tone.MUTED)),
+        pair("Retention", c.retention or ("set in the ObjectStore" if c.archiver else UNKNOWN)),
+    ]
+    if plugins := _plugin_words(c):
+        lines.append(pair("Plugins", plugins))
+    for secret, expires in sorted(c.certificates.items(), key=lambda x: x[1]):
+        near = expires - now < domain.CERTIFICATE_WARNING
+        lines.append(pair("Certificate", f"{secret} until {words.stamp(expires)}", Tone.WARN if near else Tone.PLAIN))
+    lines.append(())
+    found = domain.instances(world, c)
+    wide = max((width(i.name) for i in found), default=0)
+    lines += [instance_line(world, c, i, now, wide) for i in found]
+    for v in domain_vips.database_vips(world, c):
+        lines.append((label("VIP"), *vip_cells(v)))
+    for p in domain.troubles(world, c, now):
+        lines.append((label("Problem"), Cell(p.sentence, Tone.WARN), Cell(f"  {p.cause}" if p.cause else "", Tone.MUTED)))
+    return tuple(lines)
+
+
+def _sync_words(c: PgCluster) -> str:
+    if c.synchronous is not None:
+        return f"{c.synchronous.method} {c.synchronous.number}, durability {c.synchronous.durability}"
+    return f"{c.min_sync} to {c.max_sync} replicas" if c.max_sync else "no: the last writes may be lost with the primary"
+
+
+def status_json_database(world: World, now: datetime) -> dict[str, Any]:
+    """The site document's `database`. null is unknown; `_reasons` says why. `replicas` are names."""
+    c = domain.site_cluster(world)
+    kinds = ("pg_clusters", "pods", "services")
+    if c is None:
+        why = unsure(world, "pg_clusters") or (
+            f"cluster {world.site.pg_cluster} does not exist" if world.site.pg_cluster else "there is no PostgreSQL cluster"
+        )
+        keys = ("status", "primary", "replicas", "replication_lag", "vip_status")
+        return {**dict.fromkeys(keys), **aside(world, now, kinds, dict.fromkeys(keys, why))}
+    judged = domain.verdict(world, c, now)
+    found = domain.instances(world, c)
+    unknown = judged.grade is Grade.UNKNOWN
+    replicas = [i for i in found if not i.is_current]
+    reasons = {"replication_lag": domain.LAG_UNKNOWN.reason}
+    if unknown:
+        reasons["status"] = judged.why
+    if not c.current_primary:
+        reasons["primary"] = "the operator names none"
+    vips = domain_vips.database_vips(world, c)
+    vip = vips[0].verdict if vips else None
+    if vip is None:
+        reasons["vip_status"] = unsure(world, "services") or "no LoadBalancer service leads to it"
+    elif vip.grade is Grade.UNKNOWN:
+        reasons["vip_status"] = vip.why
+    return {
+        "status": None if unknown else judged.word,
+        "primary": c.current_primary or None,
+        "replicas": [i.name for i in replicas],
+        "replication_lag": None,
+        "vip_status": None if vip is None or vip.grade is Grade.UNKNOWN else vip.word,
+        **aside(world, now, kinds, reasons),
+        "_cluster": c.key,
+        "_why": judged.why,
+        "_vip": vips[0].address if vips else None,
+        "_ready_replicas": sum(i.ready for i in replicas) if not unsure(world, "pods") else None,
+        "_instances": c.instances,
+        "_ready_instances": c.ready_instances,
+        "_timeline": c.timeline,
+        "_wal_archiving": archiving(c, world).word,
+    }
