@@ -24,7 +24,7 @@ MODE = 0o640
 Fields = Mapping[Key, object]
 
 _SECRETS = re.compile(
-    r"(?P<keep>bearer\s+|(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|authorization)[\"']?\s*[=:]\s*[\"']?"
+    r"(?P<keep>authorization[\"']?\s*[=:]\s*[\"']?(?:bearer|basic)\s+|bearer\s+|(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|authorization)[\"']?\s*[=:]\s*[\"']?"
     r"|://[^/\s:@]*:)(?P<secret>[^\s\"',;&@}]+)"
     r"|K10[0-9a-f]{20,}::\S+"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----"
