@@ -1,7 +1,7 @@
 """In-memory fakes of the ports, with faults to order. The tests of every room use them.
 
 `FakeKube` is a small API server that deals in domain values: put and delete objects, and whoever lists or watches sees them as through the
-real port, in versions, pages and batches. Faults are methods: `kill`, `pause`, `fail`, `expire`, `garble`, `restore`, `end_watches`.
+real port, in versions, pages and batches. Faults are methods: `kill`, `pause`, `fail`, `expire`, `garble`, `restore`, `end_watches`, `break_watches`.
 Everything may be called from any thread.
 """
 
@@ -100,6 +100,7 @@ class FakeKube:
         self._paused = False
         self._cut = 0
         self._ended = 0
+        self._broken = 0
         self._closed = False
         self._between: Callable[[str, int], None] | None = None
         for kind, values in (objects or {}).items():
@@ -205,6 +206,12 @@ class FakeKube:
         """Every open watch ends as its time-out would end it."""
         with self._cond:
             self._ended += 1
+            self._cond.notify_all()
+
+    def break_watches(self) -> None:
+        """Every open watch breaks, as when something between us and the server was restarted."""
+        with self._cond:
+            self._broken += 1
             self._cond.notify_all()
 
     def restore(self, objects: Mapping[str, Iterable[Any]], version: int = 10) -> None:
@@ -350,7 +357,7 @@ class FakeStreams:
             kube.calls.append(("watch", kind.name))
             kube._hang(30.0)
             kube._check("watch", kind.name)
-            cut, ended, log = kube._cut, kube._ended, kube._log(kind.name)
+            cut, ended, broken, log = kube._cut, kube._ended, kube._broken, kube._log(kind.name)
             seen = int(version)
             if seen > kube._rv:
                 raise TooNew("too large resource version")
@@ -361,7 +368,7 @@ class FakeStreams:
                 while True:
                     if kube._closed or cut != kube._cut:
                         raise Closed("shut")
-                    if kube._dead:
+                    if kube._dead or broken != kube._broken:
                         raise Unreachable("connection reset by peer", detail=kube._server)
                     if not kube._paused:
                         if log is not kube._kinds.get(kind.name) or ended != kube._ended:

@@ -324,6 +324,7 @@ class Builder:
         with self._lock:
             state = self._sources[name]
             self._set(replace(state, restarts=state.restarts + 1))
+        self._changed(True)
 
     def line_good(self) -> None:
         """A heartbeat came back. A quiet watch on a healthy line is current; that alone makes no revision."""

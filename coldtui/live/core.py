@@ -26,7 +26,7 @@ from .history import History
 from .line import Line
 from .pace import Pace, SystemClock
 from .polls import Poller, StatsRounds, read_stats
-from .reflector import RESTORED, Reflector
+from .reflector import RESTORED, Reflector, unreadable
 from .waits import happens, within
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Live:
         self._spawn(self._connect(), "connect")
         self._spawn(self._every(self._pace.sweep_s, self._builder.sweep), "sweep")
         self._spawn(self._every(self._pace.trend_s, self._sample), "history")
-        if self._state_dir is not None:
+        if self._keeps:
             self._spawn(self._save_often(), "save")
 
     def want(self, *names: str) -> None:
@@ -192,7 +192,7 @@ class Live:
             self._timer.cancel()
         self._builder.publish()
         end = asyncio.get_running_loop().time() + self._pace.close_s
-        if self._worlds is not None and self.world.revision != self._saved_revision:
+        if self._keeps and self.world.revision != self._saved_revision:
             await self._bounded(in_thread("live-save", self._save), "saving the World", end)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._pace.close_s)
@@ -251,26 +251,28 @@ class Live:
     def _failed_once(self, name: str, error: BaseException) -> None:
         if not isinstance(error, ColdError | TimeoutError):
             log.error("%s: fault of this program", name, exc_info=error)
-        if name in self._builder.world.sources:
-            self._builder.troubled(name, trouble_of(error))
+        if name not in self._builder.world.sources or (self._builder.state(name).partial and isinstance(error, TimeoutError)):
+            return  # a part is shown as a part
+        self._builder.troubled(name, trouble_of(error))
 
     async def _beat_once(self, kube: Kube, left_s: float) -> None:
         await kube.alive(deadline_s=left_s)
         self._builder.line_good()
 
     def _list_once(self, kube: Kube, kind: Kind, left_s: float) -> None:
-        items: dict[str, Any] = {}
-        end = self._clock.monotonic() + left_s
+        """What was read when the time is up stays, as a part."""
         if kind.polled:
-            items = {item.key: item for item in kube.streams.poll(kind, deadline_s=left_s).items}
-        else:
-            for page in kube.streams.pages(kind, version=None, deadline_s=left_s):
-                items.update((item.key, item) for item in page.items)
-                if page.more and self._clock.monotonic() > end:
-                    raise TimeoutError
-        if not self._closed:
-            self._builder.swap(kind.name, items)
+            page = kube.streams.poll(kind, deadline_s=left_s)
+            self._builder.swap(kind.name, {item.key: item for item in page.items})
             self._builder.live(kind.name, listed=True)
+            return
+        for page in kube.streams.pages(kind, version=None, deadline_s=left_s):
+            if self._closed:
+                return
+            self._builder.fold(kind.name, {item.key: item for item in page.items}, ())
+            if page.skipped:
+                self._builder.hold(kind.name, unreadable(page.skipped))
+            self._builder.live(kind.name, partial=page.more, listed=not page.more)
 
     async def _stats_once(self, kube: Kube, nodes: asyncio.Future[None], left_s: float) -> None:
         await asyncio.wait([nodes])
@@ -516,6 +518,11 @@ class Live:
         self._builder.restore(wanted, saved.as_of, saved.stats if NODE_STATS.name in self._wanted else {})
         self._site = replace(self._site, cluster_uid=saved.site.cluster_uid, version=saved.site.version)
         self._builder.site(self._site)
+
+    @property
+    def _keeps(self) -> bool:
+        """A Live that reads a few kinds must not replace the saved World of one that reads all."""
+        return self._worlds is not None and all(kind.name in self._wanted for kind in WATCHED)
 
     def _save(self) -> None:
         world = self.world

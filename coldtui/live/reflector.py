@@ -33,6 +33,11 @@ MANY_CLOSED = 3
 RESTORED = Trouble("restored", "the cluster was restored: versions went back", "everything is read anew")
 
 
+def unreadable(count: int) -> Trouble:
+    """Part of a list could not be decoded: what is shown is true, but not all."""
+    return Trouble("garbage", f"{count} objects could not be read", "they are missing here")
+
+
 class _Garbage(ColdError):
     """Lines that are no objects came on a watch."""
 
@@ -158,7 +163,7 @@ class Reflector:
             self._builder.restarted(self._name)
         self._listed = True
         if skipped:
-            self._builder.hold(self._name, Trouble("garbage", f"{skipped} objects could not be read", "they are missing here"))
+            self._builder.hold(self._name, unreadable(skipped))
         elif self._garbled:
             self._builder.hold(self._name, None)
         self._garbled = skipped > 0
