@@ -52,7 +52,7 @@ class Connector:
     """Read where the whole cluster may not be."""
 
     def __call__(self) -> Kube:
-        from .adapters.kube import connect  # the adapter's libraries are paid for only when something is reached
+        from .adapters.kube.adapter import connect  # the adapter's libraries are paid for only when something is reached
 
         return connect(kubeconfig=self.kubeconfig, context=self.context, namespace=self.namespace)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..domain.errors import ColdError, Exit, Forbidden, Unauthorized
 from ..domain.kinds import KINDS
 from ..domain.readings import Freshness, Known, Unknown
+from ..domain.text import one_of
 from . import out
 
 if TYPE_CHECKING:
@@ -50,14 +51,24 @@ def configuration(call: Call) -> Iterator[Check]:
     yield Check("configuration", OK, config.file or "no file: defaults, environment and flags only")
     for note in config.notes:
         yield Check("environment", WARN, note, "unset it or mend its name")
-    seen: dict[str, str] = {}
-    for binding, keys in sorted(config.keymap.items()):
-        for key in (k.strip() for k in keys.split(",")):
-            if key in seen:
-                yield Check("keymap", WARN, f"{key} is bound to {seen[key]} and to {binding}", "give one of them another key in the file")
-            seen[key] = binding
-    if config.keymap and len(seen) == sum(len(k.split(",")) for k in config.keymap.values()):
-        yield Check("keymap", OK, f"{len(config.keymap)} bindings changed, no key twice")
+    if config.keymap:
+        from ..tui.keymap import conflicts  # loads every screen: only where keys were changed
+
+        found = conflicts(config.keymap)
+        for sentence in found:
+            yield Check("keymap", WARN, sentence.removeprefix("keymap: "), f"mend keymap in {config.file}")
+        if not found:
+            yield Check("keymap", OK, f"{len(config.keymap)} bindings changed, no key twice")
+    if config.theme:
+        from ..tui.theme import names
+
+        if config.theme in names():
+            yield Check("theme", OK, config.theme)
+        else:
+            near = one_of(names(), config.theme)
+            yield Check(
+                "theme", WARN, f"there is no theme {config.theme}", f"did you mean {near}?" if near else f"one of {', '.join(names())}"
+            )
 
 
 def state_and_log(site: Site) -> Iterator[Check]:
@@ -360,8 +371,12 @@ def components(world: World) -> Iterator[Check]:
     refused = [(node, r) for node, r in world.node_stats.items() if isinstance(r, Unknown)]
     if told and not refused:
         yield Check("kubelets", OK, f"all {len(told)} answer with their summary")
-    for node, reading in sorted(refused, key=lambda pair: pair[0])[:5]:
-        yield Check("kubelets", WARN, f"{node}: {reading.reason}", "no disk and network numbers of this node")
+    by_reason: dict[str, list[str]] = {}
+    for node, reading in refused:
+        by_reason.setdefault(reading.reason.replace(node, "NODE"), []).append(node)
+    for reason, nodes in list(by_reason.items())[:5]:
+        shown = ", ".join(sorted(nodes)[:3]) + (f" and {len(nodes) - 3} more" if len(nodes) > 3 else "")
+        yield Check("kubelets", WARN, f"{shown}: {reason.replace('NODE', nodes[0])}", "no disk and network numbers of them")
 
 
 # ---------------------------------------------------------------- all together

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +36,8 @@ _AGES = frozenset({"age", "last", "lease", "since"})
 class Document:
     """What one command prints, made from a World."""
 
-    name: str
+    title: str
+    """What it lists, in words."""
     sources: tuple[str, ...]
     """Kinds that are read; the first decides about success."""
     text: Callable[[World, datetime], str]
@@ -86,7 +88,7 @@ def _listing_document(call: Call, listing: Listing[Any]) -> Document:
     def chosen(world: World, now: datetime) -> list[Any]:
         items = list(listing.items(world).values())
         if namespace:
-            items = [item for item in items if getattr(item, "namespace", "") == namespace]
+            items = [item for item in items if _namespace_of(item) == namespace]
         if wanted is not None:
             items = [item for item in items if wanted(item)]
         if flags.get("trouble"):
@@ -99,6 +101,8 @@ def _listing_document(call: Call, listing: Listing[Any]) -> Document:
         rows = [listing.row(world, item, now) for item in chosen(world, now)]
         if form == "name":
             return "\n".join(row.key for row in rows)
+        if not rows:
+            return ""  # as kubectl: not even a heading; the word about it goes to stderr
         titles = [listing.columns[i].title for i in shown]
         return out.table(titles, ([row.cells[i] for i in shown] for row in rows), headers=not flags.get("no_headers"))
 
@@ -111,14 +115,29 @@ def _listing_document(call: Call, listing: Listing[Any]) -> Document:
             found: list[Any] = [dict(zip(columns, (cell.text for cell in row.cells), strict=True)) for row in rows]
         else:
             found = [make(world, item, now) for item in items]
-        return {listing.noun: found, **notes(world, listing.sources, now)}
+        summary = nouns.summary(listing.noun)
+        return {
+            listing.noun: found,
+            **({"_summary": summary(world, now)} if summary is not None else {}),
+            **notes(world, listing.sources, now),
+        }
 
     def mark(world: World, now: datetime) -> Any:
         if as_json(call):
             return _quiet(json(world, now))
         return [tuple(listing.row(world, item, now).cells[i].text for i in steady) for item in chosen(world, now)]
 
-    return Document(listing.noun, listing.sources, text, json, mark)
+    more = nouns.besides(listing) if as_json(call) else ()
+    return Document(listing.title.lower(), listing.sources, text, json, mark, more)
+
+
+def _namespace_of(item: Any) -> str:
+    """Of an object, or of what an item is made around (a cluster, a Service, a wrapped object)."""
+    for part in (item, *(getattr(item, name, None) for name in ("object", "cluster", "service"))):
+        found = getattr(part, "namespace", None)
+        if isinstance(found, str):
+            return found
+    return ""
 
 
 def _sort_column(listing: Listing[Any], asked: str | None) -> str:
@@ -183,6 +202,8 @@ def _print(call: Call, document: Document) -> Exit:
         text = document.text(world, now)
         if text:
             out.data(text)
+        else:
+            out.say(f"no {document.title}")
     return code
 
 
@@ -237,6 +258,8 @@ def _one_note(world: World, name: str, now: datetime) -> None:
 
 async def _watch(call: Call, site: Site, document: Document) -> Exit:
     """Print what changed, at most each second, until cancelled. A lost API is a word on stderr and the end of nothing."""
+    gc.freeze()  # what the imports made stays; from here on this process may run for days
+    gc.enable()
     changed = asyncio.Event()
     live = site.live
     end = live.subscribe(lambda world: changed.set())

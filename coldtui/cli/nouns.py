@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..present.rows import Column, Listing
+
+if TYPE_CHECKING:
+    from ..domain.world import World
 
 _NOUNS: dict[str, tuple[str, str]] = {
     "nodes": ("nodes", "NODES_PLAIN"),
@@ -33,3 +38,28 @@ def find(noun: str) -> Listing[Any]:
 def always(listing: Listing[Any], column: Column) -> bool:
     """Whether a column is printed without `-o wide`: those made for the command line say so by priority 0, the others up to 2."""
     return not _NOUNS[listing.noun][1].endswith("_PLAIN") and column.priority <= 2
+
+
+_SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "postgres": (
+        "postgres", "status_json_database", ("services", "endpointslices", "l2_statuses", "ip_pools", "l2_advertisements", "nodes")
+    ),
+    "storage": ("storage", "status_json_storage", ("lh_nodes", "lh_volumes", "lh_replicas", "lh_engines")),
+    "backups": ("backups", "status_json_backups", ("pg_clusters", "pg_backups", "pg_schedules", "lh_targets", "lh_volumes", "claims", "pods")),
+}  # fmt: skip
+"""noun -> (module of present, its part of the site's status, the kinds which that reads)."""
+
+
+def summary(noun: str) -> Callable[[World, datetime], Any] | None:
+    """The noun's part of the site document's status, printed beside its rows; None when it has none."""
+    if noun not in _SUMMARIES:
+        return None
+    module, name, _ = _SUMMARIES[noun]
+    found: Callable[[World, datetime], Any] = getattr(import_module(f"coldtui.present.{module}"), name)
+    return found
+
+
+def besides(listing: Listing[Any]) -> tuple[str, ...]:
+    """Kinds that a noun's JSON reads on top of its listing's own."""
+    _, _, kinds = _SUMMARIES.get(listing.noun, ("", "", ()))
+    return tuple(kind for kind in kinds if kind not in listing.sources)

@@ -16,6 +16,7 @@ from .catalogue import ABOUT, COMMANDS, GLOBAL
 if TYPE_CHECKING:
     from ..config.settings import Config
     from ..ports import Kube
+    from ..tui.picture import Picture
     from ..wiring import Site
 
 _FLAG_SETTINGS = {
@@ -71,23 +72,40 @@ def configure(parsed: Parsed, environ: Mapping[str, str]) -> Config:
     return load(flags, environ, config_flag=parsed.flags.get("config"))
 
 
-def main(argv: list[str], environ: Mapping[str, str] = os.environ, *, connector: Callable[[], Kube] | None = None) -> int:
-    """Run one command and return its exit code. Never raises. `connector` makes the client instead of the wiring's own."""
+def main(
+    argv: list[str],
+    environ: Mapping[str, str] = os.environ,
+    *,
+    connector: Callable[[], Kube] | None = None,
+    picture: Picture | None = None,
+) -> int:
+    """Run one command, or the console, and return the exit code. Never raises.
+
+    `connector` makes the client instead of the wiring's own. `picture` is on the terminal already, and is taken away before any word is said.
+    """
     try:
-        return int(_run(argv, environ, connector))
+        return int(_run(argv, environ, connector, picture))
     except BrokenPipeError:
         _mute()
-        return Exit.DONE
+        return int(Exit.DONE)
     except KeyboardInterrupt:
-        return Exit.CANCELLED
+        _undo(picture)
+        return int(Exit.CANCELLED)
     except ColdError as error:
+        _undo(picture)
         out.say(out.clean(str(error)))
         return int(error.exit)
     except Exception as error:  # noqa: BLE001  the last boundary: one line for the operator, the rest in the log
+        _undo(picture)
         return unexpected(error)
 
 
-def _run(argv: list[str], environ: Mapping[str, str], connector: Callable[[], Kube] | None) -> Exit:
+def _undo(picture: Picture | None) -> None:
+    if picture is not None:
+        picture.undo()
+
+
+def _run(argv: list[str], environ: Mapping[str, str], connector: Callable[[], Kube] | None, picture: Picture | None) -> int:
     parsed = understand(argv)
     if parsed.help:
         out.data(command_help(parsed.command, GLOBAL) if parsed.command else help_text(ABOUT, COMMANDS, GLOBAL))
@@ -100,18 +118,18 @@ def _run(argv: list[str], environ: Mapping[str, str], connector: Callable[[], Ku
     if parsed.command is None:
         if parsed.words:
             raise UsageError(f"unknown command {out.clean(parsed.words[0])!r}", hint="see coldtui --help")
-        return _handler("console:run")(parsed, environ, connector)
+        return _handler("console:run")(parsed, environ, connector, picture)
     if parsed.command.name == "demo":  # makes a site of its own: no configuration is needed
         return _handler(parsed.command.run)(parsed, environ)
     config = configure(parsed, environ)
     return _handler(parsed.command.run)(Call(parsed, config, environ, connector))
 
 
-def _handler(where: str) -> Callable[..., Exit]:
+def _handler(where: str) -> Callable[..., int]:
     from importlib import import_module
 
     module, _, function = where.partition(":")
-    found: Callable[..., Exit] = getattr(import_module(f"coldtui.cli.{module}"), function)
+    found: Callable[..., int] = getattr(import_module(f"coldtui.cli.{module}"), function)
     return found
 
 

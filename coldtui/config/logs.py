@@ -24,8 +24,9 @@ MODE = 0o640
 Fields = Mapping[Key, object]
 
 _SECRETS = re.compile(
-    r"(?P<keep>authorization[\"']?\s*[=:]\s*[\"']?(?:bearer|basic)\s+|bearer\s+|(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|authorization)[\"']?\s*[=:]\s*[\"']?"
-    r"|://[^/\s:@]*:)(?P<secret>[^\s\"',;&@}]+)"
+    r"(?P<name>authorization[\"']?\s*[=:]\s*[\"']?(?:bearer|basic)\s+|bearer\s+"
+    r"|(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|authorization)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&@}]+"
+    r"|(?P<login>://[^/\s:@]*:)[^/\s@]+(?=@)"
     r"|K10[0-9a-f]{20,}::\S+"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----"
     r"|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?",
@@ -149,7 +150,7 @@ def scrub(text: str) -> str:
     """The text without what looks like a secret or is known to be one."""
     for value in _sink.hidden:
         text = text.replace(value, _BULLETS)
-    return _SECRETS.sub(lambda found: (found.group("keep") or "") + _BULLETS, text)
+    return _SECRETS.sub(lambda found: (found.group("name") or found.group("login") or "") + _BULLETS, text)
 
 
 class Logger:

@@ -177,7 +177,7 @@ def json_of(world: World, node: Node, now: datetime) -> dict[str, Any]:
 
     Beside it, with a leading underscore: ages in seconds, reasons for each null, addresses, versions, requests.
     """
-    load = world.node_loads.get(node.name)
+    load = world.node_loads.get(node.name, _NO_LOAD)
     usage = world.node_usage.items.get(node.name)
     stats = world.node_stats.get(node.name)
     cpu, memory, disk = domain.cpu_fraction(world, node), domain.memory_fraction(world, node), domain.disk_fraction(world, node)
@@ -200,7 +200,7 @@ def json_of(world: World, node: Node, now: datetime) -> dict[str, Any]:
         "cpu_usage": percent_number(cpu),
         "memory_usage": percent_number(memory),
         "disk_usage": percent_number(disk),
-        "pods": (load.pods if load else 0) if pods_known else None,
+        "pods": load.pods if pods_known else None,
         "_reasons": reasons,
         "_age_s": None if state.as_of is None else max(0, int((now - state.as_of).total_seconds())),
         "_freshness": state.freshness.value,
@@ -218,7 +218,7 @@ def json_of(world: World, node: Node, now: datetime) -> dict[str, Any]:
         "_pressures": [c.type for c in node.pressures],
         "_lease_age_s": None if lease is None else int(lease.total_seconds()),
         "_allocatable": {"cpu_m": node.allocatable.cpu_m, "memory_b": node.allocatable.memory_b, "pods": node.allocatable.pods},
-        "_requests": {"cpu_m": load.cpu_request_m, "memory_b": load.memory_request_b} if load and pods_known else None,
+        "_requests": {"cpu_m": load.cpu_request_m, "memory_b": load.memory_request_b} if pods_known else None,
     }
 
 
@@ -342,7 +342,7 @@ def conditions(world: World, node: Node, now: datetime) -> tuple[Line, ...]:
 
 def sizes(world: World, node: Node) -> tuple[Line, ...]:
     """Capacity, allocatable, requests, limits and usage of CPU, memory, disk and pods."""
-    load = world.node_loads.get(node.name) if world.sources["pods"].as_of is not None else None
+    load = world.node_loads.get(node.name, _NO_LOAD) if world.sources["pods"].as_of is not None else None
     usage = world.node_usage.items.get(node.name)
     reading = world.node_stats.get(node.name)
     stats: NodeStats | None = reading.value if isinstance(reading, Known) else None

@@ -19,25 +19,17 @@ from . import events as event_rows
 from . import nodes as node_rows
 from . import pods as pod_rows
 from . import words
-from .lines import UNKNOWN, Line, count, cut_line, label, old, width
+from .backups import recoverable_card, status_json_backups
+from .lines import UNKNOWN, Line, count, cut_line, label, old
+from .postgres import postgres_card, status_json_database
 from .problems import json_of as problem_json
+from .problems import severity_cell
 from .rows import Cell, Tone
+from .storage import status_json_storage, storage_card
+from .verdicts import aside
+from .vips import vip_line
 
 # ---------------------------------------------------------------- the site document's status
-
-
-def part_notes(world: World, kinds: tuple[str, ...], now: datetime) -> dict[str, Any]:
-    """What stands beside each part: where it comes from, how old the oldest of its sources is, how they stand."""
-    states = [world.sources[kind] for kind in kinds]
-    ages = [(now - s.as_of).total_seconds() for s in states if s.as_of is not None]
-    worst = next((s for s in states if s.freshness is not Freshness.LIVE), None)
-    reason = "" if worst is None else words.freshness(worst, now)
-    return {
-        "_source": "kubernetes",
-        "_age_s": max(0, int(max(ages))) if ages else None,
-        "_freshness": "live" if worst is None else worst.freshness.value,
-        "_reason": f"{worst.name}: {reason}" if worst is not None else None,
-    }
 
 
 def cluster_json(world: World, now: datetime) -> dict[str, Any]:
@@ -45,12 +37,20 @@ def cluster_json(world: World, now: datetime) -> dict[str, Any]:
     known = world.sources["nodes"].as_of is not None
     ready, total = node_rows.ready_count(world)
     masters = sorted(n.name for n in world.nodes.items.values() if n.control_plane)
+    version = world.site.version or _kubelet_of(world, masters)
+    reasons = {}
+    if not known:
+        reasons = dict.fromkeys(("total_nodes", "ready_nodes"), words.freshness(world.sources["nodes"], now))
+    if not masters:
+        reasons["master_node"] = reasons.get("total_nodes", "no node has a control plane role")
+    if not version:
+        reasons["k3s_version"] = "the API did not tell its version"
     return {
         "total_nodes": total if known else None,
         "ready_nodes": ready if known else None,
         "master_node": masters[0] if masters else None,
-        "k3s_version": world.site.version or _kubelet_of(world, masters) or None,
-        **part_notes(world, ("nodes",), now),
+        "k3s_version": version or None,
+        **aside(world, now, ("nodes",), reasons),
     }
 
 
@@ -58,23 +58,18 @@ def _kubelet_of(world: World, masters: list[str]) -> str:
     return world.nodes.items[masters[0]].kubelet_version if masters else ""
 
 
-def _parts() -> tuple[tuple[str, tuple[str, ...], Callable[[World, datetime], Mapping[str, Any]]], ...]:
-    from .backups import status_json_backups
-    from .postgres import status_json_database
-    from .storage import status_json_storage
-
-    return (
-        ("database", ("pg_clusters", "pods"), status_json_database),
-        ("storage", ("lh_volumes", "lh_nodes"), status_json_storage),
-        ("backups", ("pg_backups", "pg_schedules"), status_json_backups),
-    )
+_PARTS: tuple[tuple[str, Callable[[World, datetime], Mapping[str, Any]]], ...] = (
+    ("database", status_json_database),
+    ("storage", status_json_storage),
+    ("backups", status_json_backups),
+)
 
 
 def status_json(world: World, now: datetime) -> dict[str, Any]:
     """The site document's status: `cluster`, `database`, `storage`, `backups`; source and age beside, with a leading underscore."""
-    parts: dict[str, Any] = {"cluster": cluster_json(world, now)}
-    for name, kinds, make in _parts():
-        parts[name] = {**make(world, now), **part_notes(world, kinds, now)}
+    parts: dict[str, Any] = {"cluster": {**cluster_json(world, now), "_source": "kubernetes"}}
+    for name, make in _PARTS:
+        parts[name] = {**make(world, now), "_source": "kubernetes"}
     line = world.sources[KUBE]
     return {
         **parts,
@@ -216,25 +211,6 @@ def _last(samples: Iterable[float]) -> float | None:
     return known[-1] if known else None
 
 
-def vip_line(world: World) -> Line:
-    """Assigned addresses of LoadBalancer services and who says to announce them. Never green: only a probe from outside proves it."""
-    services = sorted((s for s in world.services.items.values() if s.lb_ips), key=lambda s: (s.lb_ips, s.key))
-    state = world.sources["services"]
-    if not services:
-        none = "none assigned" if state.as_of is not None else f"? {state.freshness.value}"
-        return (label("VIP", _LABEL), Cell(none, Tone.MUTED))
-    first = services[0]
-    announcers = {s.node for s in world.l2_statuses.items.values() if s.service_key == first.key and s.node}
-    stale = old(world, "services") or old(world, "l2_statuses")
-    tone = Tone.STALE if stale else Tone.PLAIN
-    line = [label("VIP", _LABEL), Cell(f"{words.GLYPHS['off' if stale else 'none']} {first.lb_ips[0]}", tone)]
-    line.append(Cell(f"  by {', '.join(sorted(announcers))}" if announcers else "  announcer not known", Tone.MUTED))
-    others = len({ip for s in services for ip in s.lb_ips}) - 1
-    if others > 0:
-        line.append(Cell(f"  and {others} more", Tone.MUTED))
-    return tuple(line)
-
-
 def cluster_card(world: World, now: datetime, cells: int) -> tuple[Line, ...]:
     """Nodes, pods, CPU, memory, disk with their trend and worst node, network, VIP."""
     columns = 8 if cells < 46 else 12 if cells < 58 else 20
@@ -243,7 +219,7 @@ def cluster_card(world: World, now: datetime, cells: int) -> tuple[Line, ...]:
         (label("Pods", _LABEL), *pod_rows.counts(world)),
         *(_share_line(world, now, spec, columns) for spec in _SHARES),
         network_line(world, columns),
-        vip_line(world),
+        vip_line(world, now, cells),
     ]
     return tuple(cut_line(line, cells) for line in lines)
 
@@ -361,8 +337,6 @@ def report(world: World, now: datetime, cells: int = 100) -> tuple[Line, ...]:
     found = problems(world, now)
     lines: list[Line] = [tuple(first), ()]
     if found:
-        from .problems import severity_cell
-
         for p in found[:10]:
             since = f" for {words.duration(now - p.since)}" if p.since else ""
             lines.append(
@@ -373,27 +347,7 @@ def report(world: World, now: datetime, cells: int = 100) -> tuple[Line, ...]:
     else:
         lines.append((Cell("no problems known", Tone.MUTED),))
     lines += [(), *cluster_card(world, now, cells)]
-    for heading, _, make in _parts():
-        lines += [(), (Cell(heading.capitalize(), Tone.STRONG),), *_part_lines(make(world, now))]
+    for heading, card in (("PostgreSQL", postgres_card), ("Storage", storage_card), ("Recoverable", recoverable_card)):
+        lines += [(), (Cell(heading, Tone.STRONG),), *card(world, now, cells)]
     lines += [(), (Cell("Deployments", Tone.STRONG),), *deployments_card(world, now, cells, 20)]
     return tuple(lines)
-
-
-def _part_lines(part: Mapping[str, Any]) -> Iterable[Line]:
-    """The values of a part of the site document in words."""
-    for name, value in part.items():
-        if not name.startswith("_"):
-            wide = max(18, width(name) + 2)
-            yield (label(name.replace("_", " "), wide), Cell(_value(value), Tone.MUTED if value is None else Tone.PLAIN))
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return UNKNOWN
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_value(v)}" for k, v in value.items() if not str(k).startswith("_"))
-    if isinstance(value, list | tuple):
-        return ", ".join(_value(v) for v in value) or "none"
-    return str(value)

@@ -72,6 +72,15 @@ def test_secrets_never_reach_the_file(tmp_path: Path, text: str) -> None:
     assert "•••" in path.read_text()
 
 
+def test_what_is_no_secret_stays(tmp_path: Path) -> None:
+    """Addresses with ports, versions and sentences are not mistaken for secrets."""
+    path = tmp_path / "log"
+    logs.start(str(path))
+    text = "https://127.0.0.1:6443 answers, resource version 105871, the token was refused"
+    logs.get("coldtui").info(text)
+    assert lines(path)[0]["event"] == text
+
+
 def test_a_known_secret_is_hidden_wherever_it_stands(tmp_path: Path) -> None:
     """A value that was registered is cut out of the middle of any text."""
     path = tmp_path / "log"

@@ -9,7 +9,7 @@ import pytest
 from coldtui.domain.nodes import NodeUsage
 from coldtui.present.lines import plain_text, width
 from coldtui.present.rows import Tone
-from coldtui.present.status import cluster_card, cluster_json, deployments_card, events_card, title
+from coldtui.present.status import cluster_card, cluster_json, deployments_card, events_card, report, status_json, title
 from tests.tui.worlds import NOW, deployment, failed, healthy, loading, lost, node, saved, with_nodes, with_shelf
 
 
@@ -23,14 +23,37 @@ def test_cluster_json_is_the_site_documents() -> None:
     assert {k: v for k, v in found.items() if not k.startswith("_")} == {
         "total_nodes": 5, "ready_nodes": 5, "master_node": "k3s-master", "k3s_version": "v1.34.4+k3s1",
     }  # fmt: skip
-    assert (found["_source"], found["_age_s"], found["_freshness"]) == ("kubernetes", 2, "live")
+    assert (found["_age_s"], found["_sources"], found["_reasons"]) == (2, {"nodes": "live"}, {})
 
 
 def test_cluster_json_of_an_unread_site_is_null() -> None:
     """Never read means null, not zero nodes."""
     found = cluster_json(loading(), NOW)
     assert (found["total_nodes"], found["ready_nodes"], found["master_node"], found["k3s_version"]) == (None, None, None, None)
-    assert found["_freshness"] == "loading"
+    assert found["_reasons"]["total_nodes"] == "loading"
+
+
+def test_status_json_is_the_site_documents() -> None:
+    """Four parts with exactly the document's keys; source, age and reasons stand beside with an underscore."""
+    found = status_json(healthy(), NOW)
+    bare = {part: [key for key in values if not key.startswith("_")] for part, values in found.items() if not part.startswith("_")}
+    assert bare == {
+        "cluster": ["total_nodes", "ready_nodes", "master_node", "k3s_version"],
+        "database": ["status", "primary", "replicas", "replication_lag", "vip_status"],
+        "storage": ["total_capacity", "used", "available"],
+        "backups": ["last_backup", "backup_status", "r2_connection"],
+    }
+    assert all(found[part]["_source"] == "kubernetes" and found[part]["_age_s"] == 2 for part in bare)
+
+
+def test_status_json_of_an_unread_site_has_no_fact() -> None:
+    """Nothing read means null everywhere, with a reason for each null."""
+    found = status_json(loading(), NOW)
+    for part in ("cluster", "database", "storage", "backups"):
+        for key, value in found[part].items():
+            if not key.startswith("_"):
+                assert value is None, (part, key)
+                assert found[part]["_reasons"][key], (part, key)
 
 
 def test_cluster_card_tells_the_worst_node_beside_each_share() -> None:
@@ -104,3 +127,11 @@ def test_an_empty_site_says_so_and_an_unread_one_does_not() -> None:
     assert plain_text(deployments_card(empty, NOW, 60, 4)) == "no deployments"
     assert plain_text(events_card(empty, NOW, 60, 4)) == "no events in the last hour"
     assert plain_text(deployments_card(replace(loading()), NOW, 60, 4)) == "loading"
+
+
+def test_the_report_is_the_whole_site_in_plain_lines() -> None:
+    """`coldtui status` tells title, problems and every card."""
+    text = plain_text(report(healthy(), NOW))
+    for words in ("cold-site", "5/5 nodes", "PostgreSQL", "cold-postgres-1", "Storage", "Recoverable", "Deployments", "cold-backend"):
+        assert words in text
+    assert "CRITICAL  Kubernetes API" in plain_text(report(lost(healthy()), NOW))
