@@ -109,11 +109,13 @@ class Channel:
         parts = urlsplit(access.server)
         self.access = access
         self.where = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-        self._prefix = parts.path.rstrip("/")
+        # A proxy wants whole addresses, except inside a tunnel.
+        self._prefix = access.server if access.proxy is not None and parts.scheme == "http" else parts.path.rstrip("/")
         self._writable = writable
         self._connect_s = connect_s
         self._lines = _Lines()
-        self._pool = self._make_pool(parts.scheme, parts.hostname or "", parts.port, kept)
+        self._new_pool = partial(self._make_pool, parts.scheme, parts.hostname or "", parts.port, kept)
+        self._pool = self._new_pool()
         self.cuts = 0
         """How often `shut` was called: who began before must not go on."""
         self.closed = False
@@ -185,12 +187,14 @@ class Channel:
             headers["Content-Type"] = "application/json"
         response = self._send(method, url, headers, body, deadline_s, cuts)
         if response.status == 401:
-            self.read(response, 2.0, limit=_BODY_LIMIT)
+            response.close()
             if not self.access.auth.renew():
                 raise self.access.refused()
+            if self.access.certificate is not None:
+                self._pool = self._new_pool()  # a plugin may have brought a new one; idle connections would still show the old
             response = self._send(method, url, headers, body, deadline_s, cuts)
             if response.status == 401:
-                self.read(response, 2.0, limit=_BODY_LIMIT)
+                response.close()
                 raise self.access.refused()
         return response
 
@@ -204,7 +208,15 @@ class Channel:
             begun = time.monotonic()
             try:
                 found = self._pool.urlopen(
-                    method, url, body=body, headers=sent, timeout=timeout, preload_content=False, redirect=False, retries=False
+                    method,
+                    url,
+                    body=body,
+                    headers=sent,
+                    timeout=timeout,
+                    preload_content=False,
+                    redirect=False,
+                    retries=False,
+                    assert_same_host=False,  # through a proxy the address is a whole one
                 )
             except LINE_ERRORS as error:
                 self.check(cuts)
