@@ -47,7 +47,7 @@ class Churn:
             made += due
             if pods is None or not pods.items:
                 continue
-            keys = pods.keys()
+            keys = pods.ordered()
             for _ in range(due):
                 touch(pods, pods.items[dice.choice(keys)])
                 self.made += 1

@@ -72,24 +72,34 @@ class CustomKinds:
         self._store, self._registry = store, registry
         self._kinds: dict[tuple[str, str, str], CustomKind] = {}
         store.listeners.append(self._on_event)
+        store.on_rewind.append(self._all_anew)
 
     def find(self, resource: Resource) -> CustomKind | None:
         return self._kinds.get((resource.group, resource.version, resource.plural))
 
     def _on_event(self, collection: Collection, event: Event) -> None:
-        if (collection.resource.group, collection.resource.plural) != (GROUP, PLURAL):
-            return
-        spec = event.item.decoded()["spec"]
+        if (collection.resource.group, collection.resource.plural) == (GROUP, PLURAL):
+            self._serve(event.item, deleted=event.type == DELETED)
+
+    def _serve(self, item: Item, *, deleted: bool) -> None:
+        spec = item.decoded()["spec"]
         group, plural = spec["group"], spec["names"]["plural"]
         for at in [k for k in self._kinds if (k[0], k[2]) == (group, plural)]:
             del self._kinds[at]
         self._registry.remove(group, plural)
-        if event.type == DELETED:
+        if deleted:
             self._store.drop(group, plural)
             return
         for resource in resources_of(spec):
             self._registry.add(resource)
-            self._kinds[group, resource.version, plural] = CustomKind(resource, event.item, resource.version)
+            self._kinds[group, resource.version, plural] = CustomKind(resource, item, resource.version)
+
+    def _all_anew(self) -> None:
+        for group, _, plural in list(self._kinds):
+            self._registry.remove(group, plural)
+        self._kinds.clear()
+        for item in self._store.items(GROUP, PLURAL):
+            self._serve(item, deleted=False)
 
 
 def resources_of(spec: Json) -> Iterator[Resource]:

@@ -44,6 +44,10 @@ class Rbac:
         self._store = store
         self._grants: list[_Grant] | None = None
         store.listeners.append(self._changed)
+        store.on_rewind.append(self._forget)
+
+    def _forget(self) -> None:
+        self._grants = None
 
     def _changed(self, collection: Collection, event: Event) -> None:
         if collection.resource.group == GROUP:

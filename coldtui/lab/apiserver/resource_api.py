@@ -133,7 +133,7 @@ class ResourceApi:
         pieces = iter(chunks)
         first = next(pieces)
         second = next(pieces, None)
-        cut = self._faults.matches("cut", request.path)
+        cut = self._faults.matches("cut", request.path) is not None
         gzip = "gzip" in request.headers.get("Accept-Encoding", "") and (second is not None or len(first) >= GZIP_FROM_BYTES)
         if second is None and not cut and not gzip:
             return json_response(first)

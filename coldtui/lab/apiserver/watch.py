@@ -210,7 +210,7 @@ class _Pump:
         written = 0.0
         while True:
             now = time.monotonic()
-            if self._stream.cutting or (self._faults.get("cut") and subscription.queue):
+            if self._stream.cutting or (self._faults.get("cut") is not None and subscription.queue):
                 await self._cut()
                 return
             if subscription.lost:
