@@ -23,16 +23,16 @@ Ink = Tone | str
 DEFAULTS = {
     "healthy": "#73c991",
     "degraded": "#e5b567",
-    "critical": "#f07178",
-    "stale": "#7b8ba0",
-    "muted": "#7b8ba0",
+    "critical": "#f58a91",
+    "stale": "#8494a8",
+    "muted": "#8494a8",
     "strong": "#f0f4fa",
     "rule": "#2a3644",
     "title": "#8fb7e8",
-    "cursor": "#25405f",
-    "cursor-idle": "#1c2836",
-    "worst": "#33291a",
-    "worst-critical": "#3a1d22",
+    "cursor": "#1b3350",
+    "cursor-idle": "#18222e",
+    "worst": "#2a2318",
+    "worst-critical": "#331a1f",
 }
 """What `$healthy` and the like mean while no theme of ours is active."""
 
@@ -106,7 +106,7 @@ class Palette:
         reverse = ink == "badge"
         name = {"plain": "foreground", "key": "title", "badge": "foreground", "match": "accent"}.get(ink, ink)
         colour = None if self.mono else _rich(self.colours.get(name, ""))
-        under = _rich(self.colours.get(ground, "")) if ground and not self.mono else None
+        under = _rich(self.colours.get(ground or "background", "")) if not self.mono else None  # unpainted, a cell shows the terminal's own
         word = self.colours.get(ground, "") if ground else ""
         if ground in {"cursor", "match"} and (self.mono or word == "reverse"):
             reverse = not reverse

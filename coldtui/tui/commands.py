@@ -1,0 +1,82 @@
+"""The one catalogue of commands: the `:` prompt, the palette and help read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..domain.text import one_of
+from . import theme
+from .screens import SCREENS, Entry
+
+if TYPE_CHECKING:
+    from .app import ColdApp
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something that can be typed after `:`."""
+
+    name: str
+    help: str
+    run: Callable[[ColdApp, str], None]
+    aliases: tuple[str, ...] = ()
+    takes: str = ""
+    """What may follow, for help."""
+    offer: Callable[[ColdApp], Sequence[str]] | None = None
+    """Words that may follow."""
+
+
+def _screen(entry: Entry) -> Command:
+    def run(app: ColdApp, argument: str) -> None:
+        app.go(entry.id, argument)
+
+    return Command(entry.id, entry.help or entry.title, run, entry.aliases, "[NAMESPACE | /FILTER | LABEL=VALUE]", _namespaces)
+
+
+def _namespaces(app: ColdApp) -> Sequence[str]:
+    return sorted(app.world.namespaces.items) if app.world is not None else ()
+
+
+def _themes(app: ColdApp) -> Sequence[str]:
+    return theme.names()
+
+
+OWN: tuple[Command, ...] = (
+    Command("worst", "Open the object of the worst problem", lambda app, _: app.action_worst(), ("problem",)),
+    Command("refresh", "Read everything anew and paint the whole screen", lambda app, _: app.action_refresh()),
+    Command("theme", "Change the colours", lambda app, name: app.choose_theme(name), (), "NAME", _themes),
+    Command("help", "Keys and commands of this screen", lambda app, _: app.action_help(), ("h", "?")),
+    Command("suspend", "Stop the console and go to the shell (fg comes back)", lambda app, _: app.action_suspend_process()),
+    Command("quit", "Leave the console", lambda app, _: app.leave(), ("q", "q!", "qa", "exit")),
+)
+
+
+def catalogue() -> tuple[Command, ...]:
+    """Screens first."""
+    return (*(_screen(entry) for entry in SCREENS), *OWN)
+
+
+def find(name: str) -> Command | None:
+    return next((c for c in catalogue() if name == c.name or name in c.aliases), None)
+
+
+def nearest(name: str) -> str | None:
+    """The name of the command that was perhaps meant."""
+    by_word = {word: c.name for c in reversed(catalogue()) for word in (*c.aliases, c.name) if len(word) > 1}
+    begins = next((word for word in sorted(by_word) if word.startswith(name)), None)
+    found = begins or one_of(list(by_word), name)
+    return by_word[found] if found is not None else None
+
+
+def complete(app: ColdApp, typed: str) -> list[str]:
+    """What may be meant by what is typed so far, whole lines."""
+    name, space, rest = typed.partition(" ")
+    if not space:
+        words = [c.name for c in catalogue()] + [alias for c in catalogue() for alias in c.aliases if len(alias) > 2]
+        return [word for word in words if word.startswith(name)]
+    command = find(name)
+    if command is None or command.offer is None:
+        return []
+    return [f"{name} {word}" for word in command.offer(app) if word.startswith(rest)]

@@ -1,0 +1,53 @@
+"""Nodes: readiness, pressure, load, pods; beside the list, where there is room, all about the one under the cursor."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+
+from ...domain.objects import Ref
+from ...domain.world import World
+from ...present import nodes as node_words
+from ..widgets.card import Card
+from ..widgets.table import RowTable
+from .base import WorldScreen
+
+
+class NodesScreen(WorldScreen):
+    NOUN = "nodes"
+    CSS = """
+    NodesScreen #list { width: 1fr; }
+    NodesScreen #pane { display: none; width: 68; }
+    NodesScreen.-wide #pane { display: block; }
+    """
+
+    def body(self) -> ComposeResult:
+        with Horizontal():
+            yield RowTable(node_words.NODES, id="list")
+            yield Card("", id="pane")
+
+    def show(self, world: World, now: datetime) -> None:
+        self.query_one(RowTable).show(world, now)
+        self._show_pane()
+
+    def _show_pane(self) -> None:
+        pane = self.query_one("#pane", Card)
+        if not self.has_class("-wide") or self.world is None or self.now is None:
+            return
+        node = self.query_one(RowTable).item
+        pane.retitle(node.name if node is not None else "")
+        pane.show(node_words.detail(self.world, node, self.now) if node is not None else ())
+
+    def on_row_table_row_highlighted(self, message: RowTable.RowHighlighted) -> None:
+        super().on_row_table_row_highlighted(message)
+        self._show_pane()
+
+    def on_row_table_row_chosen(self, message: RowTable.RowChosen) -> None:
+        from .node import NodeScreen
+
+        self.app.push_screen(NodeScreen(message.key))
+
+    def reveal(self, ref: Ref) -> bool:
+        return super().reveal(Ref("nodes", ref.name))

@@ -1,0 +1,62 @@
+"""What the console needs of a site. The wiring's Site and the lab's fit by shape; the console imports neither."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..domain.world import World
+from ..ports import Kube
+
+
+class Live(Protocol):
+    """The newest World, and word of newer ones."""
+
+    @property
+    def world(self) -> World: ...
+
+    def subscribe(self, changed: Callable[[World], None]) -> Callable[[], None]:
+        """Call `changed` (from any thread, at any rate) whenever there is a newer World; the result ends it."""
+        ...
+
+    def refresh(self) -> None:
+        """Read everything anew, now."""
+        ...
+
+
+class Site(Protocol):
+    """A site as the console sees it."""
+
+    @property
+    def live(self) -> Live: ...
+
+    @property
+    def kube(self) -> Kube: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the operator chose for the console, by flag, environment or file."""
+
+    theme: str = ""
+    """Empty: `cold`, or `ansi` where the terminal has only sixteen colours."""
+    keymap: Mapping[str, str] = field(default_factory=dict)
+    """Binding id -> keys, as in `table.down: ctrl+n`."""
+    mouse: bool | None = None
+    """None: on, but off over SSH."""
+    read_only: bool = True
+    state_dir: Path | None = None
+    """Where saved logs go; None: the current folder."""
+    log: str = ""
+    """Where the log is, for "see …" under an internal error."""
+    start: str = ""
+    """Id of the first screen; empty: the first there is."""
+    now: Callable[[], datetime] | None = None
+    """Aware, UTC; None: the system clock."""
+    begin: Callable[[], Awaitable[Any]] | None = None
+    """Awaited on the console's loop once it is up: starts `live`."""
+    end: Callable[[], Awaitable[Any]] | None = None
+    """Awaited on the console's loop when it ends."""

@@ -1,0 +1,200 @@
+"""The lines around every screen: title, worst problem, hints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from textual.app import App
+from textual.binding import Binding
+from textual.screen import Screen
+
+from ...domain.problems import Problem, Severity
+from ...domain.readings import Freshness
+from ...domain.world import World
+from ...present import problems as problem_words
+from ...present import status as site_words
+from ...present import words
+from ...present.rows import Cell, Tone
+from .draw import Span, Spans, ends, fit, spans_of, width_of
+from .lines import Lines
+
+GAP: Span = ("  ", Tone.PLAIN)
+
+
+class TitleBar(Lines):
+    """Site, version, nodes; how each source stands; READ-ONLY; the minute."""
+
+    DEFAULT_CSS = "TitleBar { height: 1; background: $panel; }"
+    GROUND = "panel"
+    _last: tuple[World, datetime, bool] | None = None
+
+    def show(self, world: World, now: datetime, *, read_only: bool = True) -> None:
+        self._last = (world, now, read_only)
+        self.put([title_spans(world, now, read_only, self.size.width or self.app.size.width)])
+
+    def on_resize(self) -> None:
+        if self._last is not None:
+            world, now, read_only = self._last
+            self.show(world, now, read_only=read_only)
+
+
+def title_spans(world: World, now: datetime, read_only: bool, width: int) -> Spans:
+    """What fits: the version goes first, then the names of sources that are well."""
+    title = site_words.title(world, now)
+    tail: list[Span] = [(" READ-ONLY ", "badge"), GAP] if read_only else []
+    tail += [(words.clock(now), Tone.MUTED), (" ", Tone.PLAIN)]
+    site: Span = (f" {title.site.text}", "title")
+    nodes = spans_of([title.nodes])
+    version = spans_of([title.version])
+    lefts: list[list[Span]] = [[site, GAP, *version, GAP, *nodes], [site, GAP, *nodes], [site]]
+    for left in lefts:
+        for shown in (title.sources, _fewer(title.sources)):
+            right: list[Span] = []
+            for cell in shown:
+                right += [*spans_of([cell]), GAP]
+            if sum(width_of(t) for t, _ in (*left, *right, *tail)) + 1 <= width:
+                return ends(left, [*right, *tail], width)
+    return ends([site], tail, width)
+
+
+def _fewer(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """Only what is not well; one word when all is."""
+    unwell = tuple(cell for cell in cells if cell.tone is not Tone.GOOD)
+    return unwell or (Cell(f"{words.GLYPHS['good']} all live", Tone.GOOD),)
+
+
+class WorstLine(Lines):
+    """The worst problem in a sentence, on the second line of every screen."""
+
+    DEFAULT_CSS = """
+    WorstLine { height: 1; }
+    """
+
+    def show(self, world: World, found: Sequence[Problem], now: datetime, at: int = 0, key: str = "!") -> None:
+        """`at`: which of the problems is shown, 0 the worst."""
+        self._last = (world, found, now, at, key)
+        width = self.size.width or self.app.size.width
+        if found:
+            problem = found[min(at, len(found) - 1)]
+            ground = {Severity.CRITICAL: "worst-critical", Severity.WARNING: "worst"}.get(problem.severity, "")
+            left: Spans = ((" ", Tone.PLAIN), *spans_of(problem_words.worst_line((problem,), now)))
+            right: Spans = ((f"{key} open · {min(at, len(found) - 1) + 1} of {len(found)} ", Tone.MUTED),)
+        else:
+            ground, right = "", ()
+            left = (("  ", Tone.PLAIN), (self._calm(world), Tone.MUTED))
+        if ground != self.GROUND:
+            self.GROUND = ground
+            self.refresh()
+        room = width - sum(width_of(text) for text, _ in right) - 1
+        used = sum(width_of(text) for text, _ in left)
+        if used > room > 20:
+            left = tuple((cell.text, ink) for cell, ink in _cut(left, room))
+        self.put([ends(left, right, width)])
+
+    @staticmethod
+    def _calm(world: World) -> str:
+        """No problem is known; that is no all-clear while what would tell is missing."""
+        missing = [name for name in ("nodes", "pods") if world.sources[name].freshness is not Freshness.LIVE or world.sources[name].partial]
+        return f"no problems known · {' and '.join(missing)} not read yet" if missing else "no problems known"
+
+    def on_resize(self) -> None:
+        if hasattr(self, "_last"):
+            self.show(*self._last)
+
+
+def _cut(spans: Spans, room: int) -> list[tuple[Cell, Tone | str]]:
+    """The spans in at most `room` cells, the last one cut with …."""
+    out: list[tuple[Cell, Tone | str]] = []
+    for text, ink in spans:
+        size = width_of(text)
+        if size > room:
+            if room > 0:
+                out.append((Cell(fit(text, room)), ink))
+            break
+        out.append((Cell(text), ink))
+        room -= size
+    return out
+
+
+class HintLine(Lines):
+    """What the keys do here, made from the live bindings; or a notice, which stays until it is read."""
+
+    DEFAULT_CSS = "HintLine { height: 1; background: $panel; }"
+    GROUND = "panel"
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.notice: Spans = ()
+        self.sticky = False
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, self._bindings_changed)
+        self.remake()
+
+    def on_resize(self) -> None:
+        self.remake()
+
+    def _bindings_changed(self, screen: Screen[object]) -> None:
+        self.remake()
+
+    def say(self, text: str, tone: Tone = Tone.PLAIN, *, sticky: bool = False) -> None:
+        """Show a notice instead of the hints: until the next key, or when `sticky` until esc."""
+        if self.sticky and not sticky:
+            return
+        self.notice, self.sticky = ((f" {text}", tone),), sticky
+        self.remake()
+
+    def hush(self, *, all: bool = False) -> bool:
+        """Take the notice away; a sticky one only with `all`. True when there was one to take."""
+        if not self.notice or (self.sticky and not all):
+            return False
+        self.notice, self.sticky = (), False
+        self.remake()
+        return True
+
+    def remake(self) -> None:
+        width = self.size.width or self.app.size.width
+        if not self.notice:
+            self.put([hint_spans(self.screen, width)])
+            return
+        esc: Spans = (("  esc", "key"), (" dismiss ", Tone.MUTED)) if self.sticky else ()
+        room = width - sum(width_of(text) for text, _ in esc)
+        self.put([(*((cell.text, ink) for cell, ink in _cut(self.notice, room)), *esc)])
+
+
+def shown_key(app: App[object], binding: Binding) -> str:
+    """The key as hints and help write it: `ctrl-z`, `?`, `G`."""
+    return app.get_key_display(binding)
+
+
+def hint_spans(screen: Screen[object], width: int) -> Spans:
+    """Hints of the focused widget and the screen, then the screens themselves: whole entries only."""
+    app = screen.app
+    here: list[tuple[str, str]] = []
+    digits: list[tuple[str, str]] = []
+    seen: set[str] = set()
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        if not binding.show or not binding.description or not active.enabled or binding.action in seen:
+            continue
+        seen.add(binding.action)
+        entry = (shown_key(app, binding), binding.description)
+        (digits if (binding.id or "").startswith("screen.") else here).append(entry)
+
+    def spans(entries: Sequence[tuple[str, str]]) -> list[Span]:
+        out: list[Span] = []
+        for key, text in entries:
+            out += [(" " + key, "key"), (" " + text, Tone.MUTED), (" ", Tone.MUTED)]
+        return out
+
+    def size(entries: Sequence[Span]) -> int:
+        return sum(width_of(text) for text, _ in entries)
+
+    left, right = spans(here), spans(digits)
+    if size(left) + size(right) > width and digits:
+        right = spans([(f"{digits[0][0]}-{digits[-1][0]}" if len(digits) > 1 else digits[0][0], "screens")])
+    while here and size(left) + size(right) > width:
+        here.pop(max(0, len(here) - 2))  # help, the last, stays
+        left = spans(here)
+    return (*right, *left)
