@@ -42,6 +42,8 @@ _KUBELET_PORT = 10250
 _KUBELET_AGAIN_S = 300.0
 """After a kubelet refused us it is asked through the API for this long."""
 _CALLS = 8
+_LOG_BATCHES = 16
+"""That may wait to be looked at."""
 _HIDDEN = "•••"
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -272,31 +274,25 @@ class KubeAdapter:
 
         `deadline_s` holds for a log that is not followed: a followed one has no answer before its first line.
         """
-        loop, queue = asyncio.get_running_loop(), asyncio.Queue[tuple[LogLine, ...] | ColdError | None](16)
-        stop, channel = threading.Event(), Channel(self._access, kept=1)
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue[tuple[LogLine, ...] | ColdError | None]()
+        stop, room = threading.Event(), threading.Semaphore(_LOG_BATCHES)
+        channel = Channel(self._access, kept=1)
         reader = Reader(channel, request, deadline_s, stop)
-
-        def put(item: tuple[LogLine, ...] | ColdError | None) -> bool:
-            """Wait for room: a reader must not run ahead of who looks. False: nobody looks any more."""
-            if stop.is_set():
-                return False
-            try:
-                asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
-            except (RuntimeError, asyncio.CancelledError):  # the loop has ended
-                return False
-            return not stop.is_set()
 
         def read() -> None:
             last: ColdError | None = None
             try:
                 for batch in reader.batches():
-                    if not put(batch):
-                        return
+                    room.acquire()  # a reader must not run ahead of who looks
+                    if stop.is_set():
+                        break
+                    loop.call_soon_threadsafe(queue.put_nowait, batch)
             except ColdError as error:
                 last = error
             except Exception as error:  # noqa: BLE001  # told to who reads: a thread has no other way to say it
                 last = ColdError(f"reading the log failed ({type(error).__name__})", detail=plain(str(error))[:200])
-            put(last)
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who looked
+                loop.call_soon_threadsafe(queue.put_nowait, last)
 
         handle = (stop, channel)
         self._logs.add(handle)
@@ -305,12 +301,12 @@ class KubeAdapter:
             while (item := await queue.get()) is not None:
                 if isinstance(item, ColdError):
                     raise item
+                room.release()
                 yield item
         finally:
             self._logs.discard(handle)
             _end_log(handle)
-            while not queue.empty():
-                queue.get_nowait()  # room for the one batch that the thread may still hold
+            room.release()  # for the batch that the thread may still hold
 
     async def aclose(self) -> None:
         for handle in tuple(self._logs):
