@@ -116,15 +116,17 @@ class Builder:
         """What is known of a kind now, a little ahead of the World."""
         return self._shelves[kind].items
 
-    def fold(self, kind: str, changed: Mapping[str, Any], gone: Iterable[str]) -> None:
-        """Changes of a watch, or the first rows of a list."""
+    def fold(self, kind: str, changed: Mapping[str, Any], gone: Iterable[str], *, live: bool = False, partial: bool = False) -> None:
+        """Changes of a watch, or the first rows of a list. In the same revision the source becomes `live`, or live and `partial`."""
         with self._lock:
             urgent = self._apply(kind, changed, gone)
+            if (live or partial) and self._live(kind, partial=partial):
+                urgent = True
         if urgent is not None:
             self._changed(urgent)
 
-    def swap(self, kind: str, items: Mapping[str, Any]) -> None:
-        """A whole list, at once: what is not in it is gone."""
+    def swap(self, kind: str, items: Mapping[str, Any], *, live: bool = False) -> None:
+        """A whole list, at once: what is not in it is gone. In the same revision the source becomes `live`."""
         while True:
             shelf = self._shelves[kind]
             known = shelf.items
@@ -138,6 +140,8 @@ class Builder:
                 if self._shelves[kind] is not shelf:
                     continue  # cleared meanwhile
                 urgent = self._apply(kind, changed, gone)
+                if live and self._live(kind, listed=True):
+                    urgent = True
             break
         if urgent is not None:
             self._changed(urgent)
@@ -148,7 +152,8 @@ class Builder:
             for name, shelf in self._shelves.items():
                 self._apply(name, {}, list(shelf.items))
             for state in list(self._sources.values()):
-                self._set(replace(state, as_of=None, partial=False, saved=False))
+                if state.name != KUBE:
+                    self._set(replace(state, as_of=None, partial=False, saved=False))
             self._fields["node_stats"] = Map()
             self._fields["trends"] = Map()
         self._changed(True)
@@ -245,26 +250,31 @@ class Builder:
 
     def live(self, name: str, *, partial: bool = False, listed: bool = False) -> None:
         """`name` was just read. `listed`: as a whole, so that nothing of a saved World is left."""
-        now = self._clock.now()
         with self._lock:
-            self._opening.pop(name, None)
-            state = self._sources[name]
-            if self._lost is not None and name in self._active:
-                return  # a last word from a line that is already given up; the reopened one will say it again
-            if not KINDS[name].polled:
-                self._open.add(name)
-            hold = self._holds.get(name)
-            saved = state.saved and not (listed or partial)
-            still = partial or (state.partial and not listed)
-            changed = (state.trouble, state.partial, state.saved) != (hold, still, saved) or state.as_of is None
-            if not changed:
-                if state.as_of is not None and now - state.as_of >= _FRESHEN:
-                    self._sources[name] = replace(state, as_of=now)
-                    self._sources_dirty = self._sources_dirty or bool(self._fields)
-                return
-            since = (state.since or now) if hold else None
-            self._set(SourceState(name, now, hold, since, None, still, saved, state.restarts))
-        self._changed(True)
+            changed = self._live(name, partial=partial, listed=listed)
+        if changed:
+            self._changed(True)
+
+    def _live(self, name: str, *, partial: bool = False, listed: bool = False) -> bool:
+        """Under the lock. Returns whether that is news."""
+        now = self._clock.now()
+        self._opening.pop(name, None)
+        state = self._sources[name]
+        if self._lost is not None and name in self._active:
+            return False  # a last word from a line that is already given up; the reopened one will say it again
+        if not KINDS[name].polled:
+            self._open.add(name)
+        hold = self._holds.get(name)
+        saved = state.saved and not (listed or partial)
+        still = partial or (state.partial and not listed)
+        if state.as_of is not None and (state.trouble, state.partial, state.saved) == (hold, still, saved):
+            if now - state.as_of >= _FRESHEN:  # shown with the next revision, makes none
+                self._sources[name] = replace(state, as_of=now)
+                self._sources_dirty = self._sources_dirty or bool(self._fields)
+            return False
+        since = (state.since or now) if hold else None
+        self._set(SourceState(name, now, hold, since, None, still, saved, state.restarts))
+        return True
 
     def opening(self, name: str) -> int:
         """A watch is being opened; returns the attempt for `settle`."""
@@ -297,7 +307,10 @@ class Builder:
             if self._lost is not None and trouble.kind not in _OWN and name != KUBE:
                 return  # one word for the line is enough
             retry_at = None if retry_in_s is None else now + timedelta(seconds=retry_in_s)
-            self._set(replace(state, trouble=trouble, since=state.since or now, retry_at=retry_at))
+            said = replace(state, trouble=trouble, since=state.since or now, retry_at=retry_at)
+            if said == state:
+                return
+            self._set(said)
         self._changed(True)
 
     def hold(self, name: str, trouble: Trouble | None) -> None:

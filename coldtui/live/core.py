@@ -18,7 +18,7 @@ from ..domain.kinds import KINDS, NODE_STATS, NODE_USAGE, NODES, POD_USAGE, POLL
 from ..domain.sources import KUBE
 from ..domain.troubles import trouble_of
 from ..domain.world import SiteFacts, World
-from ..ports import Clock, Kube
+from ..ports import Clock, Kube, KubeStreams
 from .backoff import Backoff
 from .builder import Builder
 from .heartbeat import Heartbeat
@@ -38,6 +38,8 @@ Connector = Callable[[], Kube | Awaitable[Kube]]
 """Makes the client. May block (it runs in a thread of its own) or return an awaitable; raises ColdError in the operator's words."""
 Subscriber = Callable[[World], None]
 
+OWN_WORDS_S = 0.1
+"""A single reading gives each call so much less than it has, so that the call itself can say what went wrong."""
 LISTS_AT_ONCE = 6
 """Thirty lists at once would delay the ones that the first screen shows."""
 
@@ -92,6 +94,7 @@ class Live:
         self._uid_told = False
         """Whether the UID that we hold was told by the server in this session, not by the saved World."""
         self._worlds: SavedWorlds | None = None
+        self._renewed_at = float("-inf")
         self._saved_revision = -1
         self._closed = False
 
@@ -167,11 +170,12 @@ class Live:
             self._pollers[POD_USAGE.name].asked = True
             self._line.nudge()
         if self._kube is not None:
-            self._open(self._kube)
+            self._open()
 
     def refresh(self) -> None:
         """The operator asks to look again: whatever waits (back-off, missing permission, not installed) is tried now, and the polls run."""
         self._retry.set()
+        self._renewed_at = float("-inf")
         self._line.nudge()
         if self._heartbeat is not None:
             self._heartbeat.suspect()
@@ -230,7 +234,8 @@ class Live:
         await self.close()
         return self.world
 
-    async def _read_once(self, kube: Kube, left_s: float) -> None:
+    async def _read_once(self, kube: Kube, limit_s: float) -> None:
+        left_s = max(0.05, limit_s - OWN_WORDS_S)
         readings: dict[str, Awaitable[None]] = {KUBE: self._beat_once(kube, left_s), "facts": self._learn(kube, left_s)}
         for name, kind in self._wanted.items():
             if kind is not NODE_STATS:
@@ -239,8 +244,9 @@ class Live:
         if NODE_STATS.name in self._wanted:
             nodes = next(task for task, name in tasks.items() if name == NODES.name)
             tasks[asyncio.ensure_future(self._stats_once(kube, nodes, left_s))] = NODE_STATS.name
-        done, late = await asyncio.wait(tasks, timeout=left_s)
+        done, late = await asyncio.wait(tasks, timeout=limit_s)
         for task in late:
+            task.add_done_callback(_retrieved)
             task.cancel()
             self._failed_once(tasks[task], TimeoutError())
         for task in done:
@@ -263,8 +269,7 @@ class Live:
         """What was read when the time is up stays, as a part."""
         if kind.polled:
             page = kube.streams.poll(kind, deadline_s=left_s)
-            self._builder.swap(kind.name, {item.key: item for item in page.items})
-            self._builder.live(kind.name, listed=True)
+            self._builder.swap(kind.name, {item.key: item for item in page.items}, live=True)
             return
         for page in kube.streams.pages(kind, version=None, deadline_s=left_s):
             if self._closed:
@@ -318,16 +323,53 @@ class Live:
         if self._site.server != kube.server:
             self._site = replace(self._site, server=kube.server)
             self._builder.site(self._site)
-        self._heartbeat = Heartbeat(kube, self._line, self._builder, self._clock, pace, self._good)
-        self._open(kube)
+        self._heartbeat = Heartbeat(self._client, self._line, self._builder, self._clock, pace, self._good, self._denied)
+        self._open()
         self._spawn(self._heartbeat.run(), "heartbeat")
+
+    def _client(self) -> Kube:
+        assert self._kube is not None
+        return self._kube
+
+    def _streams(self) -> KubeStreams:
+        return self._client().streams
+
+    def _denied(self) -> None:
+        """Our credentials, or the server's certificate, are not accepted (on the loop): the files may have been renewed since."""
+        now = self._clock.monotonic()
+        if now - self._renewed_at >= self._pace.renew_s:
+            self._renewed_at = now
+            self._spawn(self._renew(), "renew the client")
+
+    async def _renew(self) -> None:
+        """Make the client anew; it takes over if the server accepts it."""
+        try:
+            fresh = await within(self._make_client(), self._pace.connect_s)
+        except (ColdError, TimeoutError) as error:
+            log.info("no new client: %s", error)
+            return
+        if fresh is self._kube:
+            return
+        try:
+            await within(fresh.alive(deadline_s=self._pace.probe_s), self._pace.probe_s * 1.1)
+        except (ColdError, TimeoutError) as error:
+            log.info("the new client is not accepted either: %s", error)
+            await fresh.aclose()
+            return
+        log.info("a new client takes over")
+        old, self._kube = self._client(), fresh
+        old.streams.close()
+        self._line.nudge()
+        if self._heartbeat is not None:
+            self._heartbeat.suspect()
+        await old.aclose()
 
     def _all_troubled(self, error: BaseException) -> None:
         trouble = trouble_of(error)
         for name in (KUBE, *self._wanted):
             self._builder.troubled(name, trouble)
 
-    def _open(self, kube: Kube) -> None:
+    def _open(self) -> None:
         """Start what is wanted and not running yet, in the order in which it shall come."""
         running = {thread.name for thread in self._threads}
         assert self._heartbeat is not None
@@ -337,13 +379,13 @@ class Live:
             worker: Reflector | Poller
             if kind.polled:
                 worker = Poller(
-                    kind, kube.streams, self._builder, self._line, self._clock, self._pace, self._random, asked=kind.name in self._asked
+                    kind, self._streams, self._builder, self._line, self._clock, self._pace, self._random, asked=kind.name in self._asked
                 )
                 self._pollers[kind.name] = worker
             else:
                 worker = Reflector(
                     kind,
-                    kube.streams,
+                    self._streams,
                     self._builder,
                     self._line,
                     self._clock,
@@ -357,7 +399,7 @@ class Live:
             self._threads.append(worker.thread)
             worker.start()
         if NODE_STATS.name in self._wanted and self._rounds is None:
-            self._rounds = StatsRounds(kube, self._line, self._builder, self._clock, self._pace)
+            self._rounds = StatsRounds(self._client, self._line, self._builder, self._clock, self._pace)
             self._spawn(self._rounds.run(), "kubelet summaries")
 
     # What threads and tasks report
@@ -382,6 +424,8 @@ class Live:
         """After each answered heartbeat, on the loop."""
         if returned:
             self._facts_known = False  # it may be another cluster at the same address
+            if self._rounds is not None:
+                self._rounds.nudge.set()
         if not self._facts_known and (self._facts_task is None or self._facts_task.done()) and self._kube is not None:
             self._facts_task = self._spawn(self._learn_quietly(self._kube), "facts")
 
@@ -550,6 +594,12 @@ def _kinds(interests: Iterable[str | Kind] | None) -> dict[str, Kind]:
         return {kind.name: kind for kind in (*WATCHED, *POLLED)}
     names = [kind if isinstance(kind, str) else kind.name for kind in interests]
     return {name: KINDS[name] for name in names if name != KUBE}
+
+
+def _retrieved(task: asyncio.Future[None]) -> None:
+    """Its error is known already: it was too late."""
+    if not task.cancelled():
+        task.exception()
 
 
 def in_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:

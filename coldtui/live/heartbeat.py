@@ -28,9 +28,20 @@ NAGGING_S = 0.2
 class Heartbeat:
     """Probes on the face's loop; judges for all threads by the Line."""
 
-    def __init__(self, kube: Kube, line: Line, builder: Builder, clock: Clock, pace: Pace, good: Callable[[bool], None]) -> None:
-        """`good(returned)` is called on the loop after each answer; `returned` when the API was lost or not ready before."""
-        self._kube, self._line, self._builder, self._clock, self._pace, self._good = kube, line, builder, clock, pace, good
+    def __init__(
+        self,
+        kube: Callable[[], Kube],
+        line: Line,
+        builder: Builder,
+        clock: Clock,
+        pace: Pace,
+        good: Callable[[bool], None],
+        denied: Callable[[], None],
+    ) -> None:
+        """`kube()` is the client of the moment. On the loop, `good(returned)` is called after each answer (`returned`: the API was lost or
+        not ready before), and `denied()` when our credentials or the server's certificate are not accepted."""
+        self._kube, self._line, self._builder, self._clock, self._pace = kube, line, builder, clock, pace
+        self._good, self._denied = good, denied
         self._loop = asyncio.get_running_loop()
         self._nudge = asyncio.Event()
         self._misses = 0
@@ -64,10 +75,11 @@ class Heartbeat:
         pace = self._pace
         sent, began = self._clock.monotonic(), self._clock.now()
         try:
-            said = await within(self._kube.alive(deadline_s=pace.probe_s), pace.probe_s * 1.1)
+            said = await within(self._kube().alive(deadline_s=pace.probe_s), pace.probe_s * 1.1)
         except Unauthorized as error:  # an answer: the line lives, the credentials do not
             self._answered(sent, "")
             self._builder.troubled(KUBE, trouble_of(error))
+            self._denied()
             return pace.heartbeat_s
         except (ColdError, TimeoutError) as error:
             return self._missed(trouble_of(error), began)
@@ -95,13 +107,15 @@ class Heartbeat:
         self._misses += 1
         self._first_miss = self._first_miss or began
         unambiguous = trouble.kind == "refused"
+        if trouble.kind == "tls":
+            self._denied()
         if self._line.up and not unambiguous and self._misses < MISSES:
             return 0.0
         if self._line.up:
             log.warning("the API is lost: %s", trouble.words)
             self._line.lose()
             self._builder.line_lost(trouble, self._first_miss)
-            self._kube.streams.shut()
+            self._kube().streams.shut()
         else:
             self._builder.line_lost(trouble, self._first_miss)
         return self._pace.lost_probe_s

@@ -43,6 +43,8 @@ class Pace:
     connect_s: float = 15.0
     """Deadline of one try to make a client (credential plugins are programs)."""
     connect_cap_s: float = 10.0
+    renew_s: float = 30.0
+    """Between tries to make a new client while credentials or certificates are refused."""
     list_s: float = 30.0
     watch_min_s: float = 300.0
     watch_max_s: float = 600.0

@@ -35,7 +35,7 @@ class Poller:
     def __init__(
         self,
         kind: Kind,
-        streams: KubeStreams,
+        streams: Callable[[], KubeStreams],
         builder: Builder,
         line: Line,
         clock: Clock,
@@ -44,7 +44,7 @@ class Poller:
         *,
         asked: bool,
     ) -> None:
-        """`asked`: wanted by name, whatever it costs."""
+        """`streams()` are those of the client of the moment; `asked`: wanted by name, whatever it costs."""
         self._kind, self._streams, self._builder, self._line, self._pace = kind, streams, builder, line, pace
         self._backoff = Backoff(pace.backoff_s, pace.backoff_cap_s, pace.healthy_s, clock, random)
         self.asked = asked
@@ -66,7 +66,7 @@ class Poller:
                 self._builder.troubled(name, TOO_MANY, pace.poll_s)
             return pace.poll_s
         try:
-            page = self._streams.poll(self._kind, deadline_s=pace.poll_s)
+            page = self._streams().poll(self._kind, deadline_s=pace.poll_s)
         except Closed:
             return self._backoff.next()
         except ColdError as error:
@@ -85,8 +85,7 @@ class Poller:
             self._builder.troubled(name, trouble_of(error), delay)
             return delay
         self._backoff.reset()
-        self._builder.swap(name, {item.key: item for item in page.items})
-        self._builder.live(name, listed=True)
+        self._builder.swap(name, {item.key: item for item in page.items}, live=True)
         return pace.poll_s
 
 
@@ -121,7 +120,7 @@ async def read_stats(kube: Kube, nodes: Sequence[Node], builder: Builder, clock:
 class StatsRounds:
     """All kubelets each 15 s; on a big site 50 of them each minute, in turn."""
 
-    def __init__(self, kube: Kube, line: Line, builder: Builder, clock: Clock, pace: Pace) -> None:
+    def __init__(self, kube: Callable[[], Kube], line: Line, builder: Builder, clock: Clock, pace: Pace) -> None:
         self._kube, self._line, self._builder, self._clock, self._pace = kube, line, builder, clock, pace
         self._next = 0
         self.nudge = asyncio.Event()
@@ -143,5 +142,5 @@ class StatsRounds:
             first = self._next % len(nodes)
             self._next = first + MANY_NODES
             nodes = (nodes + nodes)[first : first + MANY_NODES]
-        await read_stats(self._kube, nodes, self._builder, self._clock, self._pace.stats_deadline_s)
+        await read_stats(self._kube(), nodes, self._builder, self._clock, self._pace.stats_deadline_s)
         return self._pace.stats_many_s if many else self._pace.stats_s

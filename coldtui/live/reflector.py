@@ -57,7 +57,7 @@ class Reflector:
     def __init__(
         self,
         kind: Kind,
-        streams: KubeStreams,
+        streams: Callable[[], KubeStreams],
         builder: Builder,
         line: Line,
         clock: Clock,
@@ -69,7 +69,7 @@ class Reflector:
         suspect: Callable[[], None],
         restored: Callable[[str, int], None],
     ) -> None:
-        """`listing` bounds the lists that run at once; `opened(kind, attempt)` is called when a watch begins to open,
+        """`streams()` are those of the client of the moment; `listing` bounds the lists that run at once; `opened(kind, attempt)` is called when a watch begins to open,
         `suspect()` when the line broke, `restored(kind, epoch)` when versions went back."""
         self._kind, self._name = kind, kind.name
         self._streams, self._builder, self._line = streams, builder, line
@@ -136,7 +136,7 @@ class Reflector:
         skipped = 0
         version = ""
         show = self._builder.empty(self._name) and not self._whole_call
-        pages = self._streams.pages(self._kind, version=at_least, limit=None if self._whole_call else 500, deadline_s=self._pace.list_s)
+        pages = self._streams().pages(self._kind, version=at_least, limit=None if self._whole_call else 500, deadline_s=self._pace.list_s)
         try:
             for page in pages:
                 rows = {item.key: item for item in page.items}
@@ -144,8 +144,7 @@ class Reflector:
                 skipped += page.skipped
                 version = page.version
                 if page.more and show:
-                    self._builder.fold(self._name, rows, ())
-                    self._builder.live(self._name, partial=True)
+                    self._builder.fold(self._name, rows, (), partial=True)
         except Expired:
             if collected:
                 self._whole_call = True  # a page's snapshot was compacted: never merge the halves of two
@@ -158,17 +157,16 @@ class Reflector:
         self._at_least = None
         if went_back(version, self._newest):
             self._restored_now()
-        self._builder.swap(self._name, collected)
-        if self._listed:
-            self._builder.restarted(self._name)
-        self._listed = True
         if skipped:
             self._builder.hold(self._name, unreadable(skipped))
         elif self._garbled:
             self._builder.hold(self._name, None)
         self._garbled = skipped > 0
         self._newest = self._version = version
-        self._builder.live(self._name, listed=True)
+        self._builder.swap(self._name, collected, live=True)
+        if self._listed:
+            self._builder.restarted(self._name)
+        self._listed = True
         self._progress()
 
     def _restored_now(self) -> None:
@@ -185,17 +183,15 @@ class Reflector:
         began = self._clock.monotonic()
         came = False
         self._opened(self._name, self._builder.opening(self._name))
-        for batch in self._streams.watch(self._kind, version, timeout_s=max(1, round(timeout_s))):
+        for batch in self._streams().watch(self._kind, version, timeout_s=max(1, round(timeout_s))):
             came = came or bool(batch.version or batch.changed or batch.gone)
             if batch.version and went_back(batch.version, self._newest):
                 raise _Restored("the versions of a watch went back")
-            if batch.changed or batch.gone:
-                self._builder.fold(self._name, batch.changed, batch.gone)
+            self._builder.fold(self._name, batch.changed, batch.gone, live=not batch.skipped)
             if batch.version:
                 self._version = self._newest = batch.version
             if batch.skipped:
                 raise _Garbage(f"{batch.skipped} lines of the watch could not be read")
-            self._builder.live(self._name)
             self._progress()
         self._builder.closed(self._name)
         if not came and self._clock.monotonic() - began < pace.short_watch_s:
@@ -260,6 +256,7 @@ class Reflector:
                     return self._random() * self._pace.wake_jitter_s  # a broken stream is opened again before it is called a trouble
                 return self._say(error, self._backoff.next())
             case ColdError():
+                self._suspect()
                 self._distrust()
                 return self._say(error, self._backoff.next())
             case _:

@@ -108,6 +108,36 @@ def test_an_answer_that_refuses_us_is_no_lost_line() -> None:
     asyncio.run(scene())
 
 
+def test_renewed_credentials_are_taken_without_a_restart() -> None:
+    """When the server refuses our credentials, the client is made anew from its files; an accepted one takes over, watches and all."""
+
+    async def scene() -> None:
+        old, new = FakeKube({"nodes": [a_node("a")]}), FakeKube({"nodes": [a_node("a")]})
+        made: list[FakeKube] = []
+
+        def connector() -> FakeKube:
+            made.append((old, a_refused_client(), new)[min(len(made), 2)])
+            return made[-1]
+
+        async with running(old, "nodes", connector=connector) as live:
+            await live.until(is_live("nodes", "kube"), 3)
+            old.fail("*", lambda: Unauthorized("credentials refused"), times=None)
+            old.end_watches()
+            await live.until(trouble("kube", "unauthorized"), 3)
+            await eventually(lambda: live.kube is new)
+            await live.until(is_live("nodes", "kube"), 3)
+            new.put("nodes", a_node("b"))
+            await live.until(lambda w: len(w.nodes) == 2, 3)
+
+    asyncio.run(scene())
+
+
+def a_refused_client() -> FakeKube:
+    kube = FakeKube()
+    kube.fail("*", lambda: Unauthorized("still refused"), times=None)
+    return kube
+
+
 def test_a_starting_api_is_waited_for() -> None:
     """A server that answers "not ready" and fails its calls is asked often, and woken up to at once when it is ready."""
 

@@ -109,6 +109,7 @@ def test_a_cluster_that_changes_under_us_is_read_anew() -> None:
             kube.revive()
             await live.until(lambda w: set(w.nodes.items) == {"z"} and is_live("nodes", "pods")(w) and w.site.cluster_uid == "uid-2", 3)
             assert len(live.world.pods) == 0
+            assert is_live("kube")(live.world)
 
     asyncio.run(scene())
 
