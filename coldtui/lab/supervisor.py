@@ -1,0 +1,303 @@
+"""Runs a whole lab in one process beside the API server's: seeds, controllers, control socket, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import yaml
+
+from coldtui.domain.errors import ColdError, UsageError
+from coldtui.lab import crowd, site
+from coldtui.lab.apiserver.process import ApiServerError, ApiServerProcess
+from coldtui.lab.client import DEPLOYMENTS, Informers, Json, KubeClient
+from coldtui.lab.control import ControlSocket, Faults
+from coldtui.lab.controllers.base import Controller, Crew, Lab, Machines, Pace
+from coldtui.lab.controllers.budgets import Budgets
+from coldtui.lab.controllers.endpoints import Endpoints
+from coldtui.lab.controllers.kubelet import FAIL
+from coldtui.lab.controllers.murmur import Murmur
+from coldtui.lab.controllers.nodes import NodeLifecycle
+from coldtui.lab.controllers.scheduler import Scheduler
+from coldtui.lab.controllers.workloads import WORKLOADS
+from coldtui.lab.keeper import Keeper
+from coldtui.lab.play import PLAYERS
+from coldtui.lab.running import Running, announce, withdraw
+from coldtui.lab.seeds.parts import Host
+
+ALL: tuple[type[Controller], ...] = (NodeLifecycle, Scheduler, *WORKLOADS, Budgets, Endpoints, *PLAYERS, Murmur)
+SOCKET_PATH_BYTES = 100
+"""Unix socket paths are limited to 107 bytes."""
+MARK = ".coldtui-lab"
+"""A file in folders that we made, so that nothing else is ever removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A big site: nodes and pods in all."""
+
+    nodes: int
+    pods: int
+
+    @classmethod
+    def parse(cls, text: str) -> Scale:
+        """``1000x20000``. UsageError for anything else."""
+        nodes, cross, pods = text.lower().partition("x")
+        if not cross or not nodes.isdigit() or not pods.isdigit() or int(nodes) <= len(site.HOSTS) or int(pods) < 100:
+            raise UsageError(f"--scale {text} cannot be read", hint="NODESxPODS, such as 1000x20000; at least 6 nodes and 100 pods")
+        return cls(int(nodes), int(pods))
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What kind of lab is wanted."""
+
+    dir: Path | None = None
+    """Where it lives; None: a temporary folder that is removed at the end."""
+    scale: Scale | None = None
+    churn: float = 0.0
+    """Pod changes a second."""
+    still: bool = False
+    """Values do not move and nothing happens by itself; heartbeats go on."""
+    scenario: str = ""
+    version: str = site.VERSION
+    tether: bool = False
+    """End when stdin ends: the lab of a console goes with the console."""
+    pace: Pace = field(default_factory=Pace)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What is printed when everything is there."""
+
+    config: str
+    kubeconfig: str
+    view_kubeconfig: str
+    server: str
+    s3_endpoint: str | None
+    postgres_dsn: str | None
+    pid: int
+    control: str
+    dir: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Something that is wrong from the start."""
+
+    about: str
+    fault: str = ""
+    deployment: str = ""
+    """In production; its first container gets ``image``, or its template the annotation ``fail``."""
+    image: str = ""
+    fail: str = ""
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "calm": Scenario("nothing is wrong"),
+    "node-lost": Scenario("a worker has lost power", fault="node-down"),
+    "api-paused": Scenario("the API server is frozen", fault="api-paused"),
+    "api-down": Scenario("the API server refuses connections", fault="api-down"),
+    "metrics-down": Scenario("the metrics API is unavailable", fault="metrics-down"),
+    "forbidden": Scenario("leases and metrics are refused", fault="forbidden"),
+    "rollout-stuck": Scenario(
+        "a rollout waits for an image that does not exist",
+        deployment="customer-portal",
+        image="registry.cold.example/customer-portal:nope-v2.2.0",
+    ),
+    "crash-loop": Scenario("the new release of the backend crashes", deployment="cold-backend", fail="CrashLoopBackOff"),
+}
+
+
+def say(text: str) -> None:
+    """Talk goes to stderr; stdout is for the one line."""
+    sys.stderr.write(f"lab: {text}\n")
+    sys.stderr.flush()
+
+
+class Supervisor:
+    """One lab from start to end."""
+
+    def __init__(self, options: Options) -> None:
+        if options.scenario and options.scenario not in SCENARIOS:
+            raise UsageError(f"unknown scenario {options.scenario}", hint="known: " + ", ".join(sorted(SCENARIOS)))
+        self.options = options
+        self.machines = Machines()
+        self._made_dir = options.dir is None
+        self.dir = options.dir.absolute() if options.dir is not None else Path(tempfile.mkdtemp(prefix="coldtui-demo-"))
+        self._stack = contextlib.AsyncExitStack()
+        self._stopped = asyncio.Event()
+        self.faults: Faults
+        self.lab: Lab
+
+    async def run(self, ready: Callable[[Ready], None]) -> None:
+        """Start, call ``ready``, and live until `stop`. Raises ColdError; then nothing is left behind."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self.stop)
+        async with self._stack:
+            starting = asyncio.create_task(self._start())
+            stopping = asyncio.create_task(self._stopped.wait())
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+                return
+            stopping.cancel()
+            ready(starting.result())
+            await self._stopped.wait()
+
+    def stop(self) -> None:
+        """End the lab soon."""
+        self._stopped.set()
+
+    async def _start(self) -> Ready:
+        self.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.dir / MARK).touch()
+        keeper = Keeper()
+        self._stack.callback(keeper.close)
+        if self._made_dir:
+            keeper.remove(str(self.dir))
+            self._stack.callback(shutil.rmtree, self.dir, ignore_errors=True)
+        self._tether()
+        say("starting the API server")
+        server = await self._start_server(keeper)
+        client = await self._stack.enter_async_context(KubeClient.from_kubeconfig(server.kubeconfig))
+        people = await self._seed(client)
+        self.faults = Faults(server, self.machines, lambda: {h.name for h in site.HOSTS})
+        self.lab = Lab(client, Informers(client, crowd.SELECTORS if people else {}), self.options.pace, self.machines, self.options.still)
+        say("starting the controllers")
+        crew = await Crew.start(self.lab, ALL)
+        self._stack.push_async_callback(crew.stop)
+        if people:
+            living = crowd.Crowd(client, people, self.options.pace.heartbeat)
+            living.start()
+            self._stack.push_async_callback(living.stop)
+        if self.options.churn:
+            await asyncio.to_thread(server.churn, self.options.churn)
+        gc.freeze()  # what the site is made of stays; the collector need not look at it again
+        control = await self._open_control()
+        found = self._write_config(server, control)
+        announce(Running(os.getpid(), str(self.dir), str(control), found.config))
+        self._stack.callback(withdraw, os.getpid())
+        await self._begin_scenario(client)
+        return found
+
+    async def _start_server(self, keeper: Keeper) -> ApiServerProcess:
+        make = functools.partial(
+            ApiServerProcess, self.dir / "apiserver", version=self.options.version, arguments=("--still",) if self.options.still else ()
+        )
+        starting = asyncio.ensure_future(asyncio.to_thread(make))
+        try:
+            server = await asyncio.shield(starting)
+        except ApiServerError as error:
+            raise ColdError("the API server did not start", detail=str(error)) from error
+        except asyncio.CancelledError:
+            (await starting).stop()  # told to stop in this moment: it must not be left behind
+            raise
+        keeper.add(server.pid)
+        self._stack.callback(keeper.drop, server.pid)
+        self._stack.callback(self._stop_server, server)
+        return server
+
+    def _stop_server(self, server: ApiServerProcess) -> None:
+        try:
+            server.stop()
+        except ApiServerError as error:
+            say(str(error))
+
+    async def _seed(self, client: KubeClient) -> list[Host]:
+        """Load the site, and the crowd of a big one; returns the crowd's machines."""
+        seed = site.build(version=self.options.version)
+        await site.load(client, [*seed.objects, *seed.derived])
+        scale = self.options.scale
+        if scale is None:
+            return []
+        say(f"loading {scale.nodes} nodes and {scale.pods} pods")
+        people = crowd.hosts(scale.nodes - len(site.HOSTS))
+        here = sum(o["kind"] == "Pod" for o in [*seed.objects, *seed.derived])
+        await crowd.load(client, people, scale.pods - here, self.options.version)
+        return people
+
+    def _tether(self) -> None:
+        """With ``tether``, the end of stdin is the end of the lab."""
+        if not self.options.tether:
+            return
+        loop = asyncio.get_running_loop()
+        handle = sys.stdin.fileno()
+
+        def readable() -> None:
+            if not os.read(handle, 4096):
+                loop.remove_reader(handle)
+                self.stop()
+
+        loop.add_reader(handle, readable)
+        self._stack.callback(loop.remove_reader, handle)
+
+    async def _open_control(self) -> Path:
+        path = self.dir / "lab.sock"
+        if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+            short = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="coldtui-lab-"))
+            path = Path(short) / "lab.sock"
+        path.unlink(missing_ok=True)
+        control = ControlSocket(path, self._answer)
+        await control.start()
+        self._stack.push_async_callback(control.stop)
+        return path
+
+    async def _answer(self, command: Json) -> Json:
+        """``{"fault": NAME, "on": bool, ...options}``, ``{"status": true}`` or ``{"stop": true}``."""
+        if "fault" in command:
+            options = {k: v for k, v in command.items() if k not in ("fault", "on")}
+            return {"said": await self.faults.switch(str(command["fault"]), bool(command.get("on", True)), options)}
+        if command.get("stop"):
+            self.stop()
+            return {"said": "stopping"}
+        return {"pid": os.getpid(), "dir": str(self.dir), "faults": sorted(self.faults.on)}
+
+    def _write_config(self, server: ApiServerProcess, control: Path) -> Ready:
+        """The console's ordinary configuration file."""
+        context = yaml.safe_load(server.kubeconfig.read_text())["current-context"]
+        config = {
+            "site": {"name": "cold-site"},
+            "kube": {"kubeconfig": str(server.kubeconfig), "context": context},
+            "state_dir": str(self.dir / "state"),
+            "postgres": {"cluster": "database/cold-postgres"},
+        }
+        (self.dir / "state").mkdir(exist_ok=True, mode=0o700)
+        path = self.dir / "config.yaml"
+        path.write_text("# Written by the lab; gone with it.\n" + yaml.safe_dump(config, sort_keys=False))
+        return Ready(
+            str(path), str(server.kubeconfig), str(server.view_kubeconfig), server.url, None, None, os.getpid(), str(control), str(self.dir)
+        )
+
+    async def _begin_scenario(self, client: KubeClient) -> None:
+        chosen = SCENARIOS.get(self.options.scenario)
+        if chosen is None:
+            return
+        say(f"scenario {self.options.scenario}: {chosen.about}")
+        if chosen.deployment:
+            obj = await client.get(DEPLOYMENTS, chosen.deployment, "production")
+            first = obj["spec"]["template"]["spec"]["containers"][0]
+            template: Json = {}
+            if chosen.image:
+                template["spec"] = {"containers": [{"name": first["name"], "image": chosen.image}]}
+            if chosen.fail:
+                template["metadata"] = {"annotations": {FAIL: chosen.fail}}
+            await client.patch(DEPLOYMENTS, chosen.deployment, {"spec": {"template": template}}, "production", how="strategic")
+        if chosen.fault:
+            await self.faults.switch(chosen.fault, True, {})
+
+
+def as_json(found: Ready) -> Json:
+    return asdict(found)
