@@ -451,6 +451,13 @@ def _write_hits(world: World, c: PgCluster) -> str:
     return f"writes through {c.write_service or c.name + '-rw'}{_vip_hits(world, c)}"
 
 
+def _down(instance: Instance) -> str:
+    """`has no pod`, `is not ready`, `is CrashLoopBackOff`."""
+    if instance.pod is None:
+        return "has no pod"
+    return "is not ready" if instance.state == "Running" else f"is {instance.state}"
+
+
 def _role_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now: datetime) -> Iterator[Problem]:
     primary = next((i for i in found if i.is_current), None)
     if doubles := two_primaries(c, found):
@@ -476,7 +483,7 @@ def _role_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now:
         cause = primary.pod.message if primary.pod else f"pod {primary.name} does not exist"
         since = c.primary_failing_since or (primary.pod.ready_since if primary.pod else None)
         yield Problem(
-            c.ref, Severity.CRITICAL, f"{c.name}: primary {primary.name} is {'not ready' if primary.state == 'Running' else primary.state}", since,
+            c.ref, Severity.CRITICAL, f"{c.name}: primary {primary.name} {_down(primary)}", since,
             _write_hits(world, c), cause or silent_node(world, primary, now),
         )  # fmt: skip
     elif primary is not None and (silent := silent_node(world, primary, now)):

@@ -279,12 +279,12 @@ def _one(world: World, service: Service, address: str, slices: dict[str, list[En
     ready = len({a for e in points if e.ready for a in e.addresses[:1]}) if counted else None
     total = len({a for e in points for a in e.addresses[:1]}) if counted else None
     pool = pool_of(world, service, address)
-    source = "l2_statuses"
-    announcers = tuple(sorted(set(statuses.get(service.key, ()))))
-    if not announcers and world.sources["l2_statuses"].freshness is Freshness.NOT_INSTALLED and (told := _event_announcer(world, service)):
-        announcers, source = (told,), "events"
+    eventful = world.sources["l2_statuses"].freshness is Freshness.NOT_INSTALLED
+    source = "events" if eventful else "l2_statuses"
+    told = [_event_announcer(world, service)] if eventful else statuses.get(service.key, [])
+    announcers = tuple(sorted({node for node in told if node}))
     elected, following = _predict(world, service, address, pool, points, announcers)
-    judged = _verdict(world, service, address, pool, announcers, ready, total)
+    judged = _verdict(world, service, address, pool, announcers, source, ready, total)
     return Vip(address, service, pool, announcers, source if announcers else "", ready, total, elected, following, judged)
 
 
@@ -307,7 +307,7 @@ def _predict(
 
 
 def _verdict(
-    world: World, service: Service, address: str, pool: str, announcers: tuple[str, ...], ready: int | None, total: int | None
+    world: World, service: Service, address: str, pool: str, announcers: tuple[str, ...], source: str, ready: int | None, total: int | None
 ) -> Verdict:
     if doubt := unsure(world, "services", "endpointslices"):
         return Verdict(Grade.UNKNOWN, "unknown", doubt)
@@ -317,22 +317,22 @@ def _verdict(
         return Verdict(Grade.BAD, "no endpoints", f"0 of {total} ready" if total else "its selector finds no pod")
     if world.sources["ip_pools"].freshness is Freshness.NOT_INSTALLED:
         return Verdict(Grade.UNKNOWN, "unknown", "MetalLB is not installed: who announces it is not known")
-    if not seen(world, "l2_advertisements") or not pool:
-        pass
-    elif not advertisements(world, service, pool):
-        return Verdict(Grade.BAD, "not announced", f"no L2Advertisement covers pool {pool}")
+    if pool and not unsure(world, "l2_advertisements", "ip_pools") and not advertisements(world, service, pool):
+        return Verdict(Grade.BAD, "not announced", f"no L2Advertisement covers pool {pool} (BGP is not read)")
     if not announcers:
-        if doubt := unsure(world, "l2_statuses"):
+        if doubt := unsure(world, "l2_statuses"):  # also when it is not installed: events expire, so that none proves nothing
             return Verdict(Grade.UNKNOWN, "unknown", f"announcer not known: {doubt}")
         return Verdict(Grade.BAD, "no announcer", "no node says that it announces it")
     if len(announcers) > 1:
         return Verdict(Grade.PART, "two announcers", " and ".join(announcers))
-    if doubt := unsure(world, "nodes", *(() if world.sources["l2_statuses"].freshness is Freshness.NOT_INSTALLED else ("l2_statuses",))):
+    if doubt := unsure(world, "nodes", source):
         return Verdict(Grade.UNKNOWN, "unknown", f"{announcers[0]} when last seen; {doubt}")
     node = world.nodes.items.get(announcers[0])
     if node is None or node.ready != "True":
         return Verdict(Grade.UNKNOWN, "unknown", f"{announcers[0]} announced it and is {'gone' if node is None else node.status}")
-    return Verdict(Grade.GOOD, "announced", "by MetalLB's word, not probed")
+    return Verdict(
+        Grade.GOOD, "announced", "by MetalLB's word, not probed" if source == "l2_statuses" else "by MetalLB's last event, not probed"
+    )
 
 
 def vips(world: World) -> tuple[Vip, ...]:

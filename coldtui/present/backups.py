@@ -108,7 +108,7 @@ def state_cell(world: World, item: AnyBackup) -> Cell:
 _COLUMNS: tuple[Column, ...] = (
     Column("age", "AGE", 5, right=True, sort_key="T"),
     Column("state", "STATE", 13, sort_key="S"),
-    Column("subject", "OF", 20, grow=2, sort_key="U"),
+    Column("subject", "OF", 18, grow=2, sort_key="U"),
     Column("method", "METHOD", 18, sort_key="M"),
     Column("took", "TOOK", 6, right=True),
     Column("size", "SIZE", 8, right=True, sort_key="Z"),
@@ -256,8 +256,9 @@ _SCHEDULE_COLUMNS: tuple[Column, ...] = (
     Column("state", "STATE", 13, sort_key="S"),
     Column("task", "TASK", 15, grow=1, sort_key="U"),
     Column("when", "WHEN", 16, grow=2),
-    Column("next", "NEXT", 17, sort_key="X"),
+    Column("next", "NEXT", 6, right=True, sort_key="X"),
     Column("last", "LAST", 5, right=True, priority=1),
+    Column("at", "AT", 18, priority=1),
     Column("keep", "KEEP", 4, right=True, priority=2),
     Column("cron", "CRON", 14, priority=3),
 )
@@ -271,14 +272,16 @@ def _task(item: AnySchedule) -> str:
 def _schedule_row(world: World, x: AnySchedule, now: datetime) -> Row:
     s = x.object
     runs, doubt = upcoming(x, now, 1)
-    first = f"{'~' if doubt else ''}{words.stamp(runs[0])}" if runs else UNKNOWN
+    mark = "~" if doubt else ""
+    soon = UNKNOWN if not runs else f"{mark}{words.age(runs[0] - now)}" if runs[0] > now else "due"
     cells = (
         Cell(s.name, Tone.STRONG),
         verdict_cell(schedule_verdict(world, x, now)),
         Cell(_task(x)),
         Cell(x.said, Tone.WARN if isinstance(s, PgSchedule) and s.five_fields else Tone.PLAIN),
-        Cell(first, Tone.MUTED if doubt else Tone.PLAIN),
+        Cell(soon, Tone.MUTED if doubt else Tone.PLAIN),
         Cell(words.age(now - s.last_run) if isinstance(s, PgSchedule) and s.last_run else UNKNOWN),
+        Cell(f"{mark}{words.stamp(runs[0])}" if runs else UNKNOWN, Tone.MUTED if doubt else Tone.PLAIN),
         Cell(str(s.retain) if isinstance(s, LhRecurringJob) else UNKNOWN),
         Cell(x.expression, Tone.MUTED),
     )

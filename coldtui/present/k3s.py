@@ -125,7 +125,7 @@ def snapshot_verdict(world: World, s: EtcdSnapshot) -> Verdict:
 
 
 _SNAPSHOT_COLUMNS: tuple[Column, ...] = (
-    Column("name", "SNAPSHOT", 34, grow=3, sort_key="E"),
+    Column("name", "SNAPSHOT", 32, grow=3, sort_key="E"),
     Column("state", "STATE", 11, sort_key="S"),
     Column("age", "AGE", 5, right=True, sort_key="T"),
     Column("size", "SIZE", 8, right=True, sort_key="M"),

@@ -53,7 +53,7 @@ def _share(fraction: float | None, warn: float, critical: float, *, stale: bool)
 
 
 _VOLUME_COLUMNS: tuple[Column, ...] = (
-    Column("claim", "CLAIM", 24, grow=4, sort_key="E"),
+    Column("claim", "CLAIM", 22, grow=4, sort_key="E"),
     Column("state", "STATE", 13, sort_key="S"),
     Column("copies", "COPIES", 6, right=True, sort_key="R"),
     Column("size", "SIZE", 8, right=True, sort_key="M"),

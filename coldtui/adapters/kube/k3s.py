@@ -62,13 +62,17 @@ class _Upgrade(Wire):
     image: str = ""
 
 
+class _Drain(Wire):
+    force: bool | None = None
+
+
 class _PlanSpec(Wire):
     version: str = ""
     channel: str = ""
     concurrency: int = 1
     cordon: bool = False
     exclusive: bool = False
-    drain: msgspec.Raw | None = None
+    drain: _Drain | None = None
     upgrade: _Upgrade | None = None
     node_selector: WireSelector | None = None
 
@@ -96,7 +100,7 @@ def _plan(item: _Plan, now: datetime) -> UpgradePlan:
         plain(spec.channel),
         spec.concurrency,
         spec.cordon,
-        spec.drain is not None and bytes(spec.drain) != b"null",
+        spec.drain is not None,
         spec.exclusive,
         plain(spec.upgrade.image) if spec.upgrade else "",
         selector(spec.node_selector) if spec.node_selector else None,

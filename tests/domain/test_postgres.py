@@ -1,0 +1,258 @@
+"""Verdicts and problems of PostgreSQL clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from coldtui.domain import postgres
+from coldtui.domain.postgres import PHASES
+from coldtui.domain.problems import Severity, problems
+from coldtui.domain.readings import Freshness, Unknown
+from coldtui.domain.verdicts import Grade
+from coldtui.domain.world import SiteFacts, World
+from tests.sample import NOW, Raw, Site, ago, ahead, broken, build, cluster, healthy, instance_pod, node, state
+
+Break = Callable[[Site], None]
+
+
+def status(**fields: object) -> Break:
+    return lambda site: site["pg_clusters"][0]["status"].update(fields)
+
+
+def note(name: str, value: str) -> Break:
+    return lambda site: site["pg_clusters"][0]["metadata"]["annotations"].update({name: value})
+
+
+def pod(number: int, **more: Any) -> Break:
+    def do(site: Site) -> None:
+        old: Raw = site["pods"][number - 1]
+        site["pods"][number - 1] = instance_pod(old["metadata"]["name"], old["spec"]["nodeName"], old["metadata"]["labels"]["role"], **more)
+
+    return do
+
+
+def gone(number: int) -> Break:
+    def do(site: Site) -> None:
+        del site["pods"][number - 1]
+
+    return do
+
+
+def both(*breaks: Break) -> Break:
+    def do(site: Site) -> None:
+        for b in breaks:
+            b(site)
+
+    return do
+
+
+def operator_down(site: Site) -> None:
+    site["deployments"][0]["status"] = {"replicas": 1, "unavailableReplicas": 1}
+
+
+def node_down(name: str) -> Break:
+    def do(site: Site) -> None:
+        site["nodes"] = [node(name, ready="Unknown") if n["metadata"]["name"] == name else n for n in site["nodes"]]
+
+    return do
+
+
+def condition(type_: str, status_: str, reason: str, message: str = "") -> Break:
+    def do(site: Site) -> None:
+        found = site["pg_clusters"][0]["status"]["conditions"]
+        site["pg_clusters"][0]["status"]["conditions"] = [c for c in found if c["type"] != type_] + [
+            {"type": type_, "status": status_, "reason": reason, "message": message, "lastTransitionTime": ago(minutes=9)}
+        ]
+
+    return do
+
+
+def second_primary(site: Site) -> None:
+    site["pods"][1]["metadata"]["labels"]["cnpg.io/instanceRole"] = "primary"
+
+
+def world_of(*breaks: Break) -> World:
+    site = broken()
+    for b in breaks:
+        b(site)
+    return build(site)
+
+
+def judge(world: World) -> tuple[Grade, str]:
+    found = postgres.verdict(world, world.pg_clusters.items["cold/cold-postgres"], NOW)
+    return found.grade, found.word
+
+
+def test_the_healthy_site_is_healthy_and_has_no_problem() -> None:
+    """The sample is fine through and through: otherwise no other test here would prove anything."""
+    world = build(healthy())
+    assert judge(world) == (Grade.GOOD, "healthy")
+    assert problems(world, NOW) == ()
+
+
+CASES: list[tuple[str, Break, Grade, str, str]] = [
+    ("replica crash-loops though the phase is healthy", both(status(readyInstances=2), pod(3, ready=False, waiting="CrashLoopBackOff")),
+     Grade.PART, "degraded", "cold-postgres: 2 of 3 instances ready"),
+    ("count is full but a pod is not ready", pod(3, ready=False), Grade.PART, "degraded", ""),
+    ("primary not ready", both(status(readyInstances=2), pod(1, ready=False)), Grade.BAD, "primary down", "primary postgres-1 is not ready"),
+    ("primary pod gone", both(status(readyInstances=2), gone(1)), Grade.BAD, "primary down", "primary postgres-1 has no pod"),
+    ("switchover", status(targetPrimary="postgres-2", phase="Switchover in progress"), Grade.PART, "switching over", "switchover from postgres-1 to postgres-2"),
+    ("failover waits", status(targetPrimary="pending", phase="Failing over"), Grade.BAD, "failing over", "failover from postgres-1 to nobody yet"),
+    ("no primary named", status(currentPrimary="", targetPrimary=""), Grade.UNKNOWN, "unknown", "cold-postgres has no primary"),
+    ("replica fenced", both(note("cnpg.io/fencedInstances", '["postgres-3"]'), status(readyInstances=2)), Grade.PART, "degraded", "postgres-3 fenced"),
+    ("all fenced", note("cnpg.io/fencedInstances", '["*"]'), Grade.BAD, "fenced", "all instances fenced"),
+    ("fence unreadable", note("cnpg.io/fencedInstances", "x"), Grade.UNKNOWN, "unknown", "what is fenced cannot be read"),
+    ("hibernated", note("cnpg.io/hibernation", "on"), Grade.OFF, "hibernated", "cold-postgres is hibernated"),
+    ("ignored by its operator", note("cnpg.io/reconciliationLoop", "disabled"), Grade.PART, "unmanaged", "is ignored by its operator"),
+    ("archiving switched off", note("cnpg.io/skipWalArchiving", "enabled"), Grade.PART, "not archiving", "archives no WAL"),
+    ("archiving fails", condition("ContinuousArchiving", "False", "ContinuousArchivingFailing", "403"), Grade.PART, "not archiving", "WAL archiving fails"),
+    ("two primaries by label", second_primary, Grade.BAD, "two primaries", "postgres-1 and postgres-2 both say"),
+    ("mixed systems", condition("ConsistentSystemID", "False", "Mismatch", "two IDs"), Grade.BAD, "mixed systems", "of different systems"),
+    ("disk full", status(phase="Not enough disk space"), Grade.BAD, "disk full", "Not enough disk space"),
+    ("unrecoverable", status(phase="Cluster is unrecoverable and needs manual intervention"), Grade.BAD, "unrecoverable", "unrecoverable"),
+    ("waits for the user", status(phase="Waiting for user action"), Grade.PART, "waits for you", "waits for a manual switchover"),
+    ("a phase of tomorrow", status(phase="Doing new things"), Grade.PART, "Doing new things", ""),
+    ("operator silent", status(phase=""), Grade.UNKNOWN, "unknown", ""),
+    ("operator down", operator_down, Grade.UNKNOWN, "unknown", "operator is down (0 of 1)"),
+    ("node of the primary cut off", node_down("k3s-worker-1"), Grade.UNKNOWN, "unknown", "primary postgres-1 may be gone"),
+    ("node of a replica cut off", node_down("k3s-worker-3"), Grade.UNKNOWN, "unknown", ""),
+    ("nothing ready", both(status(readyInstances=0), pod(1, ready=False), pod(2, ready=False), pod(3, ready=False)), Grade.BAD, "primary down", "0 of 3"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("break_it", "grade", "word", "sentence"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_each_fault_has_its_verdict_and_its_problem(break_it: Break, grade: Grade, word: str, sentence: str) -> None:
+    """A fault changes the headline, never leaves it healthy, and where someone must know it is also in the one list of problems."""
+    world = world_of(break_it)
+    assert judge(world) == (grade, word)
+    found = [p.sentence for p in postgres.problems(world, NOW)]
+    assert not sentence or any(sentence in s for s in found), found
+
+
+@pytest.mark.parametrize("phase", [*PHASES, "", "anything else"])
+def test_no_phase_is_green_with_an_instance_missing(phase: str) -> None:
+    """Whatever phase the operator wrote, two of three ready is not healthy."""
+    world = world_of(status(phase=phase, readyInstances=2), gone(3))
+    assert judge(world)[0] is not Grade.GOOD
+
+
+@pytest.mark.parametrize("kind", ["pg_clusters", "pods"])
+@pytest.mark.parametrize("fresh", [f for f in Freshness if f is not Freshness.LIVE])
+def test_unknown_is_never_green(kind: str, fresh: Freshness) -> None:
+    """With the cluster's or the pods' source in any state but live, nothing is called healthy and the reason is said."""
+    world = build(healthy(), sources={kind: state(kind, fresh)})
+    found = postgres.verdict(world, world.pg_clusters.items["cold/cold-postgres"], NOW)
+    assert found.grade is Grade.UNKNOWN
+    assert found.why
+
+
+def test_a_first_list_still_arriving_is_not_green() -> None:
+    """Half a list of pods proves nothing, though its source is live."""
+    world = build(healthy(), sources={"pods": state("pods", Freshness.LIVE, partial=True)})
+    assert judge(world)[0] is Grade.UNKNOWN
+
+
+def test_missing_pods_are_no_fault_while_pods_are_not_read() -> None:
+    """Before pods were read their absence says nothing, so no primary is reported down."""
+    site = broken()
+    site["pods"] = []
+    world = build(site, sources={"pods": state("pods", Freshness.LOADING)})
+    assert postgres.problems(world, NOW) == ()
+    assert {i.state for i in postgres.instances(world, world.pg_clusters.items["cold/cold-postgres"])} == {"?"}
+
+
+def test_instances_come_primary_first_with_role_from_labels() -> None:
+    """Roles come from the current label, then the old one, then the status; the primary stands first whatever its number."""
+    site = broken()
+    site["pg_clusters"][0]["status"] |= {"currentPrimary": "postgres-2", "targetPrimary": "postgres-2"}
+    site["pods"][1]["metadata"]["labels"] |= {"cnpg.io/instanceRole": "primary", "role": "replica"}
+    site["pods"][0]["metadata"]["labels"] = {"role": "replica"}
+    site["pods"][2]["metadata"]["labels"] = {}
+    found = postgres.instances(build(site), build(site).pg_clusters.items["cold/cold-postgres"])
+    assert [(i.name, i.role) for i in found] == [("postgres-2", "primary"), ("postgres-1", "replica"), ("postgres-3", "replica")]
+
+
+def test_lag_is_said_to_be_unknown() -> None:
+    """Nothing watched tells the lag, so it is Unknown with a reason instead of 0."""
+    world = build(healthy())
+    lags = {i.lag_bytes for i in postgres.instances(world, world.pg_clusters.items["cold/cold-postgres"])}
+    assert lags == {Unknown("sql", "needs SQL: not read yet by this version")}
+
+
+def test_reported_primaries_do_not_alarm_during_a_switchover() -> None:
+    """What instances reported is old while roles change: two reported primaries alarm only when none is under way."""
+    reported = {n: {"isPrimary": n != "postgres-3", "timeLineID": 7} for n in ("postgres-1", "postgres-2", "postgres-3")}
+    calm = world_of(status(instancesReportedState=reported))
+    moving = world_of(status(instancesReportedState=reported, targetPrimary="postgres-2"))
+    assert judge(calm)[1] == "two primaries"
+    assert judge(moving)[1] == "switching over"
+
+
+def test_certificates_warn_before_they_expire() -> None:
+    """Eight days ahead is quiet, six days warns, the past is critical."""
+    for days, severity in ((8, None), (6, Severity.WARNING), (-1, Severity.CRITICAL)):
+        expires = (NOW + timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
+        found = postgres.problems(world_of(status(certificates={"expirations": {"s": expires}})), NOW)
+        assert [p.severity for p in found] == ([] if severity is None else [severity])
+
+
+def test_instances_on_one_node_are_named() -> None:
+    """Two copies on one node are one copy when it dies."""
+    site = broken()
+    site["pods"][1]["spec"]["nodeName"] = "k3s-worker-1"
+    (found,) = postgres.problems(build(site), NOW)
+    assert (found.severity, found.sentence) == (Severity.NOTICE, "cold-postgres: postgres-1 and postgres-2 share k3s-worker-1")
+
+
+def test_a_lost_primary_names_what_it_hits() -> None:
+    """The problem says which service and which address clients lose."""
+    world = world_of(status(readyInstances=2), gone(1))
+    found = next(p for p in postgres.problems(world, NOW) if "primary" in p.sentence)
+    assert found.severity is Severity.CRITICAL
+    assert "cold-postgres-rw" in found.hits
+    assert "192.168.15.200" in found.hits
+
+
+def test_a_diverged_replica_is_seen_by_its_timeline() -> None:
+    """A healthy phase with two timelines is a replica that may have diverged."""
+    reported = {
+        n: {"isPrimary": n == "postgres-1", "timeLineID": 9 if n == "postgres-3" else 7} for n in ("postgres-1", "postgres-2", "postgres-3")
+    }
+    assert any("2 timelines" in p.sentence for p in postgres.problems(world_of(status(instancesReportedState=reported)), NOW))
+
+
+def test_the_site_cluster_is_the_configured_one() -> None:
+    """A configured name wins and is not replaced by another cluster when it is missing."""
+    site = broken()
+    other = cluster()
+    other["metadata"] |= {"name": "another", "namespace": "a"}
+    site["pg_clusters"].append(other)
+    world = build(site)
+    assert postgres.site_cluster(world) == world.pg_clusters.items["a/another"]
+    named = replace(world, site=SiteFacts(pg_cluster="cold/cold-postgres"))
+    assert postgres.site_cluster(named) == world.pg_clusters.items["cold/cold-postgres"]
+    assert postgres.site_cluster(replace(world, site=SiteFacts(pg_cluster="cold/gone"))) is None
+
+
+def test_a_pooler_short_of_instances_is_a_problem() -> None:
+    """Clients of a pooler with nothing ready are cut off."""
+    site = broken()
+    site["pg_poolers"] = [
+        {
+            "metadata": {"name": "pool", "namespace": "cold"},
+            "spec": {"cluster": {"name": "cold-postgres"}, "instances": 2},
+            "status": {"instances": 0},
+        }
+    ]
+    (found,) = postgres.problems(build(site), NOW)
+    assert (found.severity, found.sentence) == (Severity.CRITICAL, "pooler pool: 0 of 2 ready")
+
+
+def test_times_of_the_future_do_not_break_a_verdict() -> None:
+    """A cluster clock ahead of ours changes no judgement."""
+    assert judge(world_of(status(currentPrimaryTimestamp=ahead(hours=3)))) == (Grade.GOOD, "healthy")

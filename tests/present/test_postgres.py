@@ -1,0 +1,97 @@
+"""PostgreSQL as rows, card and JSON."""
+
+from __future__ import annotations
+
+import json
+
+from coldtui.domain.readings import Freshness
+from coldtui.domain.world import SiteFacts
+from coldtui.present import postgres
+from coldtui.present.lines import plain_text
+from coldtui.present.rows import Tone
+from tests.sample import NOW, broken, build, healthy, instance_pod, state
+
+
+def test_an_instance_row() -> None:
+    """Role, state, node and timeline of the primary; the lag of a replica is said to be unknown by a dash."""
+    world = build(healthy())
+    rows = {k: postgres.INSTANCES.row(world, v, NOW) for k, v in postgres.INSTANCES.items(world).items()}
+    assert [c.text for c in rows["cold/postgres-1"].cells][:6] == ["postgres-1", "primary", "● ready", "k3s-worker-1", "7", ""]
+    assert rows["cold/postgres-2"].cells[5].text == "–"
+
+
+def test_a_crash_looping_instance_row() -> None:
+    """The pod's own word is shown, and the row is in trouble."""
+    site = broken()
+    site["pods"][2] = instance_pod("postgres-3", "k3s-worker-3", "replica", ready=False, waiting="CrashLoopBackOff", restarts=9)
+    world = build(site)
+    item = postgres.INSTANCES.items(world)["cold/postgres-3"]
+    row = postgres.INSTANCES.row(world, item, NOW)
+    assert (row.cells[2].text, row.cells[2].tone, row.cells[6].text) == ("▲ CrashLoopBackOff", Tone.BAD, "9")
+    assert postgres.INSTANCES.trouble(world, item, NOW)
+
+
+def test_a_cluster_row() -> None:
+    """Verdict, counts, archiving and the age of the newest good backup on one line."""
+    world = build(healthy())
+    row = postgres.CLUSTERS.row(world, world.pg_clusters.items["cold/cold-postgres"], NOW)
+    assert [c.text for c in row.cells] == ["cold-postgres", "● healthy", "3/3", "postgres-1", "7", "18.6", "● ok", "9h", "40d", "cold"]
+
+
+def test_the_card() -> None:
+    """Verdict, timeline, version, address and announcer head the card; each instance has its line."""
+    text = plain_text(postgres.postgres_card(build(healthy()), NOW, 100)).splitlines()
+    assert text[0] == "● healthy  timeline 7  18.6  VIP 192.168.15.200 ● k3s-worker-3"
+    assert [line.split()[0] for line in text[1:4]] == ["postgres-1", "postgres-2", "postgres-3"]
+    assert "lag not read" in text[2]
+
+
+def test_the_card_without_a_cluster_says_which_nothing_it_is() -> None:
+    """Not installed, loading, stale, forbidden, none, and a configured name that does not exist differ in words."""
+    said = {
+        fresh: plain_text(postgres.postgres_card(build({}, sources={"pg_clusters": state("pg_clusters", fresh)}), NOW, 90))
+        for fresh in Freshness
+    }
+    assert len(set(said.values())) == len(Freshness)
+    assert said[Freshness.LIVE] == "no PostgreSQL clusters"
+    assert said[Freshness.NOT_INSTALLED] == "PostgreSQL clusters: not installed"
+    missing = build({}, facts=SiteFacts(pg_cluster="cold/x"))
+    assert plain_text(postgres.postgres_card(missing, NOW, 90)) == "▲ missing  cluster cold/x does not exist"
+
+
+def test_the_site_document() -> None:
+    """Exactly the five keys; what is not known is null with its reason."""
+    found = postgres.status_json_database(build(healthy()), NOW)
+    assert {k: v for k, v in found.items() if not k.startswith("_")} == {
+        "status": "healthy",
+        "primary": "postgres-1",
+        "replicas": ["postgres-2", "postgres-3"],
+        "replication_lag": None,
+        "vip_status": "announced",
+    }
+    assert found["_reasons"] == {"replication_lag": "needs SQL: not read yet by this version"}
+    json.dumps(found)
+
+
+def test_the_site_document_while_stale() -> None:
+    """A stale source makes the status null, with the reason; the last known primary stays, marked by its source."""
+    found = postgres.status_json_database(build(healthy(), sources={"pods": state("pods", Freshness.STALE)}), NOW)
+    assert found["status"] is None
+    assert "pods are stale" in found["_reasons"]["status"]
+    assert found["_sources"]["pods"] == "stale 30s"
+    assert found["_age_s"] == 42
+
+
+def test_the_site_document_without_a_database() -> None:
+    """Every key is null and each has its reason."""
+    found = postgres.status_json_database(build({}, sources={"pg_clusters": state("pg_clusters", Freshness.NOT_INSTALLED)}), NOW)
+    assert [found[k] for k in ("status", "primary", "replicas", "replication_lag", "vip_status")] == [None] * 5
+    assert set(found["_reasons"]) == {"status", "primary", "replicas", "replication_lag", "vip_status"}
+
+
+def test_the_detail_pane() -> None:
+    """The pane names archive, certificate and services."""
+    world = build(healthy())
+    text = plain_text(postgres.describe(world, world.pg_clusters.items["cold/cold-postgres"], NOW))
+    for part in ("barman-cloud.cloudnative-pg.io 0.14.0", "store r2", "cold-postgres-rw", "cold-postgres-server until 2027-02-01 10:00Z"):
+        assert part in text
