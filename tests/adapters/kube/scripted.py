@@ -43,6 +43,8 @@ class Scripted:
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
+        self.accepted = 0
+        """Connections, whether or not a request came by them."""
         self._connections: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
@@ -76,7 +78,8 @@ class Scripted:
             except OSError:
                 return
             self._connections.append(raw)
-            thread = threading.Thread(target=self._serve, args=(raw, len(self._connections) - 1), daemon=True)
+            thread = threading.Thread(target=self._serve, args=(raw, self.accepted), daemon=True)
+            self.accepted += 1
             self._threads.append(thread)
             thread.start()
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import ssl
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -15,9 +18,10 @@ from coldtui.domain.errors import Closed, ColdError, Forbidden, Misconfigured, N
 from coldtui.domain.kinds import NODES, PODS, Kind
 from coldtui.domain.troubles import LineTrouble
 from coldtui.ports import Kube, KubeStreams, ServerFacts
-from tests.adapters.kube.scripted import Scripted, body, refuse, silent
+from tests.adapters.kube.scripted import Scripted, body, kubeconfig, refuse, silent
 from tests.adapters.kube.shapes import listing, meta
 from tests.adapters.kube.test_nodes import SUMMARY
+from tests.controlplane.certificates import Authority
 
 T = TypeVar("T")
 SECRETS = Kind("secrets", "", "v1", "secrets", True, "secrets")
@@ -195,6 +199,32 @@ def test_missing_rights_for_stats_are_named() -> None:
         run(kube(server).node_stats("n1", "127.0.0.1"))
     assert "nodes/stats (kubelet) or on nodes/proxy" in caught.value.title
     assert "nodes/proxy would allow far more" in caught.value.hint
+
+
+def serving(authority: Authority, name: str) -> ssl.SSLContext:
+    pair = authority.server(name, dns=(), addresses=("127.0.0.1",))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pair.certificate, pair.key)
+    return tls
+
+
+@pytest.mark.parametrize("genuine", [True, False])
+def test_our_token_goes_only_to_a_kubelet_of_this_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, genuine: bool) -> None:
+    """A kubelet whose certificate verifies is asked itself; at any other the API server is asked, now and the next time."""
+    cluster, stranger = Authority(tmp_path / "a"), Authority(tmp_path / "b")
+    api_tls, kubelet_tls = serving(cluster, "api"), serving(cluster if genuine else stranger, "kubelet")
+    answers = (body(SUMMARY), body(SUMMARY))
+    with Scripted(*answers, tls=api_tls) as api, Scripted(*answers, tls=kubelet_tls) as kubelet:
+        monkeypatch.setattr(module, "_KUBELET_PORT", kubelet.port)
+        ca = base64.b64encode(cluster.certificate.read_bytes()).decode()
+        adapter = module.connect(kubeconfig=kubeconfig(tmp_path / "c", api.url, {"token": "secret"}, **{"certificate-authority-data": ca}))
+        for _ in range(2):
+            assert run(adapter.node_stats("n1", "127.0.0.1")).disk_used_b == 400
+        direct = [(r.path, r.headers["authorization"]) for r in kubelet.requests]
+        assert direct == ([("/stats/summary", "Bearer secret")] * 2 if genuine else [])
+        assert [r.path for r in api.requests] == ([] if genuine else ["/api/v1/nodes/n1/proxy/stats/summary"] * 2)
+        assert kubelet.accepted == 1, "one connection is kept, or the refused kubelet is not asked again at once"
+        run(adapter.aclose())
 
 
 def test_garbage_of_a_kubelet() -> None:
