@@ -80,11 +80,13 @@ COMMANDS: dict[str, Command] = {
                 Flag(("--headless",), "only the site: print one JSON line when it is ready, then wait"),
                 Flag(("--still",), "freeze the values"),
                 Flag(("--scale",), "a big site: NODESxPODS, such as 1000x20000", "NxM"),
-                Flag(("--churn",), "changes a second", "N", number=True),
+                Flag(("--churn",), "pod changes a second", "N"),
                 Flag(("--scenario",), "begin with this fault", "NAME"),
+                Flag(("--dir",), "where it lives, and which demo a fault is for (a temporary folder, the newest demo)", "DIR"),
+                Flag(("--k3s-version",), "what version the site has", "V"),
             ),
             ("[fault NAME on|off...]",),
-            more="coldtui demo fault NAME on|off switches a fault of the running demo.",
+            more="coldtui demo fault NAME on|off [key=value ...] switches a fault of the running demo; coldtui demo fault lists them.",
         ),
     )
 }

@@ -116,8 +116,9 @@ def _listing_document(call: Call, listing: Listing[Any]) -> Document:
         else:
             found = [make(world, item, now) for item in items]
         summary = nouns.summary(listing.noun)
+        known = world.sources[listing.sources[0]].as_of is not None or bool(found)
         return {
-            listing.noun: found,
+            listing.noun: found if known else None,
             **({"_summary": summary(world, now)} if summary is not None else {}),
             **notes(world, listing.sources, now),
         }
@@ -225,12 +226,15 @@ def verdict(world: World, source: str) -> Exit:
 def _explain(site: Site, world: World, source: str) -> None:
     """One line: what, where, remedy."""
     state = world.sources[source]
-    line = world.sources[KUBE].trouble
-    trouble = line or state.trouble
+    trouble = world.sources[KUBE].trouble or state.trouble
     title = KINDS[source].title if source in KINDS else source
-    where = world.site.server or site.facts.server or "Kubernetes API"
-    what = trouble.words if trouble else f"not read within {DEADLINE_S:.0f} s"
-    parts = [f"{title}: {what}", where if where not in what else "", trouble.hint if trouble else ""]
+    if trouble is not None and trouble.kind == "config":
+        parts = [trouble.words, trouble.hint]
+    else:
+        server = world.site.server or site.facts.server
+        what = trouble.words if trouble else f"not read within {DEADLINE_S:.0f} s"
+        named = server.partition("://")[2] in what
+        parts = [f"{title}: {what}", "" if named else server, (trouble.hint if trouble else "") or "see coldtui doctor"]
     out.say(out.clean(" · ".join(p for p in parts if p)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,6 +45,8 @@ def fitting(text: str, stream: IO[str]) -> str:
 
 def dump(document: Any, *, compact: bool = False) -> None:
     """One JSON document; compact is one line."""
+    import json  # help must not pay for it
+
     if compact:
         data(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
     else:

@@ -1,0 +1,104 @@
+"""`coldtui demo`: a simulated site, with the console on it or alone; and its faults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..domain.errors import Exit, UsageError
+from ..domain.text import one_of, plain
+from . import out
+
+if TYPE_CHECKING:
+    from ..lab.demo import DemoOptions
+    from .args import Parsed
+
+_KEPT = ("COLDTUI_THEME", "COLDTUI_MOUSE")
+
+
+def run(parsed: Parsed, environ: Mapping[str, str]) -> int:
+    if parsed.words:
+        return int(_fault(parsed))
+    options = _options(parsed)
+    if parsed.flags.get("headless"):
+        from ..lab.demo import headless
+
+        return headless(options)
+    from .console import need_terminal
+
+    need_terminal(environ)
+    return _with_console(parsed, environ, options)
+
+
+def _options(parsed: Parsed) -> DemoOptions:
+    from ..lab.demo import DemoOptions
+
+    flags = parsed.flags
+    try:
+        churn = float(flags.get("churn") or 0.0)
+    except ValueError:
+        raise UsageError(f"--churn needs a number, not {plain(flags['churn'])!r}", hint="write --churn 20") from None
+    return DemoOptions(
+        dir=Path(flags["dir"]).absolute() if flags.get("dir") else None,
+        scale=flags.get("scale") or "",
+        churn=churn,
+        still=bool(flags.get("still")),
+        scenario=flags.get("scenario") or "",
+        version=flags.get("k3s_version") or "",
+    )
+
+
+def _with_console(parsed: Parsed, environ: Mapping[str, str], options: DemoOptions) -> int:
+    """The lab beside us, the console on it; the lab ends with the console."""
+    from ..config.load import load
+    from ..lab.demo import start
+    from ..wiring import open_site
+    from .console import show
+
+    out.say("starting a simulated site")
+    with start(options) as lab:
+        # Nothing of the operator's own environment may lead this console to a real site.
+        clean = {
+            k: v
+            for k, v in environ.items()
+            if k in _KEPT or not (k.startswith("COLDTUI_") or k in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"))
+        }
+        flags = {"kube.kubeconfig": str(lab.kubeconfig), "theme": parsed.flags.get("theme"), "mouse": parsed.flags.get("mouse")}
+        config = load(flags, clean, config_flag=str(lab.config))
+        return show(config, open_site(config, clean), None)
+
+
+def _fault(parsed: Parsed) -> Exit:
+    """`demo fault NAME on|off [key=value ...]`; without a name the faults there are."""
+    from ..lab.demo import fault, faults
+
+    word, *rest = parsed.words
+    if word != "fault":
+        raise UsageError(f"demo does not take {plain(word)!r}", hint="coldtui demo [flags], or coldtui demo fault NAME on|off")
+    known = faults()
+    if not rest:
+        from ..present.rows import Cell
+
+        out.data(out.table(("FAULT", "WHAT IT DOES"), [(Cell(name), Cell(about)) for name, about in known.items()]))
+        return Exit.DONE
+    name, *more = rest
+    if name not in known:
+        near = one_of(tuple(known), name)
+        raise UsageError(f"there is no fault {plain(name)!r}", hint=f"did you mean {near}?" if near else f"known: {', '.join(known)}")
+    if not more or more[0] not in ("on", "off"):
+        raise UsageError(f"fault {name}: on or off?", hint=f"coldtui demo fault {name} on")
+    folder = Path(parsed.flags["dir"]).absolute() if parsed.flags.get("dir") else None
+    out.data(plain(fault(name, more[0] == "on", folder, **_pairs(more[1:]))))
+    return Exit.DONE
+
+
+def _pairs(words: list[str]) -> dict[str, Any]:
+    """`node=k3s-worker-1 seconds=5` as options of a fault."""
+    found: dict[str, Any] = {}
+    for word in words:
+        key, equal, value = word.partition("=")
+        if not equal or not key.isidentifier():
+            raise UsageError(f"{plain(word)!r} is no option of a fault", hint="write key=value")
+        found[key] = int(value) if value.isascii() and value.isdigit() else value
+    return found
