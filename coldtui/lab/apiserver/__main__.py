@@ -15,7 +15,7 @@ from coldtui.lab.apiserver.server import BOOKMARK_S, HISTORY, VERSION, ApiServer
 from coldtui.lab.apiserver.store import encode
 
 
-def _options(arguments: list[str]) -> tuple[Options, Path | None]:
+def _options(arguments: list[str]) -> tuple[Options, argparse.Namespace]:
     parser = argparse.ArgumentParser(prog="python -m coldtui.lab.apiserver", description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="certificates, tokens, kubeconfig files")
     parser.add_argument("--host", default="127.0.0.1")
@@ -27,19 +27,30 @@ def _options(arguments: list[str]) -> tuple[Options, Path | None]:
     parser.add_argument("--still", action="store_true", help="freeze the simulated numbers")
     parser.add_argument("--crds", default="all", help="all, none, or API groups of the packaged CRDs, separated by commas")
     parser.add_argument("--load", type=Path, help="NDJSON of objects to begin with")
+    parser.add_argument("--with-parent", action="store_true", help="end when standard input closes, so that no parent leaves this behind")
     given = parser.parse_args(arguments)
     groups = None if given.crds == "all" else frozenset() if given.crds == "none" else frozenset(given.crds.split(","))
     control = given.control or given.dir / "control.sock"
     options = Options(given.dir, given.host, given.port, given.version, control, given.history, given.bookmark_seconds, given.still, groups)
-    return options, given.load
+    return options, given
+
+
+class _UntilClosed(asyncio.Protocol):
+    """Sets an event when the pipe from the parent closes."""
+
+    def __init__(self, stopped: asyncio.Event) -> None:
+        self._stopped = stopped
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stopped.set()
 
 
 async def _main(arguments: list[str]) -> None:
-    options, seed = _options(arguments)
+    options, given = _options(arguments)
     server = ApiServer(options)
     await server.start()
-    if seed is not None:
-        with seed.open("rb") as lines:
+    if given.load is not None:
+        with given.load.open("rb") as lines:
             server.admin.load_lines(lines)
     # What is loaded stays: the collector of cycles need not look at it again and again.
     gc.freeze()
@@ -47,6 +58,8 @@ async def _main(arguments: list[str]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    if given.with_parent:
+        await loop.connect_read_pipe(lambda: _UntilClosed(stopped), sys.stdin)
     kubeconfig = options.folder / "admin.kubeconfig"
     ready = {
         "url": server.url,

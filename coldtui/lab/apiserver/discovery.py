@@ -124,4 +124,4 @@ def openapi_document(registry: Registry, group_name: str, version: str) -> Json:
         ]
         operation = {"x-kubernetes-action": "patch", "x-kubernetes-group-version-kind": gvk, "parameters": parameters, "responses": {}}
         paths[f"{base}{scope}/{r.plural}/{{name}}"] = {"patch": operation}
-    return {"openapi": "3.0.0", "info": {"title": "coldtui lab", "version": version}, "paths": paths}
+    return {"openapi": "3.0.0", "info": {"title": "coldtui lab", "version": version}, "paths": paths, "components": {"schemas": {}}}

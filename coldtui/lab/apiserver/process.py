@@ -26,7 +26,7 @@ class ApiServerError(RuntimeError):
 
 
 class ApiServerProcess:
-    """One ``python -m coldtui.lab.apiserver``. Use as a context manager, or call ``stop``.
+    """One ``python -m coldtui.lab.apiserver``, which ends when this process does. Use as a context manager, or call ``stop``.
 
     ``arguments`` are further flags of the program, for instance ``("--crds", "none")``.
     """
@@ -44,8 +44,8 @@ class ApiServerProcess:
         self.control_path = control
         self._log = (folder / "apiserver.log").open("ab")
         command = [sys.executable, "-m", "coldtui.lab.apiserver", "--dir", str(folder), "--port", str(port), "--version", version]
-        command += ["--control", str(control), *arguments]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, stdin=subprocess.DEVNULL)
+        command += ["--control", str(control), "--with-parent", *arguments]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, stdin=subprocess.PIPE)
         try:
             ready = json.loads(self._first_line(deadline_s))
         except BaseException:
@@ -144,8 +144,9 @@ class ApiServerProcess:
 
     def _end(self) -> None:
         self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
         self._log.close()
         if self._short is not None:
             self._short.cleanup()

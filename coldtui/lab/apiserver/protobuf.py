@@ -1,10 +1,12 @@
-"""The few bodies that kubectl's typed clients send as protobuf although they read JSON: reviews, evictions, delete options, scales.
+"""The few bodies that kubectl's typed clients send as protobuf although they read JSON: reviews, evictions, delete options, scales,
+namespaces, ConfigMaps, Secrets, ServiceAccounts. Any other kind is 415; ``kubectl create -f`` and ``apply`` send JSON.
 
 Message types are described by field numbers as in the ``generated.proto`` files of k8s.io/api; fields that nothing here reads are skipped.
 """
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from coldtui.lab.apiserver.errors import bad_request, unsupported_media
@@ -13,7 +15,7 @@ Json = dict[str, Any]
 MEDIA = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\x00"
 Message = dict[int, tuple[str, Any]]
-"""Field number -> name and type: "text", "int", "bool", "texts" (repeated) or another message."""
+"""Field number -> name and type: "text", "int", "bool", "texts" (repeated), "map" (of texts), "data" (a map of bytes) or another message."""
 
 _META: Message = {
     1: ("name", "text"),
@@ -21,6 +23,9 @@ _META: Message = {
     3: ("namespace", "text"),
     5: ("uid", "text"),
     6: ("resourceVersion", "text"),
+    11: ("labels", "map"),
+    12: ("annotations", "map"),
+    14: ("finalizers", "texts"),
 }
 _PRECONDITIONS: Message = {1: ("uid", "text"), 2: ("resourceVersion", "text")}
 _DELETE: Message = {
@@ -48,6 +53,10 @@ _KINDS: dict[str, Message] = {
     "SubjectAccessReview": {1: ("metadata", _META), 2: ("spec", _ACCESS)},
     "SelfSubjectRulesReview": {1: ("metadata", _META), 2: ("spec", {1: ("namespace", "text")})},
     "SelfSubjectReview": {1: ("metadata", _META)},
+    "Namespace": {1: ("metadata", _META), 2: ("spec", {1: ("finalizers", "texts")})},
+    "ConfigMap": {1: ("metadata", _META), 2: ("data", "map"), 3: ("binaryData", "data"), 4: ("immutable", "bool")},
+    "Secret": {1: ("metadata", _META), 2: ("data", "data"), 3: ("type", "text"), 4: ("stringData", "map"), 5: ("immutable", "bool")},
+    "ServiceAccount": {1: ("metadata", _META)},
     "Scale": {1: ("metadata", _META), 2: ("spec", {1: ("replicas", "int")})},
     "Binding": {1: ("metadata", _META), 2: ("target", {1: ("kind", "text"), 3: ("name", "text")})},
 }
@@ -95,6 +104,10 @@ def _put(found: Json, name: str, kind: Any, value: int, chunk: bytes) -> None:
             found[name] = chunk
         case "texts":
             found.setdefault(name, []).append(chunk.decode())
+        case "map" | "data":
+            entry = _read(chunk, {1: ("key", "text"), 2: ("value", "text" if kind == "map" else "bytes")})
+            held = entry.get("value", "" if kind == "map" else b"")
+            found.setdefault(name, {})[entry.get("key", "")] = held if kind == "map" else base64.b64encode(held).decode()
         case "int":
             found[name] = value - (1 << 64) if value >= 1 << 63 else value
         case "bool":

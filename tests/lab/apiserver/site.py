@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -238,7 +239,7 @@ class Reaper:
 
     def stop(self) -> None:
         if self._stream is not None and self._stream.connection.sock is not None:
-            self._stream.connection.sock.close()
+            self._stream.connection.sock.shutdown(socket.SHUT_RDWR)
         if self._thread is not None:
             self._thread.join(2)
 

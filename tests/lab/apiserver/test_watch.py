@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,3 +168,29 @@ def test_a_closed_watch_is_forgotten(client: Client, server: ApiServerProcess) -
     stream.close()
     stream.response.close()
     wait_for(lambda: server.stats()["streams"] == before, "the stream is gone")
+
+
+def test_a_collection_is_deleted_by_selector(client: Client) -> None:
+    """DELETE on a list removes what the selector matches, and nothing else."""
+    for name, kind in (("d-1", "x"), ("d-2", "x"), ("d-3", "y")):
+        client.post(MAPS, _map(name, kind=kind))
+    assert client.call("DELETE", f"{MAPS}?labelSelector=kind%3Dx").json["status"] == "Success"
+    assert [i["metadata"]["name"] for i in client.get(MAPS, labelSelector="kind").json["items"]] == ["d-3"]
+
+
+def test_twenty_thousand_pods_are_cheap(tmp_path: Path) -> None:
+    """A big site loads in seconds, lists in one go and by pages alike, and stays under 500 MB."""
+    body = json.dumps(running(pod("NAME", "big", on="w1")), separators=(",", ":")).replace('"spec"', '"pad":"%s","spec"' % ("x" * 6000), 1)
+    data = "\n".join(body.replace("NAME", f"p-{i:05}") for i in range(20_000)).encode()
+    with ApiServerProcess(tmp_path / "api", arguments=("--crds", "none")) as process:
+        big = Client(process.kubeconfig)
+        assert big.call("POST", "/lab/bulk", data).json == {"loaded": 20_000}
+        assert big.get("/api/v1/pods").data.count(b'"resourceVersion"') == 20_001
+        token, pages = "", 0
+        while pages == 0 or token:
+            found = big.get("/api/v1/pods", limit=5000, **{"continue": token}).json
+            token, pages = found["metadata"].get("continue", ""), pages + 1
+        assert (pages, len(found["items"])) == (4, 5000)
+        stats = process.stats()
+    assert stats["maxRssBytes"] < 500e6
+    assert stats["cpuSeconds"] < 8
