@@ -226,6 +226,7 @@ def _bridge(level: str) -> None:
     root.addHandler(_handler())
     root.setLevel(logging.WARNING)
     logging.getLogger("coldtui").setLevel(LEVELS[level])
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # "pool is full" is how our pools are meant to breathe
     logging.captureWarnings(True)
 
 

@@ -353,6 +353,10 @@ def sizes(world: World, node: Node) -> tuple[Line, ...]:
             return none
         return Cell(f"{text} {words.percent(value / total)}" if total else text)
 
+    def limit(value: int, total: int, text: str) -> Cell:
+        """No limit at all is not a limit of nothing."""
+        return of(value, total, text) if value else Cell("none", Tone.MUTED)
+
     capacity, able = node.capacity, node.allocatable
     cpu_used, mem_used = (usage.cpu_m, usage.memory_b) if usage else (None, None)
     disk_used = stats.disk_used_b if stats else None
@@ -361,13 +365,13 @@ def sizes(world: World, node: Node) -> tuple[Line, ...]:
         (
             label("CPU", 6), Cell(words.cpu(capacity.cpu_m)), Cell(words.cpu(able.cpu_m)),
             of(load.cpu_request_m, able.cpu_m, words.cpu(load.cpu_request_m)) if load else none,
-            of(load.cpu_limit_m, able.cpu_m, words.cpu(load.cpu_limit_m)) if load else none,
+            limit(load.cpu_limit_m, able.cpu_m, words.cpu(load.cpu_limit_m)) if load else none,
             of(cpu_used, able.cpu_m, words.cpu(cpu_used)) if cpu_used is not None else none,
         ),
         (
             label("Memory", 6), Cell(words.size(capacity.memory_b)), Cell(words.size(able.memory_b)),
             of(load.memory_request_b, able.memory_b, words.size(load.memory_request_b)) if load else none,
-            of(load.memory_limit_b, able.memory_b, words.size(load.memory_limit_b)) if load else none,
+            limit(load.memory_limit_b, able.memory_b, words.size(load.memory_limit_b)) if load else none,
             of(mem_used, able.memory_b, words.size(mem_used)) if mem_used is not None else none,
         ),
         (

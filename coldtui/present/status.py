@@ -170,8 +170,9 @@ def _share_line(world: World, now: datetime, spec: tuple[str, str, str, Callable
     spark = words.spark(world.trends.get(trend, ()), columns, 1.0) if columns else ""
     if share.fraction is None:
         state = world.sources[kind]
-        why = "no sample yet" if state.freshness is Freshness.LIVE else words.freshness(state, now)
-        return (label(title, _LABEL), Cell(spark, Tone.ACCENT), Cell(f" {UNKNOWN} {why}", Tone.MUTED))
+        # One word: the worst line and the problems tell the whole story.
+        why = "no sample yet" if state.freshness is Freshness.LIVE else state.freshness.value
+        return (label(title, _LABEL), Cell(spark, Tone.STALE), Cell(f" {UNKNOWN} {why}", Tone.MUTED))
     stale = old(world, kind)
     line = [
         label(title, _LABEL),
@@ -231,9 +232,7 @@ def deployments_card(world: World, now: datetime, cells: int, rows: int) -> tupl
         state = world.sources["deployments"]
         text = "no deployments" if state.freshness is Freshness.LIVE else words.freshness(state, now)
         return ((Cell(text, Tone.MUTED),),)
-    items.sort(
-        key=lambda d: (domain_deployments.trouble(world, d, now) is None, d.rollout == "complete", d.namespace == "kube-system", d.key)
-    )
+    items.sort(key=lambda d: (domain_deployments.trouble(world, d, now) is None, d.rollout == "complete", _shipped(d.namespace), d.key))
     wide = min(28, max(14, cells - 34))
     shown = items[:rows] if len(items) <= rows else items[: max(0, rows - 1)]
     lines = [cut_line(deployment_rows.card_line(world, d, now, wide), cells) for d in shown]
@@ -243,6 +242,11 @@ def deployments_card(world: World, now: datetime, cells: int, rows: int) -> tupl
             (Cell("  ", Tone.MUTED), count(world, len(items) - len(shown), "deployments"), Cell(f" more, {quiet} complete", Tone.MUTED))
         )
     return tuple(lines)
+
+
+def _shipped(namespace: str) -> bool:
+    """Whether a namespace holds what the site is made of and not what it is for: listed after the applications."""
+    return namespace.startswith("kube-") or namespace.endswith("-system") or namespace == "system-upgrade"
 
 
 def events_card(world: World, now: datetime, cells: int, rows: int) -> tuple[Line, ...]:

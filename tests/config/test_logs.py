@@ -125,6 +125,7 @@ def test_python_logging_goes_to_the_file_and_not_to_the_terminal(tmp_path: Path,
     logging.getLogger("coldtui.live").info("ours %d", 1)
     logging.getLogger("urllib3").info("theirs, quiet")
     logging.getLogger("urllib3").warning("theirs, loud")
+    logging.getLogger("urllib3.connectionpool").warning("Connection pool is full")
     assert [line["event"] for line in lines(path)] == ["ours 1", "theirs, loud"]
     logs.start(os.devnull)
     logging.getLogger("asyncio").error("nowhere")
