@@ -59,7 +59,7 @@ def _volumes(seed: Seed) -> list[VolumeSpec]:
 
     wanted = (
         *(("database", name, 20, 4.6 + 0.1 * n, name, ("Cluster", postgres.CLUSTER)) for n, name in enumerate(postgres.INSTANCES)),
-        ("monitoring", "data-prometheus-0", 20, 8.1, "prometheus-0", ("StatefulSet", "prometheus")),
+        ("monitoring", "data-prometheus-0", 12, 8.1, "prometheus-0", ("StatefulSet", "prometheus")),
         ("monitoring", "data-loki-0", 8, 4.2, "loki-0", ("StatefulSet", "loki")),
         ("monitoring", "grafana", 2, 0.3, pod_of("grafana"), ("ReplicaSet", "grafana")),
         ("production", "registry-data", 8, 4.0, pod_of("registry"), ("ReplicaSet", "registry")),

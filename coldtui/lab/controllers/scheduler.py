@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from coldtui.lab.client import NODES, PODS, Json, Key
+from coldtui.lab.client import CLAIMS, NODES, PODS, Json, Key
 from coldtui.lab.controllers.base import (
     Controller,
     Lab,
@@ -36,6 +36,7 @@ class Scheduler(Controller):
         super().__init__(lab)
         self.pods = self.follow(PODS, self._affected)
         self.nodes = self.follow(NODES, self._pending)
+        self.claims = self.follow(CLAIMS, self._pending)
 
     def _affected(self, pod: Json) -> list[Key]:
         if _waits(pod):
@@ -49,6 +50,9 @@ class Scheduler(Controller):
     async def reconcile(self, key: Key) -> None:
         pod = self.pods.items.get(key)
         if pod is None or not _waits(pod):
+            return
+        if missing := self._unbound(pod):
+            await self._say_why(pod, Counter({missing: len(self.nodes.items)}))
             return
         refused: Counter[str] = Counter()
         fitting: list[tuple[float, str]] = []
@@ -67,6 +71,19 @@ class Scheduler(Controller):
             return
         await self._bind(pod, min(fitting)[1])
 
+    def _unbound(self, pod: Json) -> str:
+        """What is wrong with the claims of a pod, in the real scheduler's words; empty when all are bound."""
+        for volume in pod["spec"].get("volumes") or ():
+            name = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+            if not name:
+                continue
+            claim = self.claims.get(name, pod["metadata"]["namespace"])
+            if claim is None:
+                return f'persistentvolumeclaim "{name}" not found'
+            if not claim["spec"].get("volumeName"):
+                return "pod has unbound immediate PersistentVolumeClaims"
+        return ""
+
     async def _bind(self, pod: Json, node: str) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         target = {"apiVersion": "v1", "kind": "Node", "name": node}
@@ -78,7 +95,8 @@ class Scheduler(Controller):
 
     async def _say_why(self, pod: Json, refused: Counter[str]) -> None:
         total = len(self.nodes.items)
-        reasons = ", ".join(sorted(f"{count} {reason}" for reason, count in refused.items()))
+        whole = [reason for reason in refused if "ersistent" in reason]  # of the pod, not of each node
+        reasons = whole[0] if whole else ", ".join(sorted(f"{count} {reason}" for reason, count in refused.items()))
         message = f"0/{total} nodes are available: {reasons}." if total else "no nodes available to schedule pods"
         if total:
             message += f" preemption: 0/{total} nodes are available: {total} Preemption is not helpful for scheduling."

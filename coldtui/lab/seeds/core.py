@@ -184,8 +184,8 @@ def add_applications(seed: Seed) -> None:
 def add_monitoring(seed: Seed) -> None:
     workers = [h.name for h in seed.hosts if not h.master]
     for name, host, size, image in (
-        ("prometheus", workers[1], "20Gi", "quay.io/prometheus/prometheus:v3.5.0"),
-        ("loki", workers[2], "10Gi", "docker.io/grafana/loki:3.5.3"),
+        ("prometheus", workers[1], "12Gi", "quay.io/prometheus/prometheus:v3.5.0"),
+        ("loki", workers[2], "8Gi", "docker.io/grafana/loki:3.5.3"),
     ):
         spec = {"containers": [container(name, image, port=9090 if name == "prometheus" else 3100, cpu="150m", memory="512Mi")]}
         stateful_set(seed, MONITORING, name, spec, [host], claim="data", mount="/data", size=size, days=140)

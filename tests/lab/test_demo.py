@@ -1,0 +1,188 @@
+"""The lab as a process: what it prints, what it leaves behind, how it is found, how faults are switched."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from coldtui.domain.errors import ColdError, Exit, NotFound
+from coldtui.lab import demo
+from coldtui.lab.demo import DemoOptions
+
+KEYS = {"config", "kubeconfig", "view_kubeconfig", "server", "s3_endpoint", "postgres_dsn", "pid", "control", "dir"}
+
+
+def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s: {condition.__name__}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labs of this test are not mixed with those of the developer."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[demo.DemoLab]:
+    """One running lab for the tests that leave it as it is."""
+    folder = tmp_path_factory.mktemp("lab")
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(folder / "runtime")
+    try:
+        with demo.start(DemoOptions(dir=folder / "site", still=True)) as running:
+            yield running
+    finally:
+        os.environ.pop("XDG_RUNTIME_DIR") if before is None else os.environ.update(XDG_RUNTIME_DIR=before)
+
+
+def family(pid: int) -> list[psutil.Process]:
+    parent = psutil.Process(pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return all(not p.is_running() or p.status() == psutil.STATUS_ZOMBIE for p in processes)
+
+
+def test_the_line_says_all(lab: demo.DemoLab) -> None:
+    """The one line has every key, the configuration is an ordinary one, and the state folder is the lab's own."""
+    assert set(lab.ready) == KEYS
+    config = yaml.safe_load(lab.config.read_text())
+    assert config["site"]["name"] == "cold-site"
+    assert config["kube"]["kubeconfig"] == str(lab.kubeconfig)
+    assert config["postgres"]["cluster"] == "database/cold-postgres"
+    assert Path(config["state_dir"]).parent == lab.dir
+    assert (lab.dir.stat().st_mode & 0o777) == 0o700
+    contexts = [c["name"] for c in yaml.safe_load(lab.kubeconfig.read_text())["contexts"]]
+    assert config["kube"]["context"] in contexts
+
+
+def test_the_site_reads_with_the_console_configuration(lab: demo.DemoLab) -> None:
+    """The configuration loads without a word of complaint."""
+    from coldtui.config.load import load
+
+    config = load({}, {}, config_flag=str(lab.config))
+    assert config.kube.kubeconfig == str(lab.kubeconfig)
+    assert config.site.name == "cold-site"
+
+
+def test_faults_by_name(lab: demo.DemoLab) -> None:
+    """Each fault goes on and off; an unknown one and an unknown machine are refused with what is known."""
+    for name in ("slow", "forbidden", "metrics-down", "too-many", "unauthorized", "expired"):
+        assert lab.fault(name, True).startswith(f"{name} on: ")
+        assert lab.fault(name, False).startswith(f"{name} off: ")
+    assert "k3s-worker-2 has lost power" in lab.fault("node-down", True, node="k3s-worker-2")
+    assert "boots" in lab.fault("node-down", False, node="k3s-worker-2")
+    with pytest.raises(ColdError, match="unknown fault nonsense"):
+        lab.fault("nonsense", True)
+    with pytest.raises(ColdError, match="no machine k3s-worker-9"):
+        lab.fault("node-down", True, node="k3s-worker-9")
+
+
+def test_a_paused_server_is_stopped_and_goes_on(lab: demo.DemoLab) -> None:
+    """api-paused stops the API server's process with its sockets open, and ends."""
+    server = next(p for p in psutil.Process(lab.pid).children() if "coldtui.lab.apiserver" in p.cmdline())
+    assert "nobody answers" in lab.fault("api-paused", True)
+    until(lambda: server.status() == psutil.STATUS_STOPPED)
+    lab.fault("api-paused", False)
+    until(lambda: server.status() != psutil.STATUS_STOPPED)
+
+
+def test_a_lab_is_found_and_ends_without_a_trace(tmp_path: Path) -> None:
+    """The registry names a running lab, `fault` reaches it without being told where it is; after `stop` no process, no folder, no entry is left."""
+    with demo.start(DemoOptions(still=True)) as running:
+        processes = family(running.pid)
+        assert len(processes) >= 3
+        assert demo.find().dir == str(running.dir)
+        assert demo.find(running.dir).pid == running.pid
+        assert demo.fault("slow", True).startswith("slow on")
+        assert running.dir.exists()
+    assert gone(processes)
+    assert not running.dir.exists()
+    with pytest.raises(NotFound, match="no lab is running"):
+        demo.fault("slow", True)
+
+
+def test_nothing_stays_when_the_console_is_killed(tmp_path: Path) -> None:
+    """kill -9 of the process that started the lab ends the lab, its server and its folder."""
+    program = (
+        "import sys, time\nfrom coldtui.lab import demo\nlab = demo.start(demo.DemoOptions(still=True))\n"
+        "print(lab.pid, lab.dir, flush=True)\ntime.sleep(60)\n"
+    )
+    console = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert console.stdout is not None
+    with console.stdout:
+        pid, folder = console.stdout.readline().split()
+    processes = family(int(pid))
+    console.send_signal(signal.SIGKILL)
+    console.wait()
+    until(lambda: gone(processes))
+    until(lambda: not Path(folder).exists())
+
+
+def test_nothing_stays_when_the_lab_is_killed(tmp_path: Path) -> None:
+    """kill -9 of the lab itself: its keeper ends the API server and removes the folder; the entry in the registry counts as stale."""
+    running = demo.start(DemoOptions(still=True))
+    processes = family(running.pid)
+    os.kill(running.pid, signal.SIGKILL)
+    until(lambda: gone(processes[1:]))
+    until(lambda: not running.dir.exists())
+    running.stop()
+    with pytest.raises(NotFound):
+        demo.find()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--scale", "3"], "NODESxPODS"), (["--scenario", "flood"], "unknown scenario"), (["--scale", "4x200"], "at least 6")],
+)
+def test_wrong_wishes_are_refused(arguments: list[str], said: str) -> None:
+    """One line with the remedy, exit 2, nothing on stdout."""
+    done = subprocess.run([sys.executable, "-m", "coldtui.lab", *arguments], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_package_has_a_remedy() -> None:
+    """Without aiohttp the refusal names the extra to install, in one line."""
+    program = (
+        "import sys\nsys.modules['aiohttp'] = None\nfrom coldtui.lab import demo\nraise SystemExit(demo.headless(demo.DemoOptions()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == Exit.USAGE
+    assert "pip install 'coldtui[demo]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_big_site(tmp_path: Path) -> None:
+    """--scale gives exactly the nodes and pods asked for, and an evicted pod of the crowd goes."""
+    with demo.start(DemoOptions(scale="40x700", still=True)) as running:
+        kubectl = ["kubectl", f"--kubeconfig={running.kubeconfig}"]
+        counts = json.loads(subprocess.run([*kubectl, "get", "--raw", "/lab/stats"], capture_output=True, text=True, check=True).stdout)[
+            "objects"
+        ]
+        assert (counts["nodes"], counts["pods"]) == (40, 700)
+        pods = json.loads(
+            subprocess.run(
+                [*kubectl, "get", "pods", "-A", "-l", "lab.coldtui/crowd", "-o", "json", "--chunk-size=0"],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )["items"]
+        one = pods[0]["metadata"]
+        subprocess.run([*kubectl, "delete", "pod", "-n", one["namespace"], one["name"], "--timeout=10s"], capture_output=True, check=True)
