@@ -340,7 +340,9 @@ def _when(backup: LhBackup) -> datetime:
 def last_good_volume(world: World) -> Reading[Good]:
     """The newest good Longhorn backup of any volume."""
     source = world.sources["lh_backups"]
-    newest = max((b for b in world.lh_backups.items.values() if b.done and b.at is not None), key=_when, default=None)
+    newest = max(
+        (b for b in world.lh_backups.items.values() if b.done and b.at is not None), key=lambda b: (_when(b), b.name), default=None
+    )
     if newest is None or newest.at is None or source.as_of is None:
         return Unknown("lh_backups", unsure(world, "lh_backups") or "no completed backup")
     return Known(Good(newest.at, newest.ref, newest.volume, "longhorn"), "lh_backups", source.as_of)
@@ -524,10 +526,16 @@ def _target_troubles(t: LhBackupTarget, now: datetime) -> Iterator[Problem]:
         )
 
 
+def _claim(world: World, backup: LhBackup) -> str:
+    """The claim a backup's volume serves, as operators know it; else the volume."""
+    volume = world.lh_volumes.items.get(f"{backup.namespace}/{backup.volume}")
+    return (volume.claim_key if volume is not None else "") or backup.volume
+
+
 def _longhorn_troubles(world: World, now: datetime) -> Iterator[Problem]:
     for b in last_of_volume(world).values():
         if b.failed:
-            yield Problem(b.ref, Severity.WARNING, f"last backup of volume {b.volume} failed", b.at, "", b.error or b.message)
+            yield Problem(b.ref, Severity.WARNING, f"last backup of volume {_claim(world, b)} failed", b.at, "", b.error or b.message)
     for b in world.lh_backups.items.values():
         if b.running and b.created is not None and now - b.created > LONG_RUN:
             yield Problem(
@@ -535,13 +543,13 @@ def _longhorn_troubles(world: World, now: datetime) -> Iterator[Problem]:
                 Severity.WARNING,
                 f"backup {b.name} runs for more than {LONG_RUN.seconds // 3600} h ({b.progress} %)",
                 b.created,
-                f"volume {b.volume}",
+                f"volume {_claim(world, b)}",
                 b.message,
             )
     jobs = [j for j in world.lh_jobs.items.values() if j.makes_backups]
     if not jobs or not seen(world, "lh_backups", "lh_volumes"):
         return
-    job = min(jobs, key=lambda j: j.period_s or 10**9)
+    job = min(jobs, key=lambda j: (j.period_s or 10**9, j.key))
     limit = allowed_age(job.period_s)
     late = [
         v.claim_key or v.name
@@ -555,7 +563,7 @@ def _longhorn_troubles(world: World, now: datetime) -> Iterator[Problem]:
         yield Problem(
             job.ref,
             Severity.NOTICE,
-            f"{len(late)} attached volumes have no backup of the last {_hours(limit)}",
+            f"attached volumes without a backup of the last {_hours(limit)}: {len(late)}",
             None,
             some,
             "not in the job's groups, nothing new to back up, or it failed",

@@ -177,9 +177,9 @@ def _plan_troubles(world: World, plan: UpgradePlan) -> Iterator[Problem]:
         yield Problem(
             plan.ref,
             Severity.WARNING,
-            f"upgrade plan {plan.name} fails on {len(failing)} nodes",
+            f"upgrade plan {plan.name} fails on {', '.join(sorted(failing))}",
             None,
-            ", ".join(sorted(failing)),
+            "they stay on their version, perhaps cordoned",
             f"{node}: {why}",
         )
     elif plan.applying:

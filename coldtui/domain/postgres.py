@@ -336,10 +336,14 @@ def instances(world: World, cluster: PgCluster) -> tuple[Instance, ...]:
 
 def operator(world: World) -> Deployment | None:
     """The Deployment of the CloudNativePG operator, wherever it was installed."""
-    for d in world.deployments.items.values():
-        if d.name.startswith("cnpg-controller-manager") or d.labels.get("app.kubernetes.io/name") == "cloudnative-pg":
-            return d
-    return None
+    named = (d for d in world.deployments.items.values() if d.name.startswith("cnpg-controller-manager"))
+    labelled = (
+        d
+        for d in world.deployments.items.values()
+        if d.labels.get("app.kubernetes.io/name") == "cloudnative-pg"
+        and not d.name.startswith("barman")  # the plugin may bear the label too
+    )
+    return next(named, None) or next(labelled, None)
 
 
 def changing(cluster: PgCluster) -> str:
@@ -527,7 +531,7 @@ def _copy_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now:
         names = ", ".join(f"{i.name} {i.state}" for i in down)
         cause = next((i.pod.message for i in down if i.pod is not None and i.pod.message), "")
         severity = Severity.CRITICAL if c.ready_instances == 0 else Severity.WARNING
-        hits = _write_hits(world, c) if c.ready_instances == 0 else f"{max(0, c.ready_instances - 1)} replicas left to fail over to"
+        hits = _write_hits(world, c) if c.ready_instances == 0 else f"{max(0, c.ready_instances - 1)} left to fail over to"
         since = next((i.pod.ready_since for i in down if i.pod is not None), None)
         yield Problem(
             c.ref,

@@ -343,7 +343,8 @@ DISK_WARNING, DISK_CRITICAL = 0.70, 0.90
 """Share used. At 75 % (minimal-available 25 %) Longhorn stops placing replicas there."""
 CLAIM_WARNING, CLAIM_CRITICAL = 0.85, 0.95
 CLAIM_GRACE = timedelta(seconds=60)
-SCHEDULED_WARNING = 0.90
+SCHEDULED_NOTICE, SCHEDULED_WARNING = 0.90, 1.00
+"""Share promised of what may be. At 1 Longhorn places nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,7 +431,7 @@ def capacity(world: World) -> Reading[Capacity]:
 def tightest(world: World) -> Tightest | None:
     """The fullest disk of all that are known."""
     found = [Tightest(n.name, d.name, d.fraction) for n in world.lh_nodes.items.values() for d in n.disks if d.fraction is not None]
-    return max(found, key=lambda t: t.fraction, default=None)
+    return min(found, key=lambda t: (-t.fraction, t.node, t.disk), default=None)
 
 
 def setting(world: World, name: str) -> str | None:
@@ -715,14 +716,12 @@ def _claim_troubles(world: World, now: datetime) -> Iterator[Problem]:
             yield Problem(c.ref, Severity.CRITICAL, f"claim {c.key} has lost its volume", None, "", f"volume {c.volume} is gone")
         elif c.phase == "Pending" and c.created is not None and now - c.created > CLAIM_GRACE:
             pod = _waiting_pod(world, c)
-            cause = next(
-                (
-                    e.message
-                    for e in world.events.items.values()
-                    if e.object_name == c.name and e.object_namespace == c.namespace and e.type == "Warning"
-                ),
-                "",
-            )
+            said = [
+                e
+                for e in world.events.items.values()
+                if e.object_name == c.name and e.object_namespace == c.namespace and e.type == "Warning"
+            ]
+            cause = max(said, key=lambda e: (e.last, e.name)).message if said else ""
             severity = Severity.WARNING if pod or cause else Severity.NOTICE
             hits = f"pod {pod} waits for it" if pod else "no pod waits for it"
             yield Problem(c.ref, severity, f"claim {c.key} is pending", c.created, hits, cause)
@@ -737,12 +736,12 @@ def _claim_troubles(world: World, now: datetime) -> Iterator[Problem]:
 
 def _site_troubles(world: World) -> Iterator[Problem]:
     read = capacity(world)
-    if isinstance(read, Known) and read.value.limit_b and read.value.scheduled_b > SCHEDULED_WARNING * read.value.limit_b:
+    if isinstance(read, Known) and read.value.limit_b and read.value.scheduled_b > SCHEDULED_NOTICE * read.value.limit_b:
         share = read.value.scheduled_b / read.value.limit_b
         ref = Ref("lh_settings", "storage-over-provisioning-percentage", "longhorn-system")
         yield Problem(
             ref,
-            Severity.WARNING,
+            Severity.WARNING if share >= SCHEDULED_WARNING else Severity.NOTICE,
             f"Longhorn has promised {share:.0%} of what it may",
             None,
             "new volumes and lost copies find no room",

@@ -200,7 +200,7 @@ def contains(pool: IpPool, address: str) -> bool:
 
 def pool_of(world: World, service: Service, address: str) -> str:
     """The pool an address comes from: MetalLB's annotation, else the pool whose range holds it."""
-    return service.pool or next((p.name for p in world.ip_pools.items.values() if contains(p, address)), "")
+    return service.pool or min((p.name for p in world.ip_pools.items.values() if contains(p, address)), default="")
 
 
 def advertisements(world: World, service: Service, pool: str) -> tuple[L2Advertisement, ...]:

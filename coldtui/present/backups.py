@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ..domain import backups as domain
+from ..domain import k3s as domain_k3s
 from ..domain.backups import LhBackup, LhRecurringJob, PgBackup, PgSchedule
 from ..domain.k3s import EtcdSnapshot
 from ..domain.postgres import PgCluster, site_cluster
@@ -18,7 +19,7 @@ from . import words
 from .lines import UNKNOWN, Line, cut_line, label, old, pair
 from .rows import Cell, Column, Listing, Row, Tone
 from .schedules import in_words, next_runs
-from .verdicts import aside, nothing, verdict_cell
+from .verdicts import aside, nothing, troubled, verdict_cell
 
 SOURCES = ("pg_backups", "lh_backups", "etcd_snapshots")
 METHODS = {"barmanObjectStore": "base", "plugin": "base", "volumeSnapshot": "snapshot"}
@@ -162,6 +163,11 @@ def _json(world: World, x: AnyBackup, now: datetime) -> dict[str, Any]:
     return {**found, **aside(world, now, (x.kind,), reasons)}
 
 
+def _trouble(world: World, x: AnyBackup, now: datetime) -> bool:
+    """A backup that a problem names: an old failure with a good one after it is none."""
+    return x.object.ref in troubled(world, now, domain_k3s.problems if x.kind == "etcd_snapshots" else domain.problems)
+
+
 BACKUPS: Listing[AnyBackup] = Listing(
     noun="backups",
     title="Backups",
@@ -179,7 +185,7 @@ BACKUPS: Listing[AnyBackup] = Listing(
     },
     default_sort="age",
     text=lambda x: f"{x.subject} {x.method} {x.state} {x.object.name} {x.note}",
-    trouble=lambda world, x, now: x.grade is Grade.BAD,
+    trouble=_trouble,
     json=_json,
 )
 
@@ -339,7 +345,7 @@ SCHEDULES: Listing[AnySchedule] = Listing(
     },
     default_sort="name",
     text=lambda x: f"{x.object.name} {_task(x)} {x.expression} {x.said}",
-    trouble=lambda world, x, now: schedule_verdict(world, x, now).grade in (Grade.BAD, Grade.PART),
+    trouble=lambda world, x, now: x.object.ref in troubled(world, now, domain.problems),
     labels=lambda x: x.object.labels,
     json=_schedule_json,
 )

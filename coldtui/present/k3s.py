@@ -14,7 +14,7 @@ from ..domain.world import World
 from . import words
 from .lines import UNKNOWN, Line, label, old, pair
 from .rows import Cell, Column, Listing, Row, Tone
-from .verdicts import aside, verdict_cell
+from .verdicts import aside, troubled, verdict_cell
 
 
 def plan_verdict(world: World, plan: UpgradePlan) -> Verdict:
@@ -182,7 +182,7 @@ SNAPSHOTS: Listing[EtcdSnapshot] = Listing(
     },
     default_sort="age",
     text=lambda s: f"{s.snapshot} {s.name} {s.node} {s.location}",
-    trouble=lambda world, s, now: bool(s.error) or s.ready is False,
+    trouble=lambda world, s, now: s.ref in troubled(world, now, domain.problems),
     json=_snapshot_json,
 )
 

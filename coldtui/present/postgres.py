@@ -313,7 +313,7 @@ def postgres_card(world: World, now: datetime, cells: int) -> tuple[Line, ...]:
     lines.append((label("WAL archive", 13), verdict_cell(wal), Cell(f"  {wal.why}" if wal.why else "", Tone.MUTED)))
     others = len(world.pg_clusters) - 1
     if others > 0:
-        lines.append((Cell(f"and {others} more clusters", Tone.MUTED),))
+        lines.append((Cell(f"and {others} more cluster{'s' if others > 1 else ''}", Tone.MUTED),))
     return tuple(cut_line(line, cells) for line in lines)
 
 

@@ -14,7 +14,7 @@ from ..domain.world import World
 from . import words
 from .lines import UNKNOWN, Line, count, cut_line, label, old, pair, table
 from .rows import Cell, Column, Listing, Row, Tone
-from .verdicts import aside, badge, nothing, staleness, verdict_cell
+from .verdicts import aside, badge, nothing, staleness, troubled, verdict_cell
 
 SOURCES = ("lh_nodes", "lh_volumes", "lh_replicas", "lh_engines")
 
@@ -347,7 +347,7 @@ CLAIMS: Listing[Claim] = Listing(
     },
     default_sort="namespace",
     text=lambda c: f"{c.namespace} {c.name} {c.phase} {c.storage_class} {c.volume}",
-    trouble=lambda world, c, now: c.phase in ("Pending", "Lost") or (domain.claim_fraction(world, c.key) or 0.0) >= domain.CLAIM_WARNING,
+    trouble=lambda world, c, now: c.ref in troubled(world, now, domain.problems),
     labels=lambda c: c.labels,
     json=_claim_json,
     namespaced=True,
@@ -392,7 +392,7 @@ def volumes_line(world: World, now: datetime) -> Line:
     if not volumes:
         return (nothing(world, "lh_volumes", "volumes", now),)
     total = count(world, len(volumes), "lh_volumes")
-    line = [total, Cell(" volumes  ", Tone.MUTED)]
+    line = [total, Cell(" volume  " if total.text == "1" else " volumes  ", Tone.MUTED)]
     if not world.whole("lh_volumes"):
         return (*line, Cell(f"health {words.freshness(world.sources['lh_volumes'], now)}", Tone.STALE))
     judged = [volume_verdict(world, v) for v in volumes.values()]
@@ -412,7 +412,14 @@ def storage_card(world: World, now: datetime, cells: int) -> tuple[Line, ...]:
     """Capacity, health of volumes, the tightest disk, what is promised."""
     if not world.lh_nodes.items and not world.lh_volumes.items:
         line: Line = (nothing(world, "lh_nodes", "Longhorn nodes", now),)
-        claims = (count(world, len(world.claims), "claims"), Cell(" claims of other storage", Tone.MUTED)) if len(world.claims) else ()
+        claims = (
+            (
+                count(world, len(world.claims), "claims"),
+                Cell(" claim of other storage" if len(world.claims) == 1 else " claims of other storage", Tone.MUTED),
+            )
+            if len(world.claims)
+            else ()
+        )
         return (cut_line(line, cells), *((cut_line(claims, cells),) if claims else ()))
     lines: list[Line] = [capacity_line(world, now, cells), volumes_line(world, now)]
     tight = domain.tightest(world)
@@ -423,9 +430,7 @@ def storage_card(world: World, now: datetime, cells: int) -> tuple[Line, ...]:
     if isinstance(read, Known):
         c = read.value
         limit = f" of {words.size(c.limit_b)}" if c.limit_b is not None else ""
-        tone = (
-            Tone.STALE if not c.whole else Tone.WARN if c.limit_b and c.scheduled_b > domain.SCHEDULED_WARNING * c.limit_b else Tone.PLAIN
-        )
+        tone = Tone.STALE if not c.whole else Tone.WARN if c.limit_b and c.scheduled_b > domain.SCHEDULED_NOTICE * c.limit_b else Tone.PLAIN
         lines.append((label("Promised", 10), Cell(f"{words.size(c.scheduled_b)}{limit}", tone), Cell("  to all copies", Tone.MUTED)))
         if c.doubled:
             lines.append((Cell(f"disks of {', '.join(c.doubled)} may be one, counted twice", Tone.WARN),))

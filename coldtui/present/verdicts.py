@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from ..domain.objects import Ref
+from ..domain.problems import Problem
 from ..domain.readings import Freshness
 from ..domain.verdicts import Grade, Verdict
 from ..domain.world import World
@@ -46,6 +48,18 @@ def staleness(world: World, now: datetime, *kinds: str) -> Cell | None:
         if not state.whole:
             return Cell(f"  {words.freshness(state, now)}", Tone.STALE)
     return None
+
+
+Judge = Callable[[World, datetime], tuple[Problem, ...]]
+_troubled: dict[Judge, tuple[World, datetime, frozenset[Ref]]] = {}
+
+
+def troubled(world: World, now: datetime, judge: Judge) -> frozenset[Ref]:
+    """The objects that a noun's problems name. Kept for the last World and moment, since every row of a table asks."""
+    kept = _troubled.get(judge)
+    if kept is None or kept[0] is not world or kept[1] != now:
+        kept = _troubled[judge] = (world, now, frozenset(p.object for p in judge(world, now)))
+    return kept[2]
 
 
 def aside(world: World, now: datetime, kinds: Iterable[str], reasons: Mapping[str, str]) -> dict[str, Any]:

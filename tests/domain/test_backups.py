@@ -144,11 +144,11 @@ def test_longhorn_backups_that_fail_or_are_missing() -> None:
     """The newest backup of a volume failed; a volume with none is counted, but only as a notice, since an idle one is skipped."""
     site = broken()
     site["lh_backups"].append(lh_backup("b2", "Error", error="timeout", snapshotCreatedAt=ago(hours=1), backupCreatedAt=""))
-    assert sentences(site) == ["last backup of volume pvc-7f31 failed"]
+    assert sentences(site) == ["last backup of volume cold/postgres-1 failed"]
     site = broken()
     site["lh_volumes"][0]["status"]["lastBackupAt"] = ""
     (found,) = backups.problems(build(site), NOW)
-    assert (found.severity, found.sentence) == (Severity.NOTICE, "1 attached volumes have no backup of the last 26 h")
+    assert (found.severity, found.sentence) == (Severity.NOTICE, "attached volumes without a backup of the last 26 h: 1")
 
 
 def test_the_window_is_known_only_in_tree() -> None:

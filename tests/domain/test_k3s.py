@@ -35,7 +35,11 @@ def test_a_plan_under_way_and_a_plan_that_fails() -> None:
         }
     )
     (failing,) = k3s.problems(build(site), NOW)
-    assert (failing.severity, failing.sentence, failing.hits) == (Severity.WARNING, "upgrade plan agents fails on 1 nodes", "k3s-worker-1")
+    assert (failing.severity, failing.sentence, failing.hits) == (
+        Severity.WARNING,
+        "upgrade plan agents fails on k3s-worker-1",
+        "they stay on their version, perhaps cordoned",
+    )
 
 
 def test_a_plan_that_finds_no_version() -> None:

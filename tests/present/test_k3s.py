@@ -5,7 +5,7 @@ from __future__ import annotations
 from coldtui.domain.readings import Freshness
 from coldtui.present import k3s
 from coldtui.present.lines import plain_text
-from tests.sample import NOW, broken, build, etcd_snapshot, healthy, node, plan, state
+from tests.sample import NOW, ago, broken, build, etcd_snapshot, healthy, node, plan, state
 
 
 def test_a_plan_row() -> None:
@@ -25,7 +25,7 @@ def test_a_plan_row() -> None:
 def test_a_snapshot_row() -> None:
     """Age, size and place; a failed one is in trouble."""
     site = broken()
-    site["etcd_snapshots"].append(etcd_snapshot("bad", error={"message": "no space"}, readyToUse=False))
+    site["etcd_snapshots"].append(etcd_snapshot("bad", creationTime=ago(hours=1), error={"message": "no space"}, readyToUse=False))
     world = build(site)
     rows = {s.snapshot: [c.text for c in k3s.SNAPSHOTS.row(world, s, NOW).cells] for s in k3s.SNAPSHOTS.items(world).values()}
     assert rows["etcd-snapshot-k3s-master-1"][1:5] == ["● ready", "5h", "12 MiB", "k3s-master"]

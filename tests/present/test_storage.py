@@ -50,7 +50,7 @@ def test_the_card() -> None:
     """Capacity with a bar, health of volumes, the tightest disk, promises against the limit."""
     text = plain_text(storage.storage_card(build(healthy()), NOW, 60)).splitlines()
     assert text[0] == "90 GiB of 300 GiB ██████░░░░░░░░░░░░░░ 30%"
-    assert text[1] == "1 volumes  ● 1 healthy"
+    assert text[1] == "1 volume  ● 1 healthy"
     assert text[2] == "Tightest  k3s-worker-1 30%"
     assert text[3] == "Promised  60 GiB of 210 GiB  to all copies"
 
@@ -74,7 +74,7 @@ def test_without_longhorn() -> None:
     site = {"claims": healthy()["claims"]}
     sources = {k: state(k, Freshness.NOT_INSTALLED) for k in ("lh_nodes", "lh_volumes")}
     text = plain_text(storage.storage_card(build(site, sources=sources), NOW, 80))
-    assert text.splitlines() == ["Longhorn nodes: not installed", "1 claims of other storage"]
+    assert text.splitlines() == ["Longhorn nodes: not installed", "1 claim of other storage"]
 
 
 def test_the_site_document() -> None:
