@@ -299,18 +299,18 @@ def _print_again(call: Call, document: Document, world: World, now: datetime, *,
     out.data(document.text(world, now))
 
 
+_LINE_KINDS = frozenset({"dns", "refused", "tls", "timeout", "lost"})
+
+
 def _standing(world: World, document: Document, said: str) -> str:
     """Say it once when a source is lost and once when it is back."""
-    troubles = []
     line = world.sources[KUBE].trouble
     if line is not None:
-        troubles.append(f"Kubernetes API: {line.words}" + (f" · {line.hint}" if line.hint else ""))
+        text = f"Kubernetes API: {line.words}" + (f" · {line.hint}" if line.hint else "")
     else:
-        for name in document.sources:
-            state = world.sources[name]
-            if state.trouble is not None:
-                troubles.append(f"{KINDS[name].title}: {state.trouble.words}")
-    text = "; ".join(troubles)
+        # While the line lives, a source whose line is lost is only about to be opened again.
+        troubles = ((name, world.sources[name].trouble) for name in document.sources)
+        text = "; ".join(f"{KINDS[name].title}: {t.words}" for name, t in troubles if t is not None and t.kind not in _LINE_KINDS)
     if text != said:
         out.say(out.clean(text or "all sources answer again"))
     return text

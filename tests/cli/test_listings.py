@@ -271,3 +271,23 @@ def test_deployments_begin_with_kubectls_columns(cli: Cli) -> None:
     found = cli("deployments", kube=a_site(deployments=[deployment("web", available=2)]))
     assert found.rows[0][:6] == ["NAMESPACE", "NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]
     assert found.rows[1][:5] == ["cold-prod", "web", "2/3", "3", "2"]
+
+
+def test_watch_survives_the_loss_of_the_api(cli: Cli) -> None:
+    """A killed API is one word on stderr, a returned one another; the listing goes on with what is new."""
+    kube = a_site()
+    steps: list[str] = []
+
+    def act(out: str) -> None:
+        if "\n" in out and not steps and kube.count("alive"):
+            steps.append("killed")
+            kube.kill()
+        elif len(steps) == 1 and kube.count("alive") >= 3:
+            steps.append("revived")
+            kube.revive()
+            kube.put("nodes", node("k3s-worker-4", cordoned=True))
+
+    found = _watch(cli, kube, ["nodes", "--watch", "--no-headers"], lambda out: "SchedulingDisabled" in out, act)
+    assert found.code == 0
+    assert "Traceback" not in found.err
+    assert steps == ["killed", "revived"]
