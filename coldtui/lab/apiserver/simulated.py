@@ -25,7 +25,7 @@ PREFIX = "lab.coldtui/"
 GRID_S = 30.0
 """Values are drawn at this distance and joined smoothly, so that charts look like load and not like noise."""
 MAX_LINES = 2000
-LINE_EVERY_S = 2.0
+LINE_EVERY_S = 1.0
 _GIB = 1 << 30
 
 
