@@ -285,6 +285,9 @@ NO_FAILOVER = frozenset(
 )
 """Phases in which the operator attempts no failover."""
 
+SETTING_UP = frozenset({"Setting up primary", "Creating a new replica", "Waiting for the instances to become active"})
+SETUP_GRACE = timedelta(minutes=10)
+"""A cluster younger than this may still be making its first instances."""
 CERTIFICATE_WARNING = timedelta(days=7)
 """As the kubectl plugin warns."""
 CRASHING = frozenset({"CrashLoopBackOff", "Error", "OOMKilled", "Init:CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull"})
@@ -531,6 +534,8 @@ def _copy_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now:
         names = ", ".join(f"{i.name} {i.state}" for i in down)
         cause = next((i.pod.message for i in down if i.pod is not None and i.pod.message), "")
         severity = Severity.CRITICAL if c.ready_instances == 0 else Severity.WARNING
+        if c.phase in SETTING_UP and now - c.created < SETUP_GRACE:
+            severity = Severity.NOTICE
         hits = _write_hits(world, c) if c.ready_instances == 0 else f"{max(0, c.ready_instances - 1)} left to fail over to"
         since = next((i.pod.ready_since for i in down if i.pod is not None), None)
         yield Problem(

@@ -130,7 +130,7 @@ def _instance_json(world: World, item: InstanceOf, now: datetime) -> dict[str, A
 INSTANCES: Listing[InstanceOf] = Listing(
     noun="postgres",
     title="PostgreSQL instances",
-    sources=("pg_clusters", "pods", "nodes"),
+    sources=("pg_clusters", "pods", "nodes", "leases"),
     columns=_INSTANCE_COLUMNS,
     items=_instances,
     row=_instance_row,
@@ -247,7 +247,7 @@ def _clusters(world: World) -> Mapping[str, PgCluster]:
 CLUSTERS: Listing[PgCluster] = Listing(
     noun="postgres-clusters",
     title="PostgreSQL clusters",
-    sources=("pg_clusters", "pods", "pg_backups"),
+    sources=("pg_clusters", "pods", "nodes", "leases", "pg_backups"),
     columns=_CLUSTER_COLUMNS,
     items=_clusters,
     row=_cluster_row,

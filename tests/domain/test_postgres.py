@@ -256,3 +256,34 @@ def test_a_pooler_short_of_instances_is_a_problem() -> None:
 def test_times_of_the_future_do_not_break_a_verdict() -> None:
     """A cluster clock ahead of ours changes no judgement."""
     assert judge(world_of(status(currentPrimaryTimestamp=ahead(hours=3)))) == (Grade.GOOD, "healthy")
+
+
+def test_a_cluster_being_made_is_not_an_alarm() -> None:
+    """In its first ten minutes missing instances are a notice; afterwards the same phase is critical."""
+    for minutes, severity in ((3, Severity.NOTICE), (30, Severity.CRITICAL)):
+        site = broken()
+        site["pg_clusters"][0]["metadata"]["creationTimestamp"] = ago(minutes=minutes)
+        site["pg_clusters"][0]["status"] |= {
+            "phase": "Setting up primary",
+            "currentPrimary": "",
+            "targetPrimary": "",
+            "readyInstances": 0,
+            "instanceNames": [],
+        }
+        site["pg_clusters"][0]["status"] |= {"instancesStatus": {}, "instancesReportedState": {}}
+        site["pods"] = []
+        assert [p.severity for p in postgres.problems(build(site), NOW)] == [severity]
+
+
+def test_the_plugin_is_not_mistaken_for_the_operator() -> None:
+    """The Barman plugin bears the operator's label in some installs; its outage does not freeze phases."""
+    site = broken()
+    plugin = {
+        "metadata": {**site["deployments"][0]["metadata"], "name": "barman-cloud"},
+        "spec": site["deployments"][0]["spec"],
+        "status": {"replicas": 1, "unavailableReplicas": 1},
+    }
+    site["deployments"].append(plugin)
+    found = postgres.operator(build(site))
+    assert found is not None
+    assert found.name == "cnpg-controller-manager"
