@@ -21,7 +21,7 @@ CUSTOM = [k for k in WATCHED if k.custom and list(CRDS.glob(f"*/{k.group}_{k.plu
 def schema_of(kind: str) -> dict[str, Any]:
     k = KINDS[kind]
     (path,) = CRDS.glob(f"*/{k.group}_{k.plural}.yaml")
-    crd = yaml.safe_load(path.read_text())
+    crd = yaml.load(path.read_text(), yaml.CSafeLoader)
     (found,) = [v for v in crd["spec"]["versions"] if v["name"] == k.version]
     schema: dict[str, Any] = found["schema"]["openAPIV3Schema"]
     return schema
