@@ -86,7 +86,8 @@ COMMANDS: dict[str, Command] = {
                 Flag(("--k3s-version",), "what version the site has", "V"),
             ),
             ("[fault NAME on|off...]",),
-            more="coldtui demo fault NAME on|off [key=value ...] switches a fault of the running demo; coldtui demo fault lists them.",
+            more="coldtui demo fault NAME on|off [key=value ...] switches a fault of the running demo; coldtui demo fault lists them.\n"
+            "Of several demos the newest is meant, unless --dir or --config names another.",
         ),
     )
 }

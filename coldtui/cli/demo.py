@@ -88,7 +88,9 @@ def _fault(parsed: Parsed) -> Exit:
         raise UsageError(f"there is no fault {plain(name)!r}", hint=f"did you mean {near}?" if near else f"known: {', '.join(known)}")
     if not more or more[0] not in ("on", "off"):
         raise UsageError(f"fault {name}: on or off?", hint=f"coldtui demo fault {name} on")
-    folder = Path(parsed.flags["dir"]).absolute() if parsed.flags.get("dir") else None
+    # Which demo: the folder, or the configuration file that the demo wrote into it.
+    config = parsed.flags.get("config")
+    folder = Path(parsed.flags["dir"]).absolute() if parsed.flags.get("dir") else Path(config).absolute().parent if config else None
     out.data(plain(fault(name, more[0] == "on", folder, **_pairs(more[1:]))))
     return Exit.DONE
 
