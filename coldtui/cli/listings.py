@@ -128,7 +128,7 @@ def _listing_document(call: Call, listing: Listing[Any]) -> Document:
             return _quiet(json(world, now))
         return [tuple(listing.row(world, item, now).cells[i].text for i in steady) for item in chosen(world, now)]
 
-    more = nouns.besides(listing) if as_json(call) else ()
+    more = nouns.besides(listing, json=as_json(call))
     return Document(listing.title.lower(), listing.sources, text, json, mark, more)
 
 
@@ -239,12 +239,9 @@ def _explain(site: Site, world: World, source: str) -> None:
 
 
 def _talk(world: World, document: Document, now: datetime) -> None:
-    """What is missing or not whole, one line each; of the kinds read besides, only what failed."""
+    """What is missing or not whole, one line each. What is read besides tells its own troubles where it is printed."""
     for name in document.sources:
         _one_note(world, name, now)
-    for name in document.more:
-        if world.sources[name].freshness not in (Freshness.NOT_INSTALLED, Freshness.LIVE):
-            _one_note(world, name, now)
 
 
 def _one_note(world: World, name: str, now: datetime) -> None:

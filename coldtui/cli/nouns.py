@@ -7,6 +7,7 @@ from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..domain.kinds import KINDS
 from ..present.rows import Column, Listing
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ _SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 """noun -> (module of present, its part of the site's status, the kinds which that reads)."""
 
 
+_NOT_JUDGED = frozenset({"events", "replicasets", "pod_usage", "namespaces"})
+"""Kinds in which no problem is looked for."""
+
+
 def summary(noun: str) -> Callable[[World, datetime], Any] | None:
     """The noun's part of the site document's status, printed beside its rows; None when it has none."""
     if noun not in _SUMMARIES:
@@ -59,7 +64,10 @@ def summary(noun: str) -> Callable[[World, datetime], Any] | None:
     return found
 
 
-def besides(listing: Listing[Any]) -> tuple[str, ...]:
-    """Kinds that a noun's JSON reads on top of its listing's own."""
-    _, _, kinds = _SUMMARIES.get(listing.noun, ("", "", ()))
+def besides(listing: Listing[Any], *, json: bool) -> tuple[str, ...]:
+    """Kinds that a noun reads on top of its listing's own: problems everything that is judged, others for their summary in JSON."""
+    if listing.noun == "problems":
+        kinds = tuple(kind for kind in KINDS if kind not in _NOT_JUDGED)
+    else:
+        kinds = _SUMMARIES[listing.noun][2] if json and listing.noun in _SUMMARIES else ()
     return tuple(kind for kind in kinds if kind not in listing.sources)

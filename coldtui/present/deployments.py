@@ -14,7 +14,7 @@ from ..domain.problems import Severity
 from ..domain.world import World
 from . import pods as pod_rows
 from . import words
-from .lines import Ago, Line, old, pad, pair, table
+from .lines import Ago, Line, cut, old, pad, pair, table
 from .rows import Cell, Column, Listing, Row, Tone
 
 Workload = Deployment | StatefulSet | DaemonSet
@@ -423,7 +423,7 @@ def card_line(world: World, d: Deployment, now: datetime, name_width: int = 22) 
     glyph, _, text = cell.text.partition(" ")
     return (
         Cell(f"{glyph} ", cell.tone),
-        Cell(pad(d.name, name_width)),
+        Cell(pad(cut(d.name, name_width), name_width) + " "),
         Cell(pad(d.version, 12) + " ", Tone.MUTED),
         Cell(f"{d.ready}/{d.desired}  "),
         Cell(words.age(now - d.created) if text == "complete" else text, Tone.MUTED if text == "complete" else cell.tone),

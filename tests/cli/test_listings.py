@@ -291,3 +291,13 @@ def test_watch_survives_the_loss_of_the_api(cli: Cli) -> None:
     assert found.code == 0
     assert "Traceback" not in found.err
     assert steps == ["killed", "revived"]
+
+
+def test_problems_are_looked_for_everywhere(cli: Cli) -> None:
+    """A lease that is not renewed, a database, a source that fails: all kinds that are judged are read, and what could not be read is a problem."""
+    kube = a_site()
+    assert cli("problems", kube=kube).code == 0
+    read = {kind for call, kind in kube.calls if call in ("list", "poll")}
+    assert {"nodes", "leases", "pods", "pg_clusters", "lh_volumes", "services", "statefulsets", "node_usage"} <= read
+    rows = cli("problems", kube=_failing(lambda: Forbidden("needs list on services"), "services")).rows
+    assert any("services: needs list on services" in " ".join(row) for row in rows)
