@@ -278,7 +278,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("pg", ("pg_clusters", "pg_backups")),
     ("lh", ("lh_volumes", "lh_nodes")),
     ("lb", ("services", "l2_statuses")),
-    ("usage", ("node_usage", "pod_usage")),
+    ("usage", ("node_usage",)),
 )
 _RANK = {
     Freshness.FAILED: 5,
