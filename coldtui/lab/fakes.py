@@ -63,6 +63,19 @@ class _Log:
     """Unreadable lines that the open watches deliver next."""
     skipped: int = 0
     """Objects that no list can decode."""
+    forgotten: dict[str, Any] = field(default_factory=dict)
+    """The objects as of `oldest`, where the events begin."""
+
+    def as_of(self, version: int) -> dict[str, Any]:
+        """The objects at a version. Raises Expired."""
+        if version < self.oldest:
+            raise Expired("too old resource version")
+        found = dict(self.forgotten)
+        for at, key, value in self.events:
+            if at > version or key is None:
+                continue
+            found.pop(key, None) if value is None else found.__setitem__(key, value)
+        return found
 
 
 class FakeKube:
@@ -185,6 +198,7 @@ class FakeKube:
             self._rv += 1
             log.oldest = self._rv
             log.events.clear()
+            log.forgotten = dict(log.objects)
             self._cond.notify_all()
 
     def between_pages(self, hook: Callable[[str, int], None] | None) -> None:
@@ -337,8 +351,12 @@ class FakeStreams:
             if version not in (None, "", "0") and int(version or 0) > kube._rv:
                 raise TooNew("too large resource version")
             log = kube._log(kind.name)
-            items = tuple(log.objects.values())
-            at, skipped = str(kube._rv), log.skipped
+            at, skipped = kube._rv, log.skipped
+            objects: Mapping[str, Any] = log.objects
+            if version not in (None, "", "0") and limit is not None:  # as a real server: exactly that version
+                at = int(version or 0)
+                objects = log.as_of(at)
+            items = tuple(objects.values())
         size = len(items) or 1 if limit is None else min(limit, kube.page_size)
         starts = range(0, max(1, len(items)), size)
         for number, start in enumerate(starts):
@@ -349,7 +367,7 @@ class FakeStreams:
                     kube._hang(deadline_s)
                     kube._check("page", kind.name)
             more = start + size < len(items)
-            yield Page(items[start : start + size], at, more, len(items) - start - size if more else None, 0 if more else skipped)
+            yield Page(items[start : start + size], str(at), more, len(items) - start - size if more else None, 0 if more else skipped)
 
     def watch(self, kind: Kind, version: str, *, timeout_s: int) -> Iterator[Batch]:
         kube = self._kube

@@ -30,6 +30,9 @@ RELIST_AFTER = 5
 MANY_CLOSED = 3
 """Streams closed by our own side in a row, without anything read between: then something is wrong, and it is treated as a failure."""
 
+GONE = 3
+"""A kind that was there is believed to be gone when so many answers in a row say so."""
+
 RESTORED = Trouble("restored", "the cluster was restored: versions went back", "everything is read anew")
 
 
@@ -89,6 +92,12 @@ class Reflector:
         self._failures = 0
         self._closed_in_a_row = 0
         self._unauthorized = 0
+        self._watched_since: float | None = None
+        """Since when (monotonic) the watch is open; None while listing."""
+        self._gone = 0
+        """404s in a row of a kind that was there."""
+        self._expired = 0
+        """410s in a row; only a watch that works ends the row, since a server may give lists from which no watch can start."""
         self._garbled = False
         self.thread = Thread(target=self._run, name=f"live-{kind.name}", daemon=True)
 
@@ -116,6 +125,7 @@ class Reflector:
 
     def _turn(self) -> None:
         """List if need be, then one watch to its end."""
+        self._watched_since = None
         if self._version is None:
             with self._listing:
                 if self._line.closed:
@@ -136,7 +146,10 @@ class Reflector:
         skipped = 0
         version = ""
         show = self._builder.empty(self._name) and not self._whole_call
-        pages = self._streams().pages(self._kind, version=at_least, limit=None if self._whole_call else 500, deadline_s=self._pace.list_s)
+        # A list at least as new as a version is asked for in one call, as client-go does: with a page size the server would give it
+        # exactly as of that version, for ever too old to watch from.
+        limit = None if self._whole_call or at_least else 500
+        pages = self._streams().pages(self._kind, version=at_least, limit=limit, deadline_s=self._pace.list_s)
         try:
             for page in pages:
                 rows = {item.key: item for item in page.items}
@@ -180,7 +193,7 @@ class Reflector:
     def _watch(self, version: str) -> None:
         pace = self._pace
         timeout_s = pace.watch_min_s + self._random() * (pace.watch_max_s - pace.watch_min_s)
-        began = self._clock.monotonic()
+        began = self._watched_since = self._clock.monotonic()
         came = False
         self._opened(self._name, self._builder.opening(self._name))
         for batch in self._streams().watch(self._kind, version, timeout_s=max(1, round(timeout_s))):
@@ -192,16 +205,18 @@ class Reflector:
                 self._version = self._newest = batch.version
             if batch.skipped:
                 raise _Garbage(f"{batch.skipped} lines of the watch could not be read")
+            self._expired = 0
             self._progress()
         self._builder.closed(self._name)
         if not came and self._clock.monotonic() - began < pace.short_watch_s:
             raise ColdError("the watch ended as soon as it was opened")
+        self._expired = 0
         self._progress()
         if self._garbled:
             self._version = None  # a newer list may be readable
 
     def _progress(self) -> None:
-        self._failures = self._closed_in_a_row = self._unauthorized = 0
+        self._failures = self._closed_in_a_row = self._unauthorized = self._gone = 0
 
     # Failing
 
@@ -215,12 +230,13 @@ class Reflector:
                     return 0.0
                 return self._say(error, self._backoff.next())
             case Expired():
-                # First what is at least as new as what we know, then whatever the server has.
-                if self._version is not None:
-                    self._at_least, self._version = self._version, None
-                    return 0.0
-                self._failures += 1
-                return 0.0 if self._failures <= 2 else self._say(error, self._backoff.next())
+                # First what is at least as new as what we know; if that does not help, whatever the server has; then ever more slowly.
+                if self._watched_since is not None and self._clock.monotonic() - self._watched_since >= self._pace.short_watch_s:
+                    self._expired = 0
+                self._expired += 1
+                self._at_least = self._version if self._expired == 1 else None
+                self._version = None
+                return 0.0 if self._expired <= 3 else self._say(error, self._backoff.next())
             case TooNew():
                 self._failures += 1
                 self._version = self._at_least = None
@@ -270,7 +286,10 @@ class Reflector:
             self._version = None
 
     def _missing(self, error: NotInstalled) -> float:
-        """The component is not there (any more): its objects are not shown as if they were."""
+        """The component is not there: objects that it left are not shown as if they were. A server that starts may say so too early."""
+        self._gone += 1
+        if self._listed and self._gone < GONE:
+            return self._say(error, self._backoff.next(), Trouble("server", f"{error.title}, though it was", "asked again"))
         self._builder.swap(self._name, {})
         self._listed = False
         return self._say(error, self._pace.missing_s)

@@ -19,7 +19,7 @@ from coldtui.lab.fakes import FakeClock, FakeKube
 from coldtui.live.backoff import Backoff
 from coldtui.live.line import Line
 
-from .things import FAST, a_lease, a_node, a_pod, eventually, holds, is_live, running, trouble
+from .things import FAST, a_lease, a_namespace, a_node, a_pod, eventually, holds, is_live, running, trouble
 
 PATIENT = replace(FAST, heartbeat_s=60.0)
 """No heartbeat comes between."""
@@ -103,6 +103,25 @@ def test_expired_list_falls_back_to_the_newest() -> None:
     asyncio.run(scene())
 
 
+def test_lists_from_which_no_watch_can_start_are_no_hot_loop() -> None:
+    """A server that answers every watch with 410 right after a good list is asked ever more slowly, with a word; when it heals, all is live."""
+
+    async def scene() -> None:
+        kube = FakeKube({"pods": [a_pod("p1")]})
+        async with running(kube, "pods", pace=PATIENT) as live:
+            await live.until(is_live("pods"), 3)
+            kube.fail("watch", lambda: Expired("too old"), "pods", times=None)
+            kube.expire("pods")
+            await live.until(trouble("pods", "server"), 3)
+            await asyncio.sleep(0.3)
+            assert kube.count("list", "pods") < 15
+            kube.heal()
+            kube.put("pods", a_pod("p2"))
+            await live.until(lambda w: len(w.pods) == 2 and is_live("pods")(w), 3)
+
+    asyncio.run(scene())
+
+
 def test_first_page_is_shown_at_once_as_a_part() -> None:
     """The first rows are visible, marked partial, while later pages are still on the way."""
 
@@ -133,11 +152,11 @@ def test_halves_of_two_lists_are_never_merged() -> None:
 
     async def scene() -> None:
         kube = FakeKube({"pods": [a_pod(f"p{n}") for n in range(30)]}, page_size=10)
-        broken: list[int] = []
+        further: list[int] = []
 
         def between(kind: str, given: int) -> None:
-            if not broken:
-                broken.append(given)
+            further.append(given)
+            if len(further) == 1:
                 kube.delete("pods", *[f"shop/p{n}" for n in range(10)])
                 raise Expired("the continue token is too old")
 
@@ -146,6 +165,7 @@ def test_halves_of_two_lists_are_never_merged() -> None:
             world = await live.until(is_live("pods"), 3)
             assert set(world.pods.items) == {f"shop/p{n}" for n in range(10, 30)}
             assert kube.count("list", "pods") == 2
+            assert further == [1]  # the second list had no further page
 
     asyncio.run(scene())
 
@@ -222,6 +242,25 @@ def test_not_installed_is_no_failure_and_appears_later() -> None:
             assert world.sources["pg_clusters"].freshness is Freshness.NOT_INSTALLED
             kube.heal()
             await live.until(is_live("pg_clusters"), 3)
+
+    asyncio.run(scene())
+
+
+def test_a_removed_component_takes_its_rows_along_but_not_at_the_first_word() -> None:
+    """One 404 of a kind that was there is doubted (a starting server says that too); when it stays, the rows go."""
+
+    async def scene() -> None:
+        kube = FakeKube({"pg_clusters": [a_namespace("pg")]})
+        async with running(kube, "pg_clusters", pace=replace(FAST, missing_s=60)) as live:
+            await live.until(is_live("pg_clusters"), 3)
+            kube.fail("*", lambda: NotInstalled("CloudNativePG is not installed"), "pg_clusters", times=1)
+            kube.end_watches()
+            await live.until(lambda w: w.sources["pg_clusters"].restarts == 1, 3)
+            assert len(live.world.pg_clusters) == 1
+            kube.fail("*", lambda: NotInstalled("CloudNativePG is not installed"), "pg_clusters", times=None)
+            kube.expire("pg_clusters")
+            world = await live.until(trouble("pg_clusters", "not-installed"), 3)
+            assert len(world.pg_clusters) == 0
 
     asyncio.run(scene())
 
@@ -391,7 +430,7 @@ def test_memory_is_flat_over_a_thousand_relists() -> None:
 
     async def scene() -> None:
         kube = FakeKube({"pods": [a_pod(f"p{n}") for n in range(200)]})
-        async with running(kube, "pods", pace=replace(FAST, wake_jitter_s=0.0)) as live:
+        async with running(kube, "pods", pace=replace(FAST, wake_jitter_s=0.0, short_watch_s=0.0)) as live:
             await live.until(is_live("pods"), 3)
             process = psutil.Process()
 
