@@ -196,7 +196,7 @@ def json_of(world: World, node: Node, now: datetime) -> dict[str, Any]:
     return {
         "name": node.name,
         "status": node.status,
-        "role": "master" if node.control_plane else "worker",
+        "role": ",".join(node.roles) or "worker",  # without role labels kubectl says <none>; here it is a worker
         "cpu_usage": percent_number(cpu),
         "memory_usage": percent_number(memory),
         "disk_usage": percent_number(disk),

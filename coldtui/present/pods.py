@@ -50,7 +50,7 @@ _COLUMNS: tuple[Column, ...] = (
     Column("name", "NAME", 28, grow=4, sort_key="E"),
     Column("ready", "READY", 5, right=True, sort_key="R"),
     Column("status", "STATUS", 12, grow=1, sort_key="S"),
-    Column("restarts", "RESTARTS", 8, sort_key="X"),
+    Column("restarts", "RESTARTS", 8, grow=1, sort_key="X"),
     Column("age", "AGE", 5, right=True, sort_key="T"),
     Column("node", "NODE", 14, grow=1, priority=1, sort_key="L"),
     Column("ip", "IP", 12, priority=3),

@@ -12,7 +12,7 @@ _STEPS = (0, 5, 15, 30)
 
 
 def age(span: timedelta) -> str:
-    """An age in steps (0, 5, 15, 30 s, then whole minutes, hours, days), so that a screen changes its text seldom: `15s`, `4m`, `3h12m`, `41d`."""
+    """An age in steps (0, 5, 15, 30 s, then as `duration`), so that a screen changes its text seldom: `15s`, `4m`, `3h12m`, `41d`."""
     seconds = max(0, int(span.total_seconds()))
     if seconds < 60:
         return f"{max(step for step in _STEPS if step <= seconds)}s"

@@ -38,7 +38,13 @@ def test_json_is_the_site_documents(cli: Cli) -> None:
     found = cli("nodes", "--json", kube=a_site()).json
     assert [n["name"] for n in found["nodes"]] == list(NODE_NAMES)
     first = found["nodes"][0]
-    assert (first["status"], first["role"], first["cpu_usage"], first["disk_usage"], first["pods"]) == ("Ready", "master", 71.0, 38.0, 2)
+    assert (first["status"], first["role"], first["cpu_usage"], first["disk_usage"], first["pods"]) == (
+        "Ready",
+        "control-plane,master",
+        71.0,
+        38.0,
+        2,
+    )
     assert found["_whole"] is True
     assert found["_sources"]["nodes"]["freshness"] == "live"
 

@@ -73,7 +73,7 @@ def test_json_has_the_site_documents_keys_and_floats() -> None:
     world = healthy()
     found = json_of(world, world.nodes.items["k3s-master"], NOW)
     assert {k: v for k, v in found.items() if not k.startswith("_")} == {
-        "name": "k3s-master", "status": "Ready", "role": "master", "cpu_usage": 71.0, "memory_usage": 65.5, "disk_usage": 38.0, "pods": 2,
+        "name": "k3s-master", "status": "Ready", "role": "control-plane,master", "cpu_usage": 71.0, "memory_usage": 65.5, "disk_usage": 38.0, "pods": 2,
     }  # fmt: skip
     assert found["_reasons"] == {}
     assert found["_age_s"] == 2
