@@ -18,6 +18,11 @@ from coldtui.lab.apiserver.resources import SCALE, STATUS, Registry, Resource, S
 from coldtui.lab.apiserver.store import DELETED, Collection, Event, Item, Store, decode
 
 Json = dict[str, Any]
+_BLOCKING = ("FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid")
+_UNCHECKED = (
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation"
+)
 GROUP, PLURAL = "apiextensions.k8s.io", "customresourcedefinitions"
 
 
@@ -28,6 +33,7 @@ class CustomKind:
         self.resource = resource
         self._item, self._version = item, version
         self._spec: Json | None = None
+        self._has_rules = b'"x-kubernetes-validations"' in item.raw
 
     @property
     def version(self) -> Json:
@@ -56,10 +62,12 @@ class CustomKind:
         if unknown and field_validation == "Strict":
             said = ", ".join(f'unknown field "{path}"' for path in unknown)
             raise bad_request(
-                f"{self.resource.kind} in version {self.resource.version!r} cannot be handled as a {self.resource.kind}: strict decoding error: {said}"
+                f'{self.resource.kind} in version "{self.resource.version}" cannot be handled as a {self.resource.kind}: strict decoding error: {said}'
             )
         rules.apply_defaults(obj, schema)
         causes = rules.validate(obj, schema)
+        if self._has_rules and any(c.reason in _BLOCKING for c in causes):
+            causes.append(Cause("FieldValueInvalid", "<nil>", _UNCHECKED))
         if causes:
             raise invalid(self.resource.kind, self.resource.group, obj["metadata"].get("name", ""), causes)
         return [f'unknown field "{path}"' for path in unknown] if field_validation == "Warn" else []

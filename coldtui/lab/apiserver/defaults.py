@@ -58,7 +58,7 @@ def pod_spec(spec: Json) -> None:
 
 def _template(spec: Json) -> None:
     template = spec.setdefault("template", {})
-    template.setdefault("metadata", {}).setdefault("creationTimestamp", None)
+    template.setdefault("metadata", {})
     pod_spec(template.setdefault("spec", {}))
 
 

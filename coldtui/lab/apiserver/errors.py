@@ -36,7 +36,8 @@ class ApiError(Exception):
     def status(self) -> Json:
         """The ``Status`` object that describes this failure."""
         body: Json = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message}
-        body["reason"] = self.reason
+        if self.reason:
+            body["reason"] = self.reason
         if self.details:
             body["details"] = self.details
         body["code"] = self.code
@@ -105,7 +106,7 @@ def too_large_version(wanted: int, current: int) -> ApiError:
 
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> ApiError:
     """422 with one cause a field; the message joins them as the real server does."""
-    said = [f"{c.field}: {c.message}" for c in causes]
+    said = list(dict.fromkeys(f"{c.field}: {c.message}" for c in causes))
     text = said[0] if len(said) == 1 else "[" + ", ".join(said) + "]"
     details: Json = {"name": name, "kind": kind, "causes": [c.json() for c in causes]}
     if group:

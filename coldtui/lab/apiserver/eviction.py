@@ -29,7 +29,7 @@ def evict(objects: Objects, pods: Resource, namespace: str, name: str, body: Jso
     if not _ignores_budgets(pod):
         budgets = budgets_of(objects, item)
         if len(budgets) > 1:
-            raise ApiError(500, "InternalError", _TWO)
+            raise ApiError(500, "", _TWO)
         if budgets and not _unhealthy_may_go(pod, budgets[0][1].decoded()):
             _spend(objects, *budgets[0], pod_name=name, write=write)
         if not write.dry_run:

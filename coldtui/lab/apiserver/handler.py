@@ -173,6 +173,9 @@ class Handler:
         self._refuse(target, user, asked)
         resource = self._registry.find(target.group, target.version, target.plural)
         if resource is None:
+            if target.version not in self._registry.versions(target.group):
+                # A group that is not installed has no handler at all, so the answer is no Status.
+                return web.Response(status=404, text="404 page not found\n")
             raise no_such_resource()
         if resource.virtual:
             return await self._virtual(request, target, resource, user)

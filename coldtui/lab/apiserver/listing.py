@@ -51,7 +51,7 @@ def parse_version(text: str) -> int:
     """A resourceVersion of a request; 400 when it is no number."""
     if not text.isdigit():
         message = f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
-        raise ApiError(400, "BadRequest", f"resourceVersion: {message}")
+        raise ApiError(400, "BadRequest", f"invalid resource version: resourceVersion: {message}")
     return int(text)
 
 
@@ -59,7 +59,7 @@ def _parse_token(text: str) -> _Token:
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(text), type=_Token)
     except (binascii.Error, msgspec.DecodeError, ValueError):
-        raise bad_request("continue key is not valid: decoding error") from None
+        raise bad_request("invalid continue token: continue key is not valid") from None
 
 
 def _forbid(message: str) -> ApiError:

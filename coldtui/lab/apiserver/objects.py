@@ -153,9 +153,8 @@ class Objects:
 
     def update(self, resource: Resource, namespace: str, name: str, sub: str, body: Json, write: Write) -> bytes:
         """Replace an object, its status or its scale. 409 when the version is stale."""
-        item = self.get(resource, namespace, name)
         if sub == "scale":
-            return self._scaled(resource, item, body, write)
+            return self._scaled(resource, self.get(resource, namespace, name), body, write)
         wrong = validation.check_body_kind(resource, body)
         if wrong:
             raise wrong
@@ -163,10 +162,11 @@ class Objects:
         if meta.get("name") != name:
             message = f"the name of the object ({meta.get('name', '')}) does not match the name on the URL ({name})"
             raise bad_request(message)
+        item = self.get(resource, namespace, name)
         version = meta.get("resourceVersion")
         if not version and (resource.custom or resource.kind in _NEEDS_VERSION):
             cause = Cause("FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update")
-            raise invalid(resource.kind, resource.group, name, [cause])
+            raise invalid(resource.plural, resource.group, name, [cause])
         return self._replace(resource, item, body, sub, write)
 
     def patch(self, resource: Resource, namespace: str, name: str, sub: str, media: str, body: Any, write: Write) -> bytes:
@@ -200,9 +200,7 @@ class Objects:
                     f"the body of the request was in an unknown format - accepted media types include: {JSON_PATCH}, {MERGE}"
                 )
             return patches.strategic("Scale" if sub == "scale" else resource.kind, target, body)
-        raise unsupported_media(
-            f"the body of the request was in an unknown format - accepted media types include: {JSON_PATCH}, {MERGE}, {STRATEGIC}"
-        )
+        raise unsupported_media("415: Unsupported Media Type")
 
     def _scaled(self, resource: Resource, item: Item, scale: Json, write: Write) -> bytes:
         obj = apply_scale(resource, item.decoded(), scale)
@@ -260,10 +258,10 @@ class Objects:
         obj = item.decoded()
         meta = obj["metadata"]
         wanted = options.get("preconditions") or {}
-        for key, word in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+        for key, word, fate in (("uid", "UID", "deleted and then recreated"), ("resourceVersion", "ResourceVersion", "modified")):
             if wanted.get(key) and wanted[key] != meta.get(key):
-                why = f"Precondition failed: {word} in precondition: {wanted[key]}, {word} in object meta: {meta.get(key)}"
-                raise conflict(resource.plural, resource.group, name, why)
+                why = f"the {word} in the precondition ({wanted[key]}) does not match the {word} in record ({meta.get(key)}). "
+                raise conflict(resource.kind, resource.group, name, f"{why}The object might have been {fate}")
         changed = self._mark(resource, obj, options)
         collection = self.store.collection(resource)
         if _may_go(obj) and not (resource.kind == "Namespace" and (obj.get("spec") or {}).get("finalizers")):

@@ -37,19 +37,16 @@ def _pointer(path: str) -> list[str]:
     return [p.replace("~1", "/").replace("~0", "~") for p in path.split("/")[1:]]
 
 
-def _missing(op: str, path: str) -> ApiError:
-    return ApiError(
-        422,
-        "Invalid",
-        f"the server rejected our request due to an error in our request: {op} operation does not apply: doc is missing path: {path}: missing value",
-    )
+def _does_not_apply() -> ApiError:
+    """The real server does not say why."""
+    return ApiError(422, "Invalid", "the server rejected our request due to an error in our request")
 
 
 def _step(node: Any, part: str, op: str, path: str) -> Any:
     try:
         return node[int(part)] if isinstance(node, list) else node[part]
     except (KeyError, IndexError, ValueError, TypeError):
-        raise _missing(op, path) from None
+        raise _does_not_apply() from None
 
 
 def _get(doc: Any, path: str, op: str) -> Any:
@@ -62,12 +59,12 @@ def _add(node: Any, last: str, value: Any, path: str) -> None:
     if isinstance(node, list):
         at = len(node) if last == "-" else int(last) if last.isdigit() else -1
         if not 0 <= at <= len(node):
-            raise _missing("add", path)
+            raise _does_not_apply()
         node.insert(at, value)
     elif isinstance(node, dict):
         node[last] = value
     else:
-        raise _missing("add", path)
+        raise _does_not_apply()
 
 
 def json_patch(target: Json, operations: Any) -> Json:
@@ -88,8 +85,7 @@ def _apply(doc: Any, entry: Json) -> Any:
     op, path = entry["op"], entry["path"]
     if op == "test":
         if _get(doc, path, op) != entry.get("value"):
-            message = f"the server rejected our request due to an error in our request: testing value {path} failed: test failed"
-            raise ApiError(422, "Invalid", message)
+            raise _does_not_apply()
         return doc
     if op in ("move", "copy"):
         value = copy.deepcopy(_get(doc, entry["from"], op))
@@ -194,7 +190,9 @@ def _strategic_map(kind: str, path: str, target: Any, patch: Json) -> Json:
         if key.startswith(_ORDER):
             field = key.removeprefix(_ORDER)
             if field in result:
-                result[field] = _ordered(merge_key(kind, f"{path}.{field}" if path else field), result[field], value)
+                before = target.get(field) or [] if isinstance(target, dict) else []
+                name = _namer(merge_key(kind, f"{path}.{field}" if path else field))
+                result[field] = _ordered(result[field], value, before, name)
     return result
 
 
@@ -202,7 +200,7 @@ def _strategic_list(kind: str, path: str, target: list[Any], patch: list[Any]) -
     key = merge_key(kind, path)
     if key is None:
         if _PLAIN_SETS.fullmatch(path):
-            return [*target, *(x for x in patch if x not in target)]
+            return _ordered([*target, *(x for x in patch if x not in target)], patch, target, _namer(None))
         return [x for x in patch if not (isinstance(x, dict) and set(x) == {"$patch"})]
     if any(isinstance(x, dict) and x.get("$patch") == "replace" for x in patch):
         return [{k: v for k, v in x.items() if k != "$patch"} for x in patch if set(x) != {"$patch"}]
@@ -220,7 +218,8 @@ def _strategic_list(kind: str, path: str, target: list[Any], patch: list[Any]) -
             result.append(merged)
         else:
             result[at] = merged
-    return result
+    named = [x for x in patch if x.get("$patch") != "delete"]
+    return _ordered(result, named, target, _namer(key))
 
 
 def _same(path: str, key: str, entry: Json) -> Callable[[Any], bool]:
@@ -235,16 +234,19 @@ def _same(path: str, key: str, entry: Json) -> Callable[[Any], bool]:
     return test
 
 
-def _ordered(key: str | None, items: list[Any], order: Sequence[Any]) -> list[Any]:
-    """Elements in the order that ``$setElementOrder`` asks for; those it does not name keep their place after the one before them."""
+def _namer(key: str | None) -> Callable[[Any], Any]:
+    return lambda x: x.get(key) if key and isinstance(x, dict) else x
 
-    def name(x: Any) -> Any:
-        return x.get(key) if key and isinstance(x, dict) else x
 
+def _ordered(items: list[Any], order: Sequence[Any], before: Sequence[Any], name: Callable[[Any], Any]) -> list[Any]:
+    """The order in which the real server leaves a merged list: what the patch names in its order, the rest where it stood;
+    where the two say nothing of each other, the patch goes first."""
     ranks = {name(x): i for i, x in enumerate(order)}
-    placed: list[tuple[int, Any]] = []
-    last = -1
-    for x in items:
-        last = ranks.get(name(x), last)
-        placed.append((last, x))
-    return [x for _, x in sorted(placed, key=lambda p: p[0])]
+    stood = {name(x): i for i, x in enumerate(before)}
+    asked = sorted((x for x in items if name(x) in ranks), key=lambda x: ranks[name(x)])
+    rest = sorted((x for x in items if name(x) not in ranks), key=lambda x: stood.get(name(x), len(stood)))
+    merged: list[Any] = []
+    while rest and asked:
+        left, right = stood.get(name(rest[0])), stood.get(name(asked[0]))
+        merged.append((rest if left is not None and right is not None and left < right else asked).pop(0))
+    return merged + rest + asked

@@ -25,7 +25,7 @@ _SUFFIX = {
 def parse_quantity(value: object) -> float:
     """``250m`` -> 0.25, ``1Gi`` -> 2**30. ValueError when it is no quantity."""
     text = str(value).strip()
-    number = text.rstrip("numkMGTPEi")
+    number = text.rstrip("numkKMGTPEi")
     factor = _SUFFIX.get(text[len(number) :])
     if factor is None:
         raise ValueError(f"not a quantity: {value!r}")

@@ -24,7 +24,7 @@ from coldtui.lab.apiserver.errors import (
     unsupported_media,
 )
 from coldtui.lab.apiserver.faults import Faults
-from coldtui.lab.apiserver.objects import Objects, Write
+from coldtui.lab.apiserver.objects import JSON_PATCH, MERGE, STRATEGIC, Objects, Write
 from coldtui.lab.apiserver.resources import Resource
 from coldtui.lab.apiserver.store import decode, encode
 from coldtui.lab.apiserver.target import Form, Target, form_of
@@ -240,7 +240,7 @@ class ResourceApi:
     async def _patch(self, request: web.Request, target: Target, resource: Resource, namespace: str) -> web.Response:
         write = write_of(request)
         media = request.headers.get("Content-Type", "").partition(";")[0].strip()
-        body = await read_body(request) if not media.startswith("application/apply-patch") else {}
+        body = await read_body(request) if media in (JSON_PATCH, MERGE, STRATEGIC) else {}
         raw = self._objects.patch(resource, namespace, target.name, target.sub, media, body, write)
         return self._written(request, resource, raw, write, target.sub)
 

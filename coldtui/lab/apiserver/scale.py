@@ -42,7 +42,13 @@ def scale_of(resource: Resource, obj: Json) -> Json:
     shown: Json = {"replicas": int(status or 0)}
     if text:
         shown["selector"] = text
-    return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": kept, "spec": {"replicas": int(spec or 0)}, "status": shown}
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": kept,
+        "spec": {"replicas": int(spec)} if spec else {},
+        "status": shown,
+    }
 
 
 def apply_scale(resource: Resource, obj: Json, scale: Json) -> Json:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from coldtui.lab.apiserver.errors import ApiError, bad_request
+from coldtui.lab.apiserver.errors import bad_request
 from coldtui.lab.apiserver.resources import Resource
 from coldtui.lab.apiserver.store import Item
 
@@ -45,7 +45,7 @@ def _one(text: str) -> LabelTest:
     if found := _EXISTS.fullmatch(text):
         key, present = found[2], not found[1]
         return lambda labels: (key in labels) == present
-    raise bad_request(f"unable to parse requirement: found '{text}', expected: a label selector")
+    raise bad_request(f"unable to parse requirement: found '{text}', expected: in, notin, =, ==, !=, gt, lt")
 
 
 def label_selector(text: str) -> LabelTest | None:
@@ -159,18 +159,11 @@ def field_selector(text: str, resource: Resource) -> tuple[ItemTest | None, str]
 
 def _field_test(resource: Resource, path: str, value: str, equal: bool) -> ItemTest:
     if path not in resource.fields:
-        raise _unsupported(resource, path)
+        raise bad_request(f"field label not supported: {path}")
     reader, at = _reader(resource.fields), resource.fields.index(path)
     if path in _FALSE_BY_DEFAULT:
         return lambda item: ((reader.read(item)[at] or "false") == value) == equal
     return lambda item: (reader.read(item)[at] == value) == equal
-
-
-def _unsupported(resource: Resource, path: str) -> ApiError:
-    if resource.custom:
-        return bad_request(f"field label not supported: {path}")
-    gvk = f"{resource.group or ''}/{resource.version}, Kind={resource.kind}"
-    return bad_request(f'Unable to find "{gvk}" that match label selector "", field selector "{path}": field label not supported: {path}')
 
 
 def item_selector(labels: str, fields: str, resource: Resource) -> tuple[ItemTest | None, str]:

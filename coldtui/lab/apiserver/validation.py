@@ -9,6 +9,7 @@ from typing import Any
 from coldtui.lab.apiserver.errors import ApiError, Cause, invalid
 from coldtui.lab.apiserver.resources import Resource
 from coldtui.lab.apiserver.selectors import match_labels
+from coldtui.lab.apiserver.store import encode
 
 Json = dict[str, Any]
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -35,7 +36,7 @@ def check(resource: Resource, obj: Json, old: Json | None) -> None:
 
 
 def _bad(path: str, value: object, why: str) -> Cause:
-    shown = f'"{value}"' if isinstance(value, str) else value
+    shown = encode(value).decode()
     return Cause("FieldValueInvalid", path, f"Invalid value: {shown}: {why}")
 
 
@@ -86,14 +87,12 @@ def _kind_rules(kind: str, obj: Json, old: Json | None) -> Iterator[Cause]:
         seen: set[tuple[str, str]] = set()
         for i, taint in enumerate(spec.get("taints") or ()):
             if taint.get("effect") not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
-                yield Cause(
-                    "FieldValueNotSupported",
-                    f"spec.taints[{i}].effect",
-                    f'Unsupported value: "{taint.get("effect")}": supported values: "NoExecute", "NoSchedule", "PreferNoSchedule"',
-                )
+                said = f'Unsupported value: "{taint.get("effect")}": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"'
+                # The real server validates an update twice, and names the path so.
+                yield from [Cause("FieldValueNotSupported", f"metadata.taints[{i}].effect", said)] * (1 if old is None else 2)
             pair = (taint.get("key", ""), taint.get("effect", ""))
             if pair in seen:
-                yield Cause("FieldValueDuplicate", f"spec.taints[{i}]", "Duplicate value: taints must be unique by key and effect pair")
+                yield Cause("FieldValueDuplicate", f"metadata.taints[{i}]", "Duplicate value: taints must be unique by key and effect pair")
             seen.add(pair)
 
 
@@ -149,7 +148,7 @@ def _workload(kind: str, spec: Json, old: Json | None) -> Iterator[Cause]:
         test = match_labels(selector)
         labels = (template.get("metadata") or {}).get("labels") or {}
         if test is not None and not test(labels):
-            yield _bad("spec.template.metadata.labels", str(labels), "`selector` does not match template `labels`")
+            yield _bad("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
     yield from _pod_spec(template.get("spec") or {}, "spec.template.spec")
     replicas = spec.get("replicas")
     if replicas is not None and (not isinstance(replicas, int) or replicas < 0):
@@ -158,7 +157,7 @@ def _workload(kind: str, spec: Json, old: Json | None) -> Iterator[Cause]:
     if rolling and rolling.get("maxSurge") in (0, "0%") and rolling.get("maxUnavailable") in (0, "0%"):
         yield _bad("spec.strategy.rollingUpdate.maxUnavailable", rolling["maxUnavailable"], "may not be 0 when `maxSurge` is 0")
     if old is not None and kind in _FIXED_SELECTOR and (old.get("spec") or {}).get("selector") != selector:
-        yield _bad("spec.selector", str(selector), "field is immutable")
+        yield _bad("spec.selector", selector, "field is immutable")
 
 
 def check_new_finalizers(resource: Resource, obj: Json, old: Json) -> None:
@@ -178,9 +177,6 @@ def check_body_kind(resource: Resource, body: Json) -> ApiError | None:
     """400 when the body is of another kind than the address."""
     version, kind = body.get("apiVersion"), body.get("kind")
     if version not in (None, resource.group_version) or kind not in (None, resource.kind):
-        return ApiError(
-            400,
-            "BadRequest",
-            f"the API version or kind in the data ({version}, {kind}) does not match the expected ({resource.group_version}, {resource.kind})",
-        )
+        said = f'{kind} in version "{version}" cannot be handled as a {resource.kind} ({resource.group_version})'
+        return ApiError(400, "BadRequest", said)
     return None

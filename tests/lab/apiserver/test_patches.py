@@ -127,7 +127,7 @@ def test_patch_directives() -> None:
         },
     }
     done = patches.strategic("Pod", target, patch)
-    assert done["metadata"]["finalizers"] == ["b", "z"]
+    assert done["metadata"]["finalizers"] == ["z", "b"]
     assert done["spec"] == {
         "containers": [{"name": "c"}, {"name": "b", "image": "x"}],
         "volumes": [{"name": "w"}],

@@ -1,0 +1,200 @@
+"""The embedded server and a real kube-apiserver, asked the same: code, reason, causes and words must agree."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from coldtui.lab.apiserver.process import ApiServerProcess
+from tests.controlplane.plane import ControlPlane
+from tests.lab.apiserver.site import JSON_PATCH, MERGE, PODS, STRATEGIC, Client, budget, deployment, node, pod, running
+
+pytestmark = pytest.mark.controlplane
+Json = dict[str, Any]
+NS = "/api/v1/namespaces/default"
+APPS = "/apis/apps/v1/namespaces/default"
+CLUSTERS = "/apis/postgresql.cnpg.io/v1/namespaces/default/clusters"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request; several in a row make a story."""
+
+    method: str
+    path: str
+    body: Any = None
+    media: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+    look: str = "error"
+    """What is compared beside the code: ``error`` (reason, message, causes), ``reason``, ``spec``, ``status``, ``metadata``, ``columns``, ``nothing``."""
+
+
+def query(**options: str | int) -> str:
+    return "?" + urllib.parse.urlencode(options)
+
+
+def _said(ask: Ask, code: int, headers: dict[str, str], data: bytes) -> Json:
+    found: Json = {"code": code}
+    body: Json = json.loads(data) if data.startswith(b"{") else {"text": data.decode()}
+    if ask.look == "reason":
+        found["reason"] = body.get("reason")
+    elif code >= 400 or ask.look == "error":
+        details = body.get("details") or {}
+        found["reason"] = body.get("reason")
+        # Uids and versions differ from one server to the next.
+        found["message"] = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b\d{2,}\b", "#", str(body.get("message", "")))
+        found["causes"] = sorted((c.get("reason", ""), c.get("field", "")) for c in details.get("causes") or ())
+        found["retry"] = {k.lower(): v for k, v in headers.items()}.get("retry-after")
+    elif ask.look == "columns":
+        found["columns"] = [(c["name"], c["type"], c["priority"]) for c in body["columnDefinitions"]]
+        found["cells"] = [
+            [c if "ago" not in str(c) else "#" for c in r["cells"] if not re.fullmatch(r"\d+[smhd].*", str(c))] for r in body["rows"]
+        ]
+    elif ask.look == "metadata":
+        kept = ("generation", "labels", "finalizers", "deletionGracePeriodSeconds")
+        found["metadata"] = {k: v for k, v in body["metadata"].items() if k in kept}
+    elif ask.look != "nothing":
+        found[ask.look] = body.get(ask.look)
+    return found
+
+
+class Pair:
+    """Both servers."""
+
+    def __init__(self, real: Client, ours: Client) -> None:
+        self.real, self.ours = real, ours
+
+    def both(self, ask: Ask) -> tuple[Json, Json]:
+        answers = [c.call(ask.method, ask.path, ask.body, ask.media, **ask.headers) for c in (self.real, self.ours)]
+        real, ours = (_said(ask, a.code, a.headers, a.data) for a in answers)
+        return real, ours
+
+
+@pytest.fixture(scope="module")
+def pair(plane: ControlPlane, server: ApiServerProcess) -> Iterator[Pair]:
+    found = Pair(Client(plane.kubeconfigs["admin"]), Client(server.kubeconfig))
+    yield found
+    for name in ("contract-node", "contract-two"):
+        found.real.call("DELETE", f"/api/v1/nodes/{name}")
+
+
+BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+STORIES: dict[str, tuple[Ask, ...]] = {
+    "absent things": (
+        Ask("GET", f"{NS}/pods/none"),
+        Ask("GET", f"{APPS}/deployments/none"),
+        Ask("GET", "/apis/nothing.example/v1/things"),
+        Ask("DELETE", f"{APPS}/deployments/none"),
+        Ask("PATCH", f"{NS}/pods/none", {}, MERGE),
+        Ask("POST", "/api/v1/namespaces/nowhere/pods", pod("x", "nowhere")),
+        Ask("POST", f"{PODS}/none/eviction", {"metadata": {"name": "none"}}),
+    ),
+    "list options": (
+        Ask("GET", f"{PODS}{query(resourceVersionMatch='Exact')}"),
+        Ask("GET", f"{PODS}{query(resourceVersion=0, resourceVersionMatch='Exact')}"),
+        Ask("GET", f"{PODS}{query(resourceVersion='abc')}"),
+        Ask("GET", f"{PODS}{query(resourceVersion=999999999)}"),
+        Ask("GET", f"{PODS}{query(**{'continue': 'nonsense'})}", look="reason"),
+        Ask("GET", f"{PODS}{query(fieldSelector='spec.foo=1')}"),
+        Ask("GET", f"{CLUSTERS}{query(fieldSelector='spec.foo=1')}"),
+        Ask("GET", f"{PODS}{query(labelSelector='a b c')}", look="reason"),
+        Ask("GET", f"{PODS}{query(watch=1, sendInitialEvents='true', allowWatchBookmarks='true')}"),
+        Ask("GET", f"{PODS}{query(watch=1, resourceVersionMatch='NotOlderThan')}"),
+    ),
+    "a deployment's life": (
+        Ask("POST", f"{APPS}/deployments", deployment("c-life", app="c-life", replicas=0), look="spec"),
+        Ask("POST", f"{APPS}/deployments", deployment("c-life", app="c-life")),
+        Ask("PATCH", f"{APPS}/deployments/c-life", {"spec": {"replicas": -1}}, MERGE),
+        Ask("PATCH", f"{APPS}/deployments/c-life", {"metadata": {"resourceVersion": "1"}}, MERGE),
+        Ask("PATCH", f"{APPS}/deployments/c-life", {"spec": {"selector": {"matchLabels": {"app": "other"}}}}, MERGE),
+        Ask("PATCH", f"{APPS}/deployments/c-life", [{"op": "test", "path": "/spec/replicas", "value": 7}], JSON_PATCH),
+        Ask("PATCH", f"{APPS}/deployments/c-life", [{"op": "remove", "path": "/spec/nothing"}], JSON_PATCH),
+        Ask("PATCH", f"{APPS}/deployments/c-life", {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "i:2", "env": [{"name": "A", "value": "1"}]}]}}}}, STRATEGIC, look="spec"),
+        Ask("PATCH", f"{APPS}/deployments/c-life", {"spec": {"template": {"spec": {"containers": [{"name": "main", "env": [{"name": "B", "value": "2"}]}]}}}}, STRATEGIC, look="spec"),
+        Ask("GET", f"{APPS}/deployments/c-life/scale", look="spec"),
+        Ask("PATCH", f"{APPS}/deployments/c-life/scale", {"spec": {"replicas": -3}}, MERGE),
+        Ask("PATCH", f"{APPS}/deployments/c-life", {}, "application/unknown"),
+        Ask("DELETE", f"{APPS}/deployments/c-life", {"preconditions": {"uid": "11111111-1111-1111-1111-111111111111"}}),
+        Ask("DELETE", f"{APPS}/deployments/c-life", look="nothing"),
+    ),
+    "impossible objects": (
+        Ask("POST", PODS, {"metadata": {"name": "A_b"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}),
+        Ask("POST", PODS, {"metadata": {"name": "x"}, "spec": {}}),
+        Ask("POST", PODS, {"metadata": {}, "spec": {"containers": [{"name": "c", "image": "i"}]}}),
+        Ask("POST", f"{APPS}/deployments", {**deployment("bad"), "spec": {**deployment("bad")["spec"], "selector": {"matchLabels": {"app": "other"}}}}),
+        Ask("POST", f"{NS}/configmaps", {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}}, look="reason"),
+        Ask("POST", f"{NS}/configmaps", {"metadata": {"name": "x", "namespace": "other"}}),
+        Ask("PUT", f"{NS}/configmaps/x", {"metadata": {"name": "y"}}),
+    ),
+    "nodes": (
+        Ask("POST", "/api/v1/nodes", node("contract-node"), look="metadata"),
+        Ask("PATCH", "/api/v1/nodes/contract-node", {"spec": {"taints": [{"key": "t", "effect": "NoSchedule"}, {"key": "t", "effect": "NoExecute"}]}}, STRATEGIC, look="nothing"),
+        Ask("PATCH", "/api/v1/nodes/contract-node", {"spec": {"taints": [{"key": "t", "effect": "Never"}]}}, STRATEGIC),
+        Ask("PATCH", "/api/v1/nodes/contract-node/status", {"status": {"conditions": [{"type": "DiskPressure", "status": "True", "reason": "x", "message": "y"}]}}, STRATEGIC, look="nothing"),
+        Ask("GET", f"/api/v1/nodes{query(fieldSelector='metadata.name=contract-node')}", headers={"Accept": TABLE}, look="columns"),
+    ),
+    "evictions": (
+        Ask("POST", "/api/v1/nodes", node("contract-two"), look="nothing"),
+        Ask("POST", PODS, pod("c-evict", app="c-evict", on="contract-two"), look="metadata"),
+        Ask("PATCH", f"{PODS}/c-evict/status", {"status": running(pod("c-evict"))["status"]}, MERGE, look="nothing"),
+        Ask("GET", f"{PODS}{query(fieldSelector='metadata.name=c-evict')}", headers={"Accept": TABLE}, look="columns"),
+        Ask("POST", f"{PODS}/c-evict/eviction", {"metadata": {"name": "other"}}),
+        Ask("POST", BUDGETS, {k: v for k, v in budget("c-b1", app="c-evict", allowed=0).items() if k != "status"}, look="nothing"),
+        Ask("PATCH", f"{BUDGETS}/c-b1/status", {"status": budget("x", app="x", allowed=0)["status"]}, MERGE, look="nothing"),
+        Ask("POST", f"{PODS}/c-evict/eviction", {"metadata": {"name": "c-evict"}}),
+        Ask("POST", BUDGETS, {k: v for k, v in budget("c-b2", app="c-evict", allowed=0).items() if k != "status"}, look="nothing"),
+        Ask("POST", f"{PODS}/c-evict/eviction", {"metadata": {"name": "c-evict"}}),
+        Ask("DELETE", f"{BUDGETS}/c-b1", look="nothing"),
+        Ask("DELETE", f"{BUDGETS}/c-b2", look="nothing"),
+        Ask("POST", f"{PODS}/c-evict/eviction", {"metadata": {"name": "c-evict"}, "deleteOptions": {"dryRun": ["All"]}}),
+        Ask("POST", f"{PODS}/c-evict/eviction", {"metadata": {"name": "c-evict"}}),
+        Ask("GET", f"{PODS}/c-evict", look="metadata"),
+        Ask("DELETE", f"{PODS}/c-evict{query(gracePeriodSeconds=0)}", look="nothing"),
+        Ask("GET", f"{PODS}/c-evict"),
+    ),
+    "custom resources": (
+        Ask("POST", CLUSTERS, {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "metadata": {"name": "c-pg"}, "spec": {"instances": 3, "storage": {"size": "1Gi"}}}, look="spec"),
+        Ask("POST", CLUSTERS, {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "metadata": {"name": "c-bad"}, "spec": {"instances": 0, "storage": {"size": "1Gi"}}}),
+        Ask("POST", CLUSTERS, {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "metadata": {"name": "c-bad"}, "spec": {"instances": "x"}}, look="reason"),
+        Ask("POST", CLUSTERS, {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "metadata": {"name": "c-bad"}, "spec": {"instances": 1, "primaryUpdateMethod": "x"}}),
+        Ask("POST", f"{CLUSTERS}?fieldValidation=Strict", {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "metadata": {"name": "c-bad"}, "spec": {"instances": 1, "foo": 1}}),
+        Ask("PATCH", f"{CLUSTERS}/c-pg", {"spec": {"instances": 2}}, STRATEGIC, look="reason"),
+        Ask("PATCH", f"{CLUSTERS}/c-pg", {"spec": {"instances": 2}}, MERGE, look="metadata"),
+        Ask("PATCH", f"{CLUSTERS}/c-pg/status", {"status": {"phase": "x"}, "spec": {"instances": 9}}, MERGE, look="metadata"),
+        Ask("PUT", f"{CLUSTERS}/c-pg", {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "metadata": {"name": "c-pg"}, "spec": {"instances": 1}}),
+        Ask("GET", f"{CLUSTERS}/c-pg/scale", look="spec"),
+        Ask("GET", CLUSTERS, headers={"Accept": TABLE}, look="columns"),
+        Ask("DELETE", f"{CLUSTERS}/c-pg", look="nothing"),
+    ),
+    "rights": (
+        Ask("GET", "/api/v1/nodes", headers={"Impersonate_User": "nobody-special"}),
+        Ask("GET", f"{NS}/pods/x/log", headers={"Impersonate_User": "nobody-special"}),
+        Ask("PATCH", f"{APPS}/deployments/web/scale", {}, MERGE, headers={"Impersonate_User": "nobody-special"}),
+        Ask("GET", "/metrics", headers={"Impersonate_User": "nobody-special"}),
+    ),
+    "logs": (
+        Ask("POST", "/api/v1/nodes", node("contract-node"), look="nothing"),
+        Ask("POST", PODS, pod("c-log", on="contract-node", containers=("a", "b")), look="nothing"),
+        Ask("GET", f"{PODS}/c-log/log"),
+        Ask("GET", f"{PODS}/c-log/log?container=c"),
+        Ask("DELETE", f"{PODS}/c-log{query(gracePeriodSeconds=0)}", look="nothing"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_the_same_story_has_the_same_answers(pair: Pair, story: str) -> None:
+    """Each request of the story is answered alike by both servers."""
+    different: list[str] = []
+    for ask in STORIES[story]:
+        real, ours = pair.both(ask)
+        if real != ours:
+            different.append(f"{ask.method} {ask.path}\n  real: {real}\n  ours: {ours}")
+    assert not different, "\n".join(different)
