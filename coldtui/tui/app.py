@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ from .paint import PaintedApp
 from .screens import SCREENS, Entry
 from .screens.base import WorldScreen
 from .site import Options, Site
+from .widgets.bars import HintLine
 from .widgets.prompt import PromptLine
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ PUBLISH_S = 0.25
 TICK_S = 5.0
 """Ages move in steps of 5 s."""
 PICTURE_S = 60.0
+STUCK_S = 2.0
+"""A key that takes longer no longer holds back the ones behind it."""
 
 
 def _mode(entry: Entry) -> Callable[[], Screen[Any]]:
@@ -87,6 +91,10 @@ class ColdApp(Guarded, PaintedApp):
             self.no_color = False
             self._filters = [f for f in self._filters if not isinstance(f, (Monochrome, NoColor))]
         self._take_theme(self.options.theme or ("ansi" if os.environ.get("TERM") == "linux" else theme.DEFAULT))
+        self.home = self.options.start if self.options.start in self.MODES else self.DEFAULT_MODE
+        """Id of the first screen."""
+        self._current_mode = self.home
+        self._screen_stacks = {self.home: []}
         self.world: World | None = None
         self.problems: tuple[Problem, ...] = ()
         self.worst_at = 0
@@ -94,6 +102,9 @@ class ColdApp(Guarded, PaintedApp):
         """Errors of ours that were shown and logged."""
         self.history: list[str] = []
         """Commands typed."""
+        self._typing = False
+        self._typed: deque[events.Key | events.Paste] = deque()
+        self._typed_at = 0.0
         self._opened_worst = ""
         self._up = False
         self._woken = False
@@ -274,10 +285,45 @@ class ColdApp(Guarded, PaintedApp):
         typed = isinstance(event, (events.InputEvent, events.Paste))
         if typed and isinstance(self.screen, Dialog) and not self.screen.fresh(event.time):
             return  # meant for what was there before the dialog
-        if isinstance(event, events.Key) and not event.is_forwarded and (screen := self.top_or_none) is not None and screen.is_mounted:
-            for hints in screen.query("HintLine"):
-                hints.hush()  # type: ignore[attr-defined]  # a HintLine
-        await super().on_event(event)
+        if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded:
+            await super().on_event(event)
+            return
+        # Type-ahead: Textual would hand the next key to whatever has focus now, before the last one has moved it, so that of a quick
+        # ":d" the d would be read as a key of the table. Each key waits until the one before has done its work.
+        stuck = time.monotonic() - self._typed_at > STUCK_S
+        if self._typing and not stuck and getattr(event, "key", "") != "ctrl+c":
+            self._typed.append(event)
+        else:
+            await self._take_key(event)
+
+    async def _take_key(self, event: events.Key | events.Paste) -> None:
+        self._typing, self._typed_at = True, time.monotonic()
+        if isinstance(self.screen, Dialog) and not self.screen.fresh(event.time):
+            self.call_later(self._next_key)
+            return
+        target: Any = self.focused or self.screen
+        try:
+            screen = self.top_or_none
+            if isinstance(event, events.Key) and screen is not None and screen.is_mounted:
+                for hints in screen.query(HintLine):
+                    hints.hush()
+            await super().on_event(event)
+        finally:
+            self._after_key(target)
+
+    def _after_key(self, node: Any) -> None:
+        """Follow the key up the tree: queues are in order, so that what comes back here comes after all that the key did."""
+        if node is None or node is self or not node.call_later(self._after_key, node.parent):
+            self.call_later(self.call_later, self._next_key)
+
+    async def _next_key(self) -> None:
+        waited = time.monotonic() - self._typed_at
+        if waited < STUCK_S and not (self.screen.is_mounted and (self.focused is not None or not self.screen.focus_chain)):
+            self.set_timer(0.02, self._next_key)  # a new screen that cannot take keys yet
+        elif self._typed:
+            await self._take_key(self._typed.popleft())
+        else:
+            self._typing = False
 
     def action_open(self, id: str) -> None:
         self.worst_at, self._opened_worst = 0, ""
@@ -382,8 +428,6 @@ class ColdApp(Guarded, PaintedApp):
         self._unsubscribe = self.site.live.subscribe(self._changed)
         self.set_interval(TICK_S, self._tick, name="ages and clock")
         self.publish(force=True)
-        if self.options.start and self.options.start in self.MODES:
-            self.go(self.options.start)
         if self.options.begin is not None:
             self.run_worker(self._begin(self.options.begin), name="begin", group="site", exit_on_error=False, description="start reading")
         self.call_after_refresh(self._settle)
@@ -458,7 +502,7 @@ class ColdApp(Guarded, PaintedApp):
 
     def capture_picture(self) -> None:
         """Remember how the first screen looks, while it is the one that is seen."""
-        home = self.current_mode == self.DEFAULT_MODE and len(self.screen_stack) == 1 and isinstance(self.screen, WorldScreen)
+        home = self.current_mode == self.home and len(self.screen_stack) == 1 and isinstance(self.screen, WorldScreen)
         if self.picture is not None and self.painter is not None and home and (frame := self.painter.frame(1)):
             self._frame = (frame, time.time(), self.painter.size)
 

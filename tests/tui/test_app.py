@@ -97,18 +97,18 @@ def test_help_and_hints_come_from_the_live_bindings() -> None:
     """Help lists what the keys do here with their tooltips; a remapped key shows in help and hints, and works."""
 
     async def check() -> None:
-        options = Options(keymap={"table.open": "o", "table.down": "ctrl+n"})
+        options = Options(keymap={"table.open": "ctrl+o", "table.down": "ctrl+n"})
         async with console(worlds.healthy(), size=(120, 50), start="nodes", options=options) as c:
-            assert "o Open" in c.lines()[-1]
+            assert "ctrl-o Open" in c.lines()[-1]
             await c.press("ctrl+n", "question_mark")
             assert isinstance(c.app.screen, HelpScreen)
             assert "ctrl-n" in c.text
             assert "Next row" in c.text
             await c.press("escape")
             keys = {k.action: k.keys for k in live_keys(c.app.screen)}
-            assert keys["choose"] == "o"
+            assert keys["choose"] == "ctrl-o"
             assert keys["trouble"] == "ctrl-z"
-            await c.press("o")
+            await c.press("ctrl+o")
             assert isinstance(c.app.screen, NodeScreen)
             assert c.app.screen.node == "k3s-worker-1"
 

@@ -67,7 +67,7 @@ try:
             task.cancel()
 
     moment = None if "--clock" in argv else (lambda: worlds.NOW)
-    options = Options(now=moment, begin=begin, end=end, theme=opt("--theme", ""), log="coldtui.log")
+    options = Options(now=moment, begin=begin, end=end, theme=opt("--theme", ""), start=opt("--start", "nodes"), log="coldtui.log")
     code = run_console(site, picture, options)
 except BaseException:
     if picture is not None:

@@ -15,6 +15,7 @@ from ...domain.pods import Pod
 from ...domain.world import World
 from ...present import events as event_words
 from ...present import nodes as node_words
+from ...present import storage as storage_words
 from ...present import words
 from ...present.lines import Line
 from ...present.pods import PODS
@@ -28,9 +29,12 @@ class NodeScreen(WorldScreen):
     NOUN = "pods"
     CSS = """
     NodeScreen #facts { height: 12; }
-    NodeScreen #more { display: none; }
+    NodeScreen #more, NodeScreen #storage { display: none; }
     NodeScreen.-wide #sides { height: 1fr; }
-    NodeScreen.-wide #facts { width: 68; height: 1fr; }
+    NodeScreen #left { width: 1fr; height: auto; }
+    NodeScreen.-wide #left { width: 68; height: 1fr; }
+    NodeScreen.-wide #facts { height: 3fr; }
+    NodeScreen.-wide #storage { display: block; height: 2fr; }
     NodeScreen.-wide #more { display: block; height: 9; }
     NodeScreen #sides { layout: vertical; }
     NodeScreen.-wide #sides { layout: horizontal; }
@@ -42,7 +46,9 @@ class NodeScreen(WorldScreen):
 
     def body(self) -> ComposeResult:
         with Horizontal(id="sides"):
-            yield Card(f"Node {self.node}", id="facts")
+            with Vertical(id="left"):
+                yield Card(f"Node {self.node}", id="facts")
+                yield Card("Storage", id="storage")
             with Vertical():
                 yield RowTable(PODS, items=self._pods, title=f"Pods on {self.node}", id="pods")
                 yield Card("Events", id="more")
@@ -60,8 +66,10 @@ class NodeScreen(WorldScreen):
         elif self.has_class("-wide"):
             facts.show(node_words.detail(world, node, now))
             self.query_one("#more", Card).show(self._events(world, now))
+            self.query_one("#storage", Card).show(storage_words.on_node(world, self.node, now))
         else:  # what an incident asks first comes first; the rest is in describe
             lines: list[Line] = [node_words.headline(world, node, now), *node_words.sizes(world, node)]
+            lines.append(storage_words.node_line(world, self.node, now))
             if note := node_words.usage_note(world, node, now):
                 lines.append(note)
             facts.show((*lines, *node_words.trends(world, node)[:3], *node_words.facts(world, node, now)))
@@ -82,6 +90,11 @@ class NodeScreen(WorldScreen):
             tone = Tone.WARN if e.type != "Normal" else Tone.PLAIN
             out.append((Cell(f"{event_words.last_seen(e, now):<8} ", Tone.MUTED), Cell(f"{e.reason} ", tone), Cell(e.message)))
         return tuple(out)
+
+    def on_row_table_row_chosen(self, message: RowTable.RowChosen) -> None:
+        from .pods import PodScreen
+
+        self.app.push_screen(PodScreen(message.key))
 
     def subject(self) -> Ref | None:
         """The pod under the cursor, or the node itself when it has none."""

@@ -48,13 +48,13 @@ def title_spans(world: World, now: datetime, read_only: bool, width: int) -> Spa
     nodes = spans_of([title.nodes])
     version = spans_of([title.version])
     lefts: list[list[Span]] = [[site, GAP, *version, GAP, *nodes], [site, GAP, *nodes], [site]]
-    for left in lefts:
-        for shown in (title.sources, _fewer(title.sources)):
-            right: list[Span] = []
-            for cell in shown:
-                right += [*spans_of([cell]), GAP]
-            if sum(width_of(t) for t, _ in (*left, *right, *tail)) + 1 <= width:
-                return ends(left, [*right, *tail], width)
+    full, fewer, fewest = title.sources, _fewer(title.sources), _fewest(title.sources)
+    for left, shown in (*((left, shown) for left in lefts for shown in (full, fewer)), *((left, fewest) for left in lefts)):
+        right: list[Span] = []
+        for cell in shown:
+            right += [*spans_of([cell]), GAP]
+        if sum(width_of(t) for t, _ in (*left, *right, *tail)) + 1 <= width:
+            return ends(left, [*right, *tail], width)
     return ends([site], tail, width)
 
 
@@ -62,6 +62,18 @@ def _fewer(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     """Only what is not well; one word when all is."""
     unwell = tuple(cell for cell in cells if cell.tone is not Tone.GOOD)
     return unwell or (Cell(f"{words.GLYPHS['good']} all live", Tone.GOOD),)
+
+
+_WORST_FIRST = (Tone.BAD, Tone.STALE, Tone.WARN, Tone.MUTED)
+
+
+def _fewest(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The first of the worst, and how many more are not well: 80 columns, too, say that what they show is old."""
+    unwell = [cell for cell in cells if cell.tone is not Tone.GOOD]
+    if len(unwell) < 2:
+        return _fewer(cells)
+    worst = min(unwell, key=lambda cell: _WORST_FIRST.index(cell.tone) if cell.tone in _WORST_FIRST else len(_WORST_FIRST))
+    return (Cell(f"{worst.text} +{len(unwell) - 1}", worst.tone),)
 
 
 class WorstLine(Lines):

@@ -119,7 +119,7 @@ class PromptLine(Guarded, Horizontal):
         self.input.value = value
         self.input.cursor_position = len(value)
         self._changed = changed
-        self.input.focus()
+        self.screen.set_focus(self.input)
 
     def note(self, text: str) -> None:
         note = self.query_one("#note", Lines)

@@ -351,11 +351,25 @@ class RowTable(Widget, can_focus=True):
             spare -= given
         if spare < 0:
             widths[identifier[0]] = max(1, widths[identifier[0]] + spare)
+        elif self._rows:
+            self._lend(growing, widths)
         places, x = [], GUTTER
         for number, column in chosen:
             places.append(Place(number, column, x, widths[number]))
             x += widths[number] + GAP
         return tuple(places)
+
+    def _lend(self, growing: list[tuple[int, Column]], widths: dict[int, int]) -> None:
+        """What a growing column has and no visible row of it needs goes to those that must cut: a state before blanks after a name."""
+        for number, _ in growing:
+            short = self._needs.get(number, 0) - widths[number]
+            for other, lender in growing:
+                if short > 0 and other != number:
+                    room = widths[other] - max(self._needs.get(other, 0), width_of(lender.title) + 1)
+                    given = max(0, min(short, room))
+                    widths[other] -= given
+                    widths[number] += given
+                    short -= given
 
     def _wide_places(self) -> tuple[Place, ...]:
         places, x = [], GUTTER
