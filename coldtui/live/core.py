@@ -137,8 +137,13 @@ class Live:
         found: asyncio.Future[World] = asyncio.get_running_loop().create_future()
 
         def look(world: World) -> None:
-            if not found.done() and condition(world):
-                found.set_result(world)
+            if found.done():
+                return
+            try:
+                if condition(world):
+                    found.set_result(world)
+            except Exception as error:  # noqa: BLE001  it belongs to whoever waits
+                found.set_exception(error)
 
         end = self.subscribe(look)
         try:
@@ -325,7 +330,7 @@ class Live:
             self._builder.site(self._site)
         self._heartbeat = Heartbeat(self._client, self._line, self._builder, self._clock, pace, self._good, self._denied)
         self._open()
-        self._spawn(self._heartbeat.run(), "heartbeat")
+        self._spawn(self._tended(self._heartbeat.run, "heartbeat", KUBE), "heartbeat")
 
     def _client(self) -> Kube:
         assert self._kube is not None
@@ -400,7 +405,7 @@ class Live:
             worker.start()
         if NODE_STATS.name in self._wanted and self._rounds is None:
             self._rounds = StatsRounds(self._client, self._line, self._builder, self._clock, self._pace)
-            self._spawn(self._rounds.run(), "kubelet summaries")
+            self._spawn(self._tended(self._rounds.run, "kubelet summaries", NODE_STATS.name), "kubelet summaries")
 
     # What threads and tasks report
 
@@ -528,6 +533,16 @@ class Live:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    async def _tended(self, run: Callable[[], Coroutine[Any, Any, None]], name: str, source: str) -> None:
+        """Run for ever; a fault of ours becomes the trouble of `source` and is tried again."""
+        while True:
+            try:
+                await run()
+            except Exception as error:
+                log.error("%s: fault of this program, tried again", name, exc_info=error)
+                self._builder.troubled(source, trouble_of(error))
+            await asyncio.sleep(self._pace.heartbeat_s)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -56,7 +56,13 @@ class Poller:
     def _run(self) -> None:
         while not self._line.closed:
             generation = self._line.generation
-            self._line.wait(self._turn(), generation)
+            try:
+                delay = self._turn()
+            except Exception as error:
+                log.error("%s: fault of this program, tried again", self._kind.name, exc_info=error)
+                delay = self._backoff.next()
+                self._builder.troubled(self._kind.name, trouble_of(error), delay)
+            self._line.wait(delay, generation)
 
     def _turn(self) -> float:
         name, pace = self._kind.name, self._pace
@@ -77,11 +83,6 @@ class Poller:
                 if isinstance(error, NotInstalled)
                 else self._backoff.next()
             )
-            self._builder.troubled(name, trouble_of(error), delay)
-            return delay
-        except Exception as error:
-            log.error("%s: fault of this program, tried again", name, exc_info=error)
-            delay = self._backoff.next()
             self._builder.troubled(name, trouble_of(error), delay)
             return delay
         self._backoff.reset()

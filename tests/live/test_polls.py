@@ -112,3 +112,16 @@ def test_many_nodes_are_read_in_turn() -> None:
             await eventually(lambda: kube.count("stats") == 150)
 
     asyncio.run(scene())
+
+
+def test_a_fault_of_ours_in_a_poll_is_shown_and_retried() -> None:
+    """A fault in one turn of a poll is shown as `bug` and does not end its thread; the next turn is live."""
+
+    async def scene() -> None:
+        kube = FakeKube({"node_usage": [a_usage("a", 100)]})
+        kube.fail("poll", lambda: AttributeError("key"), times=1)
+        async with running(kube, "node_usage") as live:
+            await live.until(trouble("node_usage", "bug"), 3)
+            await live.until(is_live("node_usage"), 3)
+
+    asyncio.run(scene())
