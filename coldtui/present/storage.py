@@ -8,7 +8,7 @@ from typing import Any
 
 from ..domain import storage as domain
 from ..domain.readings import Known
-from ..domain.storage import Capacity, Claim, LhNode, LhVolume
+from ..domain.storage import Capacity, Claim, LhNode, LhReplica, LhVolume
 from ..domain.verdicts import Grade, Verdict, unsure
 from ..domain.world import World
 from . import words
@@ -493,6 +493,64 @@ def describe_node(world: World, n: LhNode, now: datetime) -> tuple[Line, ...]:
     lines += table(("DISK", "FULL", "FREE", "TOTAL", "PROMISED", "COPIES"), body, right=frozenset({1, 2, 3, 4, 5}))
     for p in domain.node_troubles(n):
         lines.append((label("Problem"), Cell(p.sentence, Tone.WARN), Cell(f"  {p.cause}" if p.cause else "", Tone.MUTED)))
+    return tuple(lines)
+
+
+def _here(world: World, name: str) -> tuple[LhNode | None, list[tuple[LhReplica, LhVolume | None]], list[LhVolume]]:
+    """(the Longhorn node, copies on it with their volumes, volumes that are attached there) of a cluster node."""
+    found = next((n for n in world.lh_nodes.items.values() if n.name == name), None)
+    volumes = {v.name: v for v in world.lh_volumes.items.values()}
+    copies = [(r, volumes.get(r.volume)) for r in world.lh_replicas.items.values() if r.node == name]
+    attached = sorted((v for v in volumes.values() if v.node == name), key=domain.title)
+    return found, copies, attached
+
+
+def node_line(world: World, name: str, now: datetime) -> Line:
+    """The storage of one cluster node in a line: `● ready  62% full · 8 copies · 3 attached`."""
+    node, copies, attached = _here(world, name)
+    if node is None:
+        return (label("Storage"), nothing(world, "lh_nodes", "Longhorn", now))
+    full = _full(node)
+    bad = sum(not r.good for r, _ in copies)
+    line = [
+        label("Storage"),
+        verdict_cell(node_verdict(world, node)),
+        Cell("  "),
+        _share(full, domain.DISK_WARNING, domain.DISK_CRITICAL, stale=old(world, "lh_nodes")),
+        Cell(" full · "),
+        count(world, len(copies), "lh_replicas"),
+        Cell(" copies"),
+    ]
+    if bad:
+        line.append(Cell(f", {bad} not good", Tone.WARN))
+    return (*line, Cell(" · "), count(world, len(attached), "lh_volumes"), Cell(" attached"))
+
+
+def on_node(world: World, name: str, now: datetime) -> tuple[Line, ...]:
+    """The storage of one cluster node: its Longhorn disks, the volumes attached there, and the copies that lie there."""
+    node, copies, attached = _here(world, name)
+    if node is None:
+        return ((nothing(world, "lh_nodes", "Longhorn nodes", now),),)
+    lines: list[Line] = list(describe_node(world, node, now))
+    shown = [(verdict_cell(volume_verdict(world, v)), Cell(domain.title(v), Tone.STRONG), Cell(words.size(v.size_b))) for v in attached]
+    lines.append(())
+    if shown:
+        lines += table(("ATTACHED", "CLAIM", "SIZE"), shown, right=frozenset({2}))
+    else:
+        lines.append((nothing(world, "lh_volumes", "volumes attached here", now),))
+    body = []
+    for r, v in sorted(copies, key=lambda pair: (pair[0].good, domain.title(pair[1]) if pair[1] else pair[0].volume)):
+        grade, word = (Grade.GOOD, "good") if r.good else (Grade.BAD, "failed") if r.failed_at else (Grade.OFF, "never used")
+        if unsure(world, "lh_replicas"):
+            grade = Grade.UNKNOWN
+        others = domain.healthy_copies(world, v) if v is not None else None
+        of = f"{UNKNOWN if others is None else others} of {v.replicas if v is not None else UNKNOWN} good"
+        body.append((badge(grade, word), Cell(domain.title(v) if v is not None else r.volume), Cell(of, Tone.MUTED)))
+    lines.append(())
+    if body:
+        lines += table(("COPY", "OF", "IN ALL"), body)
+    else:
+        lines.append((nothing(world, "lh_replicas", "copies here", now),))
     return tuple(lines)
 
 

@@ -51,11 +51,17 @@ SCREENS: tuple[Entry, ...] = (
         5, "deployments", "Deploy", f"{_HERE}.deployments:DeploymentsScreen", ("deploy", "dp"),
         ("deployments", "statefulsets", "daemonsets"), "Deployments and their rollouts, stateful and daemon sets",
     ),
+    Entry(6, "alerts", "Alerts", f"{_HERE}.alerts:AlertsScreen", ("alert", "problems"), (), "Alerts: what is wrong now, and what was looked at"),
+    Entry(9, "pods", "Pods", f"{_HERE}.pods:PodsScreen", ("pod", "po"), ("pods", "pod_usage"), "Pods of all namespaces, their containers and logs"),
     Entry(0, "events", "Events", f"{_HERE}.events:EventsScreen", ("ev",), ("events",), "Events of the cluster, newest first"),
+    Entry(
+        0, "storage", "Storage", f"{_HERE}.storage:StorageScreen", ("volumes", "claims", "pvc", "lh"),
+        ("lh_volumes", "lh_nodes", "lh_replicas", "lh_engines", "lh_snapshots", "claims", "volumes"), "Longhorn volumes and nodes, volume claims",
+    ),
     Entry(0, "vips", "VIPs", f"{_HERE}.vips:VipsScreen", ("vip", "services"), ("services", "l2_statuses", "ip_pools"), "Addresses and who announces them"),
     Entry(0, "k3s", "K3s", f"{_HERE}.k3s:K3sScreen", ("plans",), ("upgrade_plans", "etcd_snapshots"), "Upgrade plans and datastore snapshots"),
 )  # fmt: skip
 """In the order of their numbers; the first is the home screen. Number 0: opened by its command or from the palette only."""
 
-VIEWS: dict[str, str] = {}
+VIEWS: dict[str, str] = {"describe": f"{_HERE}.describe:DescribeScreen", "logs": f"{_HERE}.logs:LogsScreen"}
 """Screens that are opened on an object: `describe` (ref, yaml: bool) and `logs` (ref, previous: bool), as `module:Class`."""

@@ -41,6 +41,7 @@ class DeploymentsScreen(ListingsScreen):
     )
 
     def on_row_table_row_chosen(self, message: RowTable.RowChosen) -> None:
+        message.prevent_default()  # Textual calls the base's handler too: it would open describe over this
         if message.table.id == "deployments":
             self.app.push_screen(DeploymentScreen(message.key))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +24,9 @@ from ...present.rows import Cell, Tone
 from ..widgets.card import Card
 from ..widgets.table import RowTable
 from .base import WorldScreen
+
+PODS_HERE = replace(PODS, columns=tuple(replace(c, priority=4) if c.id == "namespace" else c for c in PODS.columns))
+"""Beside the facts there is little room: the state of a pod stays, its namespace goes."""
 
 
 class NodeScreen(WorldScreen):
@@ -50,7 +54,7 @@ class NodeScreen(WorldScreen):
                 yield Card(f"Node {self.node}", id="facts")
                 yield Card("Storage", id="storage")
             with Vertical():
-                yield RowTable(PODS, items=self._pods, title=f"Pods on {self.node}", id="pods")
+                yield RowTable(PODS_HERE, items=self._pods, title=f"Pods on {self.node}", id="pods")
                 yield Card("Events", id="more")
 
     def _pods(self, world: World) -> Mapping[str, Pod]:

@@ -27,7 +27,7 @@ def fold(lines: Iterable[Line], width: int) -> tuple[Line, ...]:
 
 
 def _has_label(line: Sequence[Cell]) -> bool:
-    return len(line) > 1 and line[0].tone is Tone.MUTED and line[0].text.endswith(" ")
+    return len(line) > 1 and line[0].tone in {Tone.MUTED, Tone.STRONG} and line[0].text.endswith(" ")
 
 
 def _is_row(line: Sequence[Cell]) -> bool:
