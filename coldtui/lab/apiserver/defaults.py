@@ -103,6 +103,7 @@ def _replica_set(obj: Json) -> None:
 def _stateful_set(obj: Json) -> None:
     spec = obj.setdefault("spec", {})
     _set(spec, replicas=1, podManagementPolicy="OrderedReady", revisionHistoryLimit=10, updateStrategy={})
+    _set(spec, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Retain", "whenScaled": "Retain"})
     _set(spec["updateStrategy"], type="RollingUpdate")
     if spec["updateStrategy"]["type"] == "RollingUpdate":
         _set(spec["updateStrategy"], rollingUpdate={"partition": 0})
@@ -121,6 +122,7 @@ def _daemon_set(obj: Json) -> None:
 def _job(obj: Json) -> None:
     spec = obj.setdefault("spec", {})
     _set(spec, parallelism=1, completions=1, backoffLimit=6, completionMode="NonIndexed", suspend=False)
+    _set(spec, manualSelector=False, podReplacementPolicy="TerminatingOrFailed")
     _template(spec)
     uid = obj["metadata"].get("uid", "")
     if not spec.get("selector") and uid:
@@ -131,7 +133,11 @@ def _job(obj: Json) -> None:
 
 
 def _cron_job(obj: Json) -> None:
-    _set(obj.setdefault("spec", {}), concurrencyPolicy="Allow", suspend=False, successfulJobsHistoryLimit=3, failedJobsHistoryLimit=1)
+    spec = obj.setdefault("spec", {})
+    _set(spec, concurrencyPolicy="Allow", suspend=False, successfulJobsHistoryLimit=3, failedJobsHistoryLimit=1)
+    job = spec.setdefault("jobTemplate", {})
+    job.setdefault("metadata", {})
+    _template(job.setdefault("spec", {}))
 
 
 def _service(obj: Json) -> None:
@@ -174,6 +180,8 @@ def _claim(obj: Json) -> None:
 
 def _volume(obj: Json) -> None:
     _set(obj.setdefault("spec", {}), volumeMode="Filesystem", persistentVolumeReclaimPolicy="Retain")
+    if isinstance(obj["spec"].get("hostPath"), dict):
+        _set(obj["spec"]["hostPath"], type="")
 
 
 def _storage_class(obj: Json) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from coldtui.lab.apiserver import columns, jsonpath
 from coldtui.lab.apiserver.crds import CustomKind
 from coldtui.lab.apiserver.listing import partial
+from coldtui.lab.apiserver.printing import Printer, age, since
 from coldtui.lab.apiserver.resources import Resource
 from coldtui.lab.apiserver.store import encode
 
@@ -34,8 +35,8 @@ def definitions(resource: Resource, kind: CustomKind | None) -> list[Json]:
 
 
 def _column(name: str, kind: str = "string") -> Json:
-    kind = "integer" if name.startswith("#") else kind
-    plain = name.lstrip("#!")
+    kind = {"#": "integer", "?": "boolean", "@": "date"}.get(name[0], kind)
+    plain = name.lstrip("#!?@")
     return {
         "name": plain,
         "type": kind,
@@ -45,7 +46,7 @@ def _column(name: str, kind: str = "string") -> Json:
     }
 
 
-def _printer(resource: Resource) -> columns.Printer:
+def _printer(resource: Resource) -> Printer:
     return columns.PRINTERS.get(resource.kind, columns.PLAIN) if not resource.custom else columns.PLAIN
 
 
@@ -55,7 +56,7 @@ def cells(resource: Resource, kind: CustomKind | None, obj: Json, now: datetime)
         return _printer(resource).row(obj, now)
     name = obj["metadata"].get("name", "")
     if not kind.columns:
-        return [name, columns.age(obj, now)]
+        return [name, age(obj, now)]
     return [name, *(_cell(obj, c, now) for c in kind.columns)]
 
 
@@ -66,7 +67,7 @@ def _cell(obj: Json, column: Json, now: datetime) -> Any:
     value = found[0]
     match column["type"]:
         case "date":
-            return columns.since(value, now)
+            return since(value, now)
         case "string":
             return ",".join(map(_text, found)) if len(found) > 1 else _text(value)
         case _:
