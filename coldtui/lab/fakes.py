@@ -420,7 +420,8 @@ class FakeStreams:
             kube.calls.append(("poll", kind.name))
             kube._hang(deadline_s)
             kube._check("poll", kind.name)
-            return Page(tuple(kube._log(kind.name).objects.values()), "", False)
+            log = kube._log(kind.name)
+            return Page(tuple(log.objects.values()), "", False, None, log.skipped)
 
     def shut(self) -> None:
         with self._kube._cond:

@@ -112,6 +112,11 @@ class Builder:
     def count(self, kind: str) -> int:
         return len(self._shelves[kind].items)
 
+    def arriving(self, kind: str) -> bool:
+        """Whether the first list of a kind that is read is still on its way."""
+        state = self._sources[kind]
+        return kind in self._active and state.trouble is None and (state.as_of is None or state.partial)
+
     def items(self, kind: str) -> Map[str, Any]:
         """What is known of a kind now, a little ahead of the World."""
         return self._shelves[kind].items

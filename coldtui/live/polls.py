@@ -17,6 +17,7 @@ from .backoff import Backoff
 from .builder import Builder
 from .line import Line
 from .pace import Pace
+from .reflector import unreadable
 from .waits import happens, within
 
 log = logging.getLogger("coldtui.live")
@@ -66,7 +67,10 @@ class Poller:
 
     def _turn(self) -> float:
         name, pace = self._kind.name, self._pace
-        if self._kind is POD_USAGE and not self.asked and self._builder.count(PODS.name) > PODS_AT_MOST:
+        careful = self._kind is POD_USAGE and not self.asked
+        if careful and self._builder.arriving(PODS.name):
+            return pace.settle_s  # how many there are is not known yet
+        if careful and self._builder.count(PODS.name) > PODS_AT_MOST:
             if self._builder.state(name).trouble is None:
                 self._builder.swap(name, {})
                 self._builder.troubled(name, TOO_MANY, pace.poll_s)
@@ -76,16 +80,12 @@ class Poller:
         except Closed:
             return self._backoff.next()
         except ColdError as error:
-            delay = (
-                pace.forbidden_s
-                if isinstance(error, Forbidden)
-                else pace.missing_s
-                if isinstance(error, NotInstalled)
-                else self._backoff.next()
-            )
+            waits = {Forbidden: pace.forbidden_s, NotInstalled: pace.missing_s}
+            delay = waits.get(type(error)) or self._backoff.next()
             self._builder.troubled(name, trouble_of(error), delay)
             return delay
         self._backoff.reset()
+        self._builder.hold(name, unreadable(page.skipped) if page.skipped else None)
         self._builder.swap(name, {item.key: item for item in page.items}, live=True)
         return pace.poll_s
 

@@ -27,6 +27,21 @@ def test_usage_is_polled_again_and_again() -> None:
     asyncio.run(scene())
 
 
+def test_unreadable_samples_are_counted() -> None:
+    """Samples that cannot be decoded are said to be missing, until all can be read again."""
+
+    async def scene() -> None:
+        kube = FakeKube({"node_usage": [a_usage("a", 100)]})
+        kube.undecodable("node_usage", 2)
+        async with running(kube, "node_usage") as live:
+            world = await live.until(trouble("node_usage", "garbage"), 3)
+            assert len(world.node_usage) == 1
+            kube.undecodable("node_usage", 0)
+            await live.until(is_live("node_usage"), 3)
+
+    asyncio.run(scene())
+
+
 def test_missing_metrics_are_not_installed_and_come_back() -> None:
     """404, 503 and 403 of metrics-server are three different words; the numbers come by themselves afterwards."""
 
@@ -58,6 +73,7 @@ def test_pod_metrics_of_a_big_site_are_read_only_when_asked_for() -> None:
                 await live.until(is_live("pods"), 3)
                 world = await live.until(lambda w: w.sources["pod_usage"].trouble is not None, 3)
                 assert world.sources["pod_usage"].freshness is Freshness.NOT_INSTALLED
+                assert kube.count("poll", "pod_usage") == 0
                 live.want("pod_usage")
                 await live.until(is_live("pod_usage"), 3)
         finally:
