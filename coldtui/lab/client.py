@@ -148,7 +148,8 @@ class ApiError(ColdError):
 
     @property
     def expired(self) -> bool:
-        return self.code == 410
+        """The asked version is of the past that was forgotten, or of a future that a restored datastore does not know: list again."""
+        return self.code == 410 or "Too large resource version" in self.title
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,8 +423,6 @@ class Informer:
         self.client, self.kind, self.namespace, self.labels, self.fields = client, kind, namespace, labels, fields
         self.items: dict[Key, Json] = {}
         self.synced = asyncio.Event()
-        self.connected = False
-        """A stream is open: what is cached is what the server has, but for a moment."""
         self.lists = 0
         """How often the whole was listed; more than once means that history was lost."""
         self._listeners: list[Listener] = []
@@ -447,6 +446,10 @@ class Informer:
         if known is None or _newer(obj, known):
             self._put(obj)
 
+    def forget(self) -> None:
+        """List again before the next watch; the cache stays until then."""
+        self._version = ""
+
     async def run(self) -> None:
         """Follow until cancelled. Trouble is logged and retried with a growing, random pause of at most five seconds."""
         pause = BACKOFF_FIRST_S
@@ -464,8 +467,6 @@ class Informer:
                 log.warning("%s: %s", self.kind.plural, error)
             except Unreachable as error:
                 log.debug("%s: %s", self.kind.plural, error)
-            finally:
-                self.connected = False
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, BACKOFF_CAP_S)
 
@@ -473,12 +474,15 @@ class Informer:
         if not self._version:
             self._take(*await self.client.list(self.kind, self.namespace, labels=self.labels, fields=self.fields))
             self.synced.set()
-        self.connected = True
         seconds = int(WATCH_S * random.uniform(1.0, 1.5))
         stream = self.client.watch(self.kind, self._version, self.namespace, labels=self.labels, fields=self.fields, seconds=seconds)
         async with contextlib.aclosing(stream) as changes:
             async for change in changes:
-                self._version = change.object["metadata"]["resourceVersion"]
+                version = change.object["metadata"]["resourceVersion"]
+                if _before(version, self._version):
+                    self._version = ""  # the server was set back: what is cached may never have been
+                    return
+                self._version = version
                 if change.type == "DELETED":
                     self._drop(key_of(change.object))
                 elif change.type != "BOOKMARK":
@@ -511,10 +515,11 @@ class Informer:
 
 def _newer(one: Json, other: Json) -> bool:
     """Versions are opaque in principle; both servers of the lab count, and a wrong guess only costs one look at older state."""
-    try:
-        return int(one["metadata"]["resourceVersion"]) > int(other["metadata"]["resourceVersion"])
-    except (KeyError, ValueError):
-        return False
+    return _before(other["metadata"].get("resourceVersion", ""), one["metadata"].get("resourceVersion", ""))
+
+
+def _before(version: str, other: str) -> bool:
+    return version.isdigit() and other.isdigit() and int(version) < int(other)
 
 
 @dataclass(slots=True)
@@ -544,6 +549,15 @@ class Informers:
         except TimeoutError:
             late = ", ".join(kind.plural for kind, informer in self._made.items() if not informer.synced.is_set())
             raise Unreachable(f"not listed within {deadline_s:.0f} s: {late}") from None
+
+    def reopen(self, *, anew: bool = False) -> None:
+        """Give up all streams and open new ones from where each was, or ``anew`` from a fresh list: after faults that no stream shows."""
+        for task in self._tasks:
+            task.cancel()
+        if anew:
+            for informer in self._made.values():
+                informer.forget()
+        self._tasks = [asyncio.create_task(informer.run(), name=kind.path()) for kind, informer in self._made.items()]
 
     async def stop(self) -> None:
         for task in self._tasks:

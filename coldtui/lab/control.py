@@ -59,6 +59,8 @@ class Faults:
 
     def __init__(self, server: ApiServerProcess, machines: Machines, nodes: Callable[[], set[str]]) -> None:
         self._server, self._machines, self._nodes = server, machines, nodes
+        self.reopen: Callable[[bool], None] = lambda anew: None
+        """Called after a fault that the streams of the controllers do not show: they are opened again, or the world is listed anew."""
         self.on: set[str] = set()
 
     async def switch(self, name: str, on: bool, options: Options) -> str:
@@ -77,6 +79,8 @@ class Faults:
             except (ApiServerError, OSError) as error:
                 raise ColdError(f"fault {name} could not be switched", detail=str(error)) from error
             said = chosen.about if on else "ended"
+            if name == "restored" or (name == "half-open" and not on):
+                self.reopen(name == "restored")
         (self.on.add if on else self.on.discard)(name)
         return f"{name} {'on' if on else 'off'}: {said}"
 

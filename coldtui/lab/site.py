@@ -127,11 +127,12 @@ async def _create(client: KubeClient, obj: Json, uids: dict[str, str]) -> bool:
     status = body.pop("status", None) if kind.status else None
     try:
         answer = await _patiently(client, kind, body)
-    except ApiError as error:
-        if error.reason != "AlreadyExists":
+    except ApiError:
+        # It may be there: "already exists", or a cluster address that it holds itself.
+        known = await client.find(kind, meta["name"], meta.get("namespace", ""))
+        if known is None:
             raise
-        answer = await client.get(kind, meta["name"], meta.get("namespace", ""))
-        uids[ours] = answer["metadata"]["uid"]
+        uids[ours] = known["metadata"]["uid"]
         return False
     uids[ours] = answer["metadata"]["uid"]
     if status and kind is not NAMESPACES:

@@ -32,14 +32,12 @@ from coldtui.lab.controllers.scheduler import Scheduler
 from coldtui.lab.controllers.workloads import WORKLOADS
 from coldtui.lab.keeper import Keeper
 from coldtui.lab.play import PLAYERS
-from coldtui.lab.running import Running, announce, withdraw
+from coldtui.lab.running import Running, announce, labs, withdraw
 from coldtui.lab.seeds.parts import Host
 
 ALL: tuple[type[Controller], ...] = (NodeLifecycle, Scheduler, *WORKLOADS, Budgets, Endpoints, *PLAYERS, Murmur)
 SOCKET_PATH_BYTES = 100
 """Unix socket paths are limited to 107 bytes."""
-MARK = ".coldtui-lab"
-"""A file in folders that we made, so that nothing else is ever removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +160,9 @@ class Supervisor:
         self._stopped.set()
 
     async def _start(self) -> Ready:
+        if (other := next((lab for lab in labs() if lab.dir == str(self.dir)), None)) is not None:
+            raise ColdError(f"a lab already runs in {self.dir}", detail=f"pid {other.pid}", hint="end it, or choose another --dir")
         self.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (self.dir / MARK).touch()
         keeper = Keeper()
         self._stack.callback(keeper.close)
         if self._made_dir:
@@ -176,6 +175,7 @@ class Supervisor:
         people = await self._seed(client)
         self.faults = Faults(server, self.machines, lambda: {h.name for h in site.HOSTS})
         self.lab = Lab(client, Informers(client, crowd.SELECTORS if people else {}), self.options.pace, self.machines, self.options.still)
+        self.faults.reopen = lambda anew: self.lab.informers.reopen(anew=anew)
         say("starting the controllers")
         crew = await Crew.start(self.lab, ALL)
         self._stack.push_async_callback(crew.stop)

@@ -109,6 +109,8 @@ def test_a_lab_is_found_and_ends_without_a_trace(tmp_path: Path) -> None:
         assert demo.find().dir == str(running.dir)
         assert demo.find(running.dir).pid == running.pid
         assert demo.fault("slow", True).startswith("slow on")
+        with pytest.raises(ColdError, match="a lab already runs in"):
+            demo.start(DemoOptions(dir=running.dir))
         assert running.dir.exists()
     assert gone(processes)
     assert not running.dir.exists()

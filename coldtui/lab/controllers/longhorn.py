@@ -101,6 +101,9 @@ class Volumes(Controller):
                 good.append(copy_["metadata"]["name"])
             elif state == "WO":
                 progress[copy_["metadata"]["name"]] = percent
+        if where and copies and not good and progress:
+            good = await self._salvage(volume, list(progress))
+            progress = {}
         await self._write_engine(volume, where, copies, good, progress)
         await self._write(volume, user, where, len(good))
         if progress:
@@ -161,6 +164,16 @@ class Volumes(Controller):
             component="longhorn-engine-controller",
         )
         return "RW", 100
+
+    async def _salvage(self, volume: Json, names: list[str]) -> list[str]:
+        """All copies had failed and some are back: there is nothing to rebuild from, so these are taken as they are (auto-salvage)."""
+        for name in names:
+            self._rebuilding.pop(name, None)
+            await self._patch(LH_REPLICAS, name, {"spec": {"failedAt": "", "healthyAt": self.lab.stamp(), "desireState": "running"}})
+        said = f"volume {volume['metadata']['name']} requested remount: salvaged {len(names)} replicas"
+        await self.lab.event(volume, "AutoSalvaged", said, warning=True, component="longhorn-volume-controller")
+        await self._status(LH_VOLUMES, volume["metadata"]["name"], {"lastAutoSalvagedAt": self.lab.stamp()})
+        return names
 
     async def _write_engine(self, volume: Json, where: str, copies: list[Json], good: list[str], progress: dict[str, int]) -> None:
         name = f"{volume['metadata']['name']}-e-0"

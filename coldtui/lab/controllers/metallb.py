@@ -117,20 +117,20 @@ class MetalLB(Controller):
         if known is not None and (known.get("status") or {}).get("node") == winner:
             return
         labels = {"metallb.io/node": winner, "metallb.io/service-name": name, "metallb.io/service-namespace": namespace}
-        if known is None:
-            made = {"metadata": {"name": f"l2-{uuid.uuid4().hex[:5]}", "namespace": NAMESPACE, "labels": labels}, "spec": {}}
-            known = await self.client.create(L2_STATUSES, made)
-        else:
-            await self.client.patch(L2_STATUSES, known["metadata"]["name"], {"metadata": {"labels": labels}}, NAMESPACE)
+        if known is not None:  # the node of a status is immutable: each announcement has an object of its own
+            await self.client.delete(L2_STATUSES, known["metadata"]["name"], NAMESPACE)
+        body = {"metadata": {"name": f"l2-{uuid.uuid4().hex[:5]}", "namespace": NAMESPACE, "labels": labels}, "spec": {}}
+        made = await self.client.create(L2_STATUSES, body)
         status = {"node": winner, "serviceName": name, "serviceNamespace": namespace, "interfaces": []}
-        self.statuses.offer(await self.client.patch_status(L2_STATUSES, known["metadata"]["name"], status, NAMESPACE))
+        self.statuses.offer(await self.client.patch_status(L2_STATUSES, made["metadata"]["name"], status, NAMESPACE))
         await self.lab.event(
             service, "nodeAssigned", f'announcing from node "{winner}" with protocol "layer2"', component="metallb-speaker"
         )
 
     def _status(self, namespace: str, name: str) -> Json | None:
         wanted = {"metallb.io/service-name": name, "metallb.io/service-namespace": namespace}
-        return next((s for s in self.statuses.values() if matches({"matchLabels": wanted}, s["metadata"].get("labels"))), None)
+        found = [s for s in self.statuses.values() if matches({"matchLabels": wanted}, s["metadata"].get("labels"))]
+        return max(found, key=lambda s: int(s["metadata"]["resourceVersion"]), default=None)  # a deleted one may still be cached
 
     async def _silence(self, key: Key) -> None:
         if (known := self._status(*key)) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from coldtui.domain.errors import Unreachable
 from coldtui.lab.client import LEASES, NODES, PODS, ApiError, Json, Key
 from coldtui.lab.controllers.base import (
     Controller,
@@ -130,10 +131,10 @@ class NodeLifecycle(Controller):
         super().__init__(lab)
         self.nodes = self.follow(NODES)
         self.pods = lab.informers.of(PODS)
-        self.leases = lab.informers.of(LEASES)
         self._seen: dict[str, tuple[str, float]] = {}
         """Last renewTime of each node and when it was first seen here: clocks differ, observed change counts."""
         self._last_look = 0.0
+        self._selector = lab.informers.selectors.get(LEASES, "")
 
     async def run(self) -> None:
         self.enqueue(("", "*"))
@@ -145,19 +146,24 @@ class NodeLifecycle(Controller):
                 await self._taint(node)
             return
         clock = asyncio.get_running_loop().time()
-        if clock - self._last_look > 3 * self.pace.monitor or not self.leases.connected:
-            self._seen.clear()  # we were cut off ourselves, and know nothing about the nodes' silence
+        try:
+            # Read, not watched: a stream that has silently died would look like the silence of all nodes.
+            leases = {o["metadata"]["name"]: o for o in (await self.client.list(LEASES, LEASE_NAMESPACE, labels=self._selector))[0]}
+        except (ApiError, Unreachable):
+            self._seen.clear()  # we are cut off ourselves, and know nothing about the nodes
+            raise
+        if clock - self._last_look > 3 * self.pace.monitor:
+            self._seen.clear()
         self._last_look = clock
         for node in self.nodes.values():
-            await self._judge(node, clock)
+            await self._judge(node, leases.get(node["metadata"]["name"]), clock)
             await self._taint(node)
             await self._evict(node)
         await self._collect_orphans()
         self.enqueue(key, self.pace.monitor)
 
-    async def _judge(self, node: Json, clock: float) -> None:
+    async def _judge(self, node: Json, lease: Json | None, clock: float) -> None:
         name = node["metadata"]["name"]
-        lease = self.leases.get(name, LEASE_NAMESPACE)
         renewed = str(lease["spec"].get("renewTime", "")) if lease else ""
         known = self._seen.get(name)
         if known is None or known[0] != renewed:

@@ -284,6 +284,7 @@ def recurring_job(seed: Seed, name: str, task: str, cron: str, retain: int) -> N
 def add_system(seed: Seed) -> None:
     """Managers, instance managers, engine image, CSI: the pods of Longhorn itself."""
     manager = f"longhornio/longhorn-manager:{VERSION}"
+    seed.add(make("v1", "ServiceAccount", "longhorn-service-account", NAMESPACE, created=seed.ago(days=170)))
     daemon_set(seed, NAMESPACE, "longhorn-manager",
                {"containers": [container("longhorn-manager", manager, port=9500, cpu="50m", memory="128Mi")], "serviceAccountName": "longhorn-service-account"},
                days=170, labels={"app": "longhorn-manager"}, restarts={seed.hosts[2].name: 1})  # fmt: skip
@@ -382,11 +383,8 @@ def add_volumes(seed: Seed, specs: Sequence[VolumeSpec]) -> dict[str, Json]:
             scheduled[copy["spec"]["nodeID"]][copy["metadata"]["name"]] = spec.size_gib * GIB
             used[copy["spec"]["nodeID"]] += actual
         seed.add(claim, persistent(name, spec.size_gib, made, claim), obj, *copies)
-        attachment = make("storage.k8s.io/v1", "VolumeAttachment", f"csi-{uuid.uuid5(uuid.NAMESPACE_OID, name).hex}", created=made)
-        attachment |= {
-            "spec": {"attacher": "driver.longhorn.io", "nodeName": spec.attached, "source": {"persistentVolumeName": name}}, "status": {"attached": True},
-        }  # fmt: skip
-        seed.add(attachment)
+        if spec.attached:
+            seed.add(_attachment(name, spec.attached, made))
         add_history(seed, obj, copies, spec)
         volumes.append((obj, spec))
     nodes = {}
@@ -395,6 +393,13 @@ def add_volumes(seed: Seed, specs: Sequence[VolumeSpec]) -> dict[str, Json]:
         nodes[host.name] = storage_node(seed, host, scheduled[host.name], used[host.name] + int((9.0 + host.number * 0.4) * GIB))
         seed.add(nodes[host.name])
     return nodes
+
+
+def _attachment(name: str, host: str, made: str) -> Json:
+    obj = make("storage.k8s.io/v1", "VolumeAttachment", f"csi-{uuid.uuid5(uuid.NAMESPACE_OID, name).hex}", created=made)
+    obj["spec"] = {"attacher": "driver.longhorn.io", "nodeName": host, "source": {"persistentVolumeName": name}}
+    obj["status"] = {"attached": True}
+    return obj
 
 
 def add_history(seed: Seed, obj: Json, copies: Sequence[Json], spec: VolumeSpec) -> None:
@@ -445,7 +450,13 @@ def add_policy(seed: Seed) -> None:
         "available": True, "lastSyncedAt": seed.ago(minutes=2), "ownerID": seed.hosts[1].name,
         "conditions": [condition("Unavailable", False, "", seed.ago(days=30))],
     }  # fmt: skip
-    seed.add(target)
+    keys = make("v1", "Secret", "cold-r2", NAMESPACE, created=seed.ago(days=170))
+    keys["stringData"] = {
+        "AWS_ACCESS_KEY_ID": "lab",
+        "AWS_SECRET_ACCESS_KEY": seed.letters(32),
+        "AWS_ENDPOINTS": "https://0123456789abcdef.r2.cloudflarestorage.com",
+    }
+    seed.add(target, keys)
     recurring_job(seed, "snapshot-6h", "snapshot", "0 */6 * * *", 30)
     recurring_job(seed, "backup-daily", "backup", "0 2 * * *", 30)
     for name, value in SETTINGS.items():

@@ -214,6 +214,8 @@ def add_postgres(seed: Seed, hosts: Sequence[str]) -> Json:
             else {"ca.crt": "lab"},
         }
         seed.add(secret)
+    keys = make("v1", "Secret", "cold-r2-credentials", NAMESPACE, created=seed.ago(days=172))
+    seed.add(keys | {"stringData": {"ACCESS_KEY_ID": "lab", "ACCESS_SECRET_KEY": seed.letters(32)}})
     seed.add(make("v1", "ServiceAccount", CLUSTER, NAMESPACE, created=seed.ago(days=172)))
     seed.add(obj)
     since = seed.ago(days=12)
