@@ -260,3 +260,57 @@ def test_the_same_story_has_the_same_answers(pair: Pair, story: str) -> None:
         if real != ours:
             different.append(f"{ask.method} {ask.path}\n  real: {real}\n  ours: {ours}")
     assert not different, "\n".join(different)
+
+
+def test_watches_tell_the_same_story(pair: Pair) -> None:
+    """A watch with a selector carries the same events for objects that enter, change and leave the selection, and go."""
+    path = f"{NS}/configmaps"
+    told: list[list[tuple[str, str, Json]]] = []
+    for client in (pair.real, pair.ours):
+        version = client.get(path).json["metadata"]["resourceVersion"]
+        client.post(path, {"metadata": {"name": "c-w", "labels": {"c": "out"}}})
+        for labels in ({"c": "in"}, {"x": "1"}, {"c": "out"}, {"c": "in"}):
+            client.patch(f"{path}/c-w", {"metadata": {"labels": labels}})
+        client.call("DELETE", f"{path}/c-w")
+        client.post(path, {"metadata": {"name": "c-end", "labels": {"c": "in"}}})
+        stream = client.watch(path, resourceVersion=version, labelSelector="c=in")
+        events = stream.take(6)
+        stream.close()
+        client.call("DELETE", f"{path}/c-end")
+        told.append([(e["type"], e["object"]["metadata"]["name"], e["object"]["metadata"]["labels"]) for e in events])
+    assert told[0] == told[1]
+
+
+def test_watch_list_ends_alike(pair: Pair) -> None:
+    """The initial state of a WatchList, its closing bookmark and the object in it have the same form."""
+    options: dict[str, str | int] = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
+    shapes: list[list[Json]] = []
+    for client in (pair.real, pair.ours):
+        stream = client.watch("/api/v1/namespaces", fieldSelector="metadata.name=default", **options)
+        first, end = stream.take(2)
+        stream.close()
+        notes = end["object"]["metadata"].get("annotations")
+        shapes.append(
+            [{"type": first["type"], "kind": first["object"]["kind"]}, {"type": end["type"], "kind": end["object"]["kind"], "notes": notes}]
+        )
+    assert shapes[0] == shapes[1]
+
+
+def test_pages_are_alike(pair: Pair) -> None:
+    """remainingItemCount, the version of later pages and the end of the token agree."""
+    told: list[list[tuple[int, bool, int | None, bool]]] = []
+    for client in (pair.real, pair.ours):
+        path = f"{NS}/secrets"
+        found: list[tuple[int, bool, int | None, bool]] = []
+        for i in range(5):
+            client.call("POST", path, {"metadata": {"name": f"c-page-{i}"}})
+        token, version = "", ""
+        while not found or token:
+            page = client.get(path, limit=2, **({"continue": token} if token else {})).json
+            meta = page["metadata"]
+            version = version or meta["resourceVersion"]
+            token = meta.get("continue", "")
+            found.append((len(page["items"]), bool(token), meta.get("remainingItemCount"), meta["resourceVersion"] == version))
+        told.append(found)
+        client.call("DELETE", path)
+    assert told[0] == told[1]
