@@ -444,7 +444,7 @@ def test_memory_is_flat_over_a_thousand_relists() -> None:
                     if len(kube.calls) > 100:
                         kube.calls.clear()
 
-            await relist(200)
+            await relist(100)
             gc.collect()
             before, objects = process.memory_info().rss, len(gc.get_objects())
             await relist(1000)

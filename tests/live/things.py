@@ -21,7 +21,10 @@ from coldtui.live import Live, Pace
 from coldtui.live.core import Connector
 from coldtui.ports import Clock
 
-FAST = replace(Pace().scaled(0.02), publish_s=0.002, lazy_s=0.1, close_s=0.8, connect_s=0.3, list_s=1.0, watch_min_s=300, watch_max_s=600)
+FAST = replace(
+    Pace().scaled(0.02), publish_s=0.002, lazy_s=0.1, close_s=0.8, connect_s=0.3, list_s=1.0, watch_min_s=300, watch_max_s=600,
+    restored_s=0.1, poll_s=0.1, stats_s=0.1, save_s=0.1,
+)  # fmt: skip
 """The true rules, fifty times as fast."""
 
 
@@ -87,7 +90,7 @@ async def eventually(condition: Callable[[], object], deadline_s: float = 5.0) -
     while not condition():
         if asyncio.get_running_loop().time() > end:
             raise AssertionError("the condition was not met in time")
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.0005)
 
 
 def is_live(*names: str) -> Callable[[World], bool]:
