@@ -451,6 +451,8 @@ class ColdApp(Guarded, PaintedApp):
     def _check_keymap(self) -> None:
         from .keymap import conflicts
 
+        for hints in self.top.query(HintLine):
+            hints.remake()
         found = conflicts(self.options.keymap)
         if found:
             for sentence in found:

@@ -7,6 +7,7 @@ cells that changed, and lets the terminal itself move rows that merely scrolled.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from rich.cells import get_character_cell_size, split_graphemes
@@ -32,6 +33,48 @@ ASCII = str.maketrans(
     }
 )
 """One plain letter for one glyph, for terminals that have no others (TERM=linux, or a locale that is not UTF-8)."""
+
+
+@lru_cache(4096)
+def turn(pen: str, codes: str) -> str:
+    """The shortest change from one set of SGR parameters to another."""
+    if not codes:
+        return "\x1b[0m"
+    whole = f"\x1b[0;{codes}m"
+    old, new = _parts(pen), _parts(codes)
+    if old is None or new is None or old[0] != new[0]:
+        return whole
+    changed = [part or none for part, before, none in zip(new[1:], old[1:], ("39", "49"), strict=True) if part != before]
+    short = f"\x1b[{';'.join(changed)}m"
+    return short if len(short) < len(whole) else whole
+
+
+def _parts(codes: str) -> tuple[str, str, str] | None:
+    """(attributes, foreground, background); None for what is not known here."""
+    attributes, fore, back = [], "", ""
+    numbers = codes.split(";") if codes else []
+    at = 0
+    while at < len(numbers):
+        number = numbers[at]
+        if number in {"38", "48"}:
+            size = 5 if numbers[at + 1 : at + 2] == ["2"] else 3 if numbers[at + 1 : at + 2] == ["5"] else 0
+            colour = ";".join(numbers[at : at + size])
+            if not size or at + size > len(numbers):
+                return None
+            fore, back = (colour, back) if number == "38" else (fore, colour)
+            at += size
+            continue
+        if not number.isdigit():
+            return None
+        value = int(number)
+        if 30 <= value <= 39 or 90 <= value <= 97:
+            fore = "" if value == 39 else number
+        elif 40 <= value <= 49 or 100 <= value <= 107:
+            back = "" if value == 49 else number
+        else:
+            attributes.append(number)
+        at += 1
+    return ";".join(attributes), fore, back
 
 
 class UnknownShape(Exception):
@@ -71,7 +114,7 @@ class DiffPainter:
                     if not text:
                         continue
                     if codes != pen:
-                        out.append(f"\x1b[0;{codes}m" if codes else "\x1b[0m")
+                        out.append(turn(pen, codes))
                         pen = codes
                     out.append(text)
                     if not text.isascii() and (len(text) > 1 or (x + 1 < len(new) and not new[x + 1][0])):
@@ -89,7 +132,7 @@ class DiffPainter:
             if UNKNOWN in line:
                 return ""
             out.append(f"\x1b[{y + 1};1H")
-            pen: str | None = None
+            pen = "?"
             for text, codes in line:
                 if codes != pen:
                     out.append(f"\x1b[0;{codes}m" if codes else "\x1b[0m")

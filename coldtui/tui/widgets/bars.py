@@ -49,7 +49,7 @@ def title_spans(world: World, now: datetime, read_only: bool, width: int) -> Spa
     version = spans_of([title.version])
     lefts: list[list[Span]] = [[site, GAP, *version, GAP, *nodes], [site, GAP, *nodes], [site]]
     full, fewer, fewest = title.sources, _fewer(title.sources), _fewest(title.sources)
-    for left, shown in (*((left, shown) for left in lefts for shown in (full, fewer)), *((left, fewest) for left in lefts)):
+    for left, shown in (*((left, shown) for left in lefts[:2] for shown in (full, fewer)), *((left, fewest) for left in lefts)):
         right: list[Span] = []
         for cell in shown:
             right += [*spans_of([cell]), GAP]
@@ -183,16 +183,21 @@ def shown_key(app: App[object], binding: Binding) -> str:
 def hint_spans(screen: Screen[object], width: int) -> Spans:
     """Hints of the focused widget and the screen, then the screens themselves: whole entries only."""
     app = screen.app
-    here: list[tuple[str, str]] = []
-    digits: list[tuple[str, str]] = []
+    found: list[tuple[tuple[int, int], bool, str, str]] = []
+    ranks: dict[int, int] = {}
     seen: set[str] = set()
     for active in screen.active_bindings.values():
-        binding = active.binding
+        binding, node = active.binding, active.node
+        rank = ranks.setdefault(id(node), len(ranks))
         if not binding.show or not binding.description or not active.enabled or binding.action in seen:
             continue
         seen.add(binding.action)
-        entry = (shown_key(app, binding), binding.description)
-        (digits if (binding.id or "").startswith("screen.") else here).append(entry)
+        # A remapped key comes last among the live bindings: it is shown where its binding was declared.
+        declared = next((at for at, (_, b) in enumerate(node._bindings) if b.id == binding.id and b.action == binding.action), 999)
+        found.append(((rank, declared), (binding.id or "").startswith("screen."), shown_key(app, binding), binding.description))
+    found.sort()
+    here = [(key, text) for _, digit, key, text in found if not digit]
+    digits = [(key, text) for _, digit, key, text in found if digit]
 
     def spans(entries: Sequence[tuple[str, str]]) -> list[Span]:
         out: list[Span] = []
@@ -207,6 +212,6 @@ def hint_spans(screen: Screen[object], width: int) -> Spans:
     if size(left) + size(right) > width and digits:
         right = spans([(f"{digits[0][0]}-{digits[-1][0]}" if len(digits) > 1 else digits[0][0], "screens")])
     while here and size(left) + size(right) > width:
-        here.pop(max(0, len(here) - 2))  # help, the last, stays
+        here.pop(max(0, len(here) - 3))  # command and help, the last two, stay
         left = spans(here)
     return (*right, *left)

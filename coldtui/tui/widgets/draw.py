@@ -14,8 +14,8 @@ from ..theme import Ink, Palette
 Span = tuple[str, Ink]
 Spans = tuple[Span, ...]
 
-_SELECTORS = {0xFE0E: None, 0xFE0F: None}
-"""Variation selectors change the width of what they follow, and terminals disagree by how much: they are left out."""
+_SELECTORS = {0x200D: None, 0xFE0E: None, 0xFE0F: None}
+"""Joiners and variation selectors change the width of their neighbours, and terminals disagree by how much: they are left out."""
 
 
 def width_of(text: str) -> int:

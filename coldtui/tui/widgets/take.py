@@ -14,7 +14,7 @@ CLIPBOARD_CAP_B = 56_244
 
 def file_name(stem: str, at: datetime, ending: str = "log") -> str:
     """`cold-backend-7d9f-20261025-1402.log`; nothing in it that a shell or a file system minds."""
-    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', stem).strip('-.')[:120] or 'text'}-{at:%Y%m%d-%H%M}.{ending}"
+    return f"{re.sub(r'[^A-Za-z0-9._]+', '-', stem).strip('-.')[:120] or 'text'}-{at:%Y%m%d-%H%M}.{ending}"
 
 
 def write(path: Path, lines: Iterable[str]) -> int:
