@@ -15,7 +15,7 @@ import pytest
 from coldtui.lab.apiserver.process import ApiServerProcess
 from tests.lab.apiserver.site import PODS, Client, Reaper, budget, deployment, kubectl, node, pod, running, wait_for
 
-pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not on this machine")
+pytestmark = [pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not on this machine"), pytest.mark.timeout(45)]
 Json = dict[str, Any]
 Done = subprocess.CompletedProcess[str]
 SETS = "/apis/apps/v1/namespaces/default/replicasets"
@@ -140,14 +140,17 @@ def test_logs_follow(k: Kubectl) -> None:
         following.terminate()
 
 
-def test_get_watch_prints_changes(k: Kubectl, client: Client) -> None:
+def test_get_watch_prints_changes(k: Kubectl, client: Client, server: ApiServerProcess) -> None:
     """get -w prints a row for each change, with its columns."""
+    before = server.stats()["streams"]
     with subprocess.Popen(
         ["kubectl", "--kubeconfig", str(k.kubeconfig), "get", "pod", "web-1", "-w"], stdout=subprocess.PIPE, text=True
     ) as watching:
         assert watching.stdout is not None
         assert watching.stdout.readline().split()[:3] == ["NAME", "READY", "STATUS"]
         assert watching.stdout.readline().split()[:3] == ["web-1", "1/1", "Running"]
+        # kubectl keeps the first event of its watch to itself, so a change before the watch is open would never be printed.
+        wait_for(lambda: server.stats()["streams"] > before, "kubectl's watch is open")
         client.patch(f"{PODS}/web-1/status", {"status": {"reason": "Evicted"}})
         assert watching.stdout.readline().split()[:3] == ["web-1", "1/1", "Evicted"]
         watching.terminate()
