@@ -46,7 +46,7 @@ class PgSchedules(Controller):
 
     async def reconcile(self, key: Key) -> None:
         obj = self.schedules.items.get(key)
-        if obj is None or deleting(obj) or obj["spec"].get("suspend"):
+        if obj is None or deleting(obj) or obj["spec"].get("suspend") or self.lab.still:
             return
         now, cron = self.lab.now(), obj["spec"]["schedule"]
         status = obj.get("status") or {}
@@ -214,7 +214,7 @@ class RecurringJobs(Controller):
 
     async def reconcile(self, key: Key) -> None:
         job = self.jobs.items.get(key)
-        if job is None or deleting(job):
+        if job is None or deleting(job) or self.lab.still:
             self._slots.pop(key, None)
             return
         now, cron = self.lab.now(), job["spec"]["cron"]
@@ -453,9 +453,9 @@ class BackupTargets(Controller):
         if target is None or is_true(target, "Unavailable"):
             return
         now = self.lab.now()
-        synced = moment((target.get("status") or {}).get("lastSyncedAt"))
         asked = moment(target["spec"].get("syncRequestedAt"))
-        every = _seconds(target["spec"].get("pollInterval", "5m0s"))
+        synced = moment((target.get("status") or {}).get("lastSyncedAt"))
+        every = 0.0 if self.lab.still else _seconds(target["spec"].get("pollInterval", "5m0s"))
         due = synced is None or (every > 0 and now >= synced + timedelta(seconds=every)) or (asked is not None and asked > synced)
         if due:
             self.targets.offer(

@@ -214,8 +214,9 @@ class Controller(ABC):
         try:
             await self.reconcile(key)
         except ApiError as error:
-            # Somebody was faster: look again at what it is now. All else is worth a line.
-            level = logging.DEBUG if error.conflict or error.missing else logging.WARNING
+            # Somebody was faster: look again at what it is now. All else is worth a line, once.
+            quiet = error.conflict or error.missing or key in self._failures
+            level = logging.DEBUG if quiet else logging.WARNING
             log.log(level, "%s %s: %s", self.name, "/".join(filter(None, key)), error)
         except Unreachable as error:
             log.debug("%s %s: %s", self.name, "/".join(filter(None, key)), error)

@@ -264,6 +264,7 @@ def add_events(seed: Seed) -> None:
     """What happened in the last hour: a calm site with one small worry behind it."""
     found = {(o["kind"], o["metadata"]["name"]): o for o in [*seed.objects, *seed.derived]}
     pods = {n.rpartition("-")[0].rpartition("-")[0]: o for (k, n), o in found.items() if k == "Pod"}
+    current = next(n for (k, n), o in found.items() if k == "ReplicaSet" and n.startswith("cold-backend-") and o["spec"]["replicas"])
     backend, cluster = pods["cold-backend"], found["Cluster", CLUSTER]
     event(seed, backend, "Unhealthy", f'Readiness probe failed: Get "http://{backend["status"]["podIP"]}:8080/healthz": context deadline exceeded', minutes=37,
           component="kubelet", warning=True, count=2)  # fmt: skip
@@ -283,7 +284,7 @@ def add_events(seed: Seed) -> None:
         seed,
         found["Deployment", "cold-backend"],
         "ScalingReplicaSet",
-        "Scaled up replica set cold-backend from 2 to 3",
+        f"Scaled up replica set {current} from 2 to 3",
         minutes=57,
         component="deployment-controller",
     )
