@@ -70,7 +70,8 @@ class KubeStreams(Protocol):
     def watch(self, kind: Kind, version: str, *, timeout_s: int) -> Iterator[Batch]:
         """Follow a kind from `version` until the server ends the stream (StopIteration: reconnect from the last version).
 
-        Yields at once when something came, folding what already lies in the buffer. Raises Expired for 410 whether it comes as HTTP status or
+        The first batch is empty and says that the server accepted the watch. Then yields at once when something came, folding what already
+        lies in the buffer. Raises Expired for 410 whether it comes as HTTP status or
         as ERROR event, Throttled for 429, Unreachable when the line breaks or stays silent for 150 s, Closed after `shut`.
         """
         ...

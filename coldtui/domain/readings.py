@@ -51,7 +51,7 @@ class Trouble:
     """Why a source is not live, in words an operator knows."""
 
     kind: str
-    """One of: dns, refused, tls, unauthorized, forbidden, not-installed, timeout, throttled, server, garbage, lost, restored, config."""
+    """One of: dns, refused, tls, unauthorized, forbidden, not-installed, timeout, throttled, server, garbage, lost, restored, config, bug (a fault of ours)."""
     words: str
     """One line, such as `connection refused by 127.0.0.1:6443`."""
     hint: str = ""

@@ -71,6 +71,8 @@ class KubeStreams:
     def pages(self, kind: Kind, *, version: str | None, limit: int | None = 500, deadline_s: float = 30.0) -> Iterator[Page]:
         """`deadline_s` is for each page. See `ports.KubeStreams`."""
         query = [] if version is None else [("resourceVersion", version)]
+        if version not in (None, "", "0"):
+            query.append(("resourceVersionMatch", "NotOlderThan"))  # without it a paged list of an old version is exactly that old
         if limit is not None:
             query.append(("limit", str(limit)))
         token = ""
@@ -124,6 +126,7 @@ class KubeStreams:
         cuts = channel.cuts
         response = channel.open("GET", self._path(kind), question, query=query, deadline_s=_HEAD_S)
         try:
+            yield Batch({}, frozenset(), "")  # accepted: a quiet kind is live from here, not from its first event
             yield from _Watch(kind, response, channel, cuts, self._clock, question).batches()
         finally:
             response.close()

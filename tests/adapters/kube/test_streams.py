@@ -32,16 +32,21 @@ def bookmark(version: str) -> bytes:
     return event("BOOKMARK", {"kind": "Pod", "metadata": {"resourceVersion": version, "creationTimestamp": None}})
 
 
+ACCEPTED = Batch({}, frozenset(), "")
+"""What a watch gives first: the server took it."""
+
+
 def watched(*answers: Answer) -> tuple[list[Batch], ColdError | None]:
-    """What a watch of pods gives, and the error that ends it."""
+    """What a watch of pods gives after it was accepted, and the error that ends it."""
     got: list[Batch] = []
     with Scripted(*answers) as server:
         try:
             for batch in reading(server).watch(PODS, "5", timeout_s=300):
                 got.append(batch)
         except ColdError as error:
-            return got, error
-    return got, None
+            return [batch for batch in got if batch != ACCEPTED], error
+    assert got[0] == ACCEPTED
+    return got[1:], None
 
 
 # --- lists
@@ -56,7 +61,10 @@ def test_pages_follow_the_token_without_a_version() -> None:
         assert ([p.name for p in page.items], page.version, page.more, page.remaining) == (["a"], "9", True, 1)
         assert len(server.requests) == 1
         assert [(p.more, p.items[0].name) for p in pages] == [(False, "b")]
-        assert [r.query for r in server.requests] == [{"resourceVersion": "7", "limit": "1"}, {"limit": "1", "continue": "t+/="}]
+        assert [r.query for r in server.requests] == [
+            {"resourceVersion": "7", "resourceVersionMatch": "NotOlderThan", "limit": "1"},
+            {"limit": "1", "continue": "t+/="},
+        ]
         assert {r.connection for r in server.requests} == {0}, "the connection is used again"
 
 
@@ -203,7 +211,7 @@ def test_a_kept_connection_that_the_server_closed_is_made_anew() -> None:
 def test_a_watch_asks_for_what_it_needs() -> None:
     """Version, bookmarks and an end are named in the request; it is not compressed."""
     with Scripted(stream()) as server:
-        assert list(reading(server).watch(PODS, "5", timeout_s=321)) == []
+        assert list(reading(server).watch(PODS, "5", timeout_s=321)) == [ACCEPTED]
         (asked,) = server.requests
     assert asked.query == {"watch": "1", "resourceVersion": "5", "allowWatchBookmarks": "true", "timeoutSeconds": "321"}
     assert asked.headers["accept-encoding"] == "identity"
@@ -233,6 +241,7 @@ def test_an_event_comes_at_once() -> None:
     """A batch is given while the stream stays open and silent."""
     with Scripted(stream(event("ADDED", at("a", "6")), hold=True)) as server:
         watch = reading(server).watch(PODS, "5", timeout_s=300)
+        assert next(watch) == ACCEPTED
         assert next(watch).version == "6"
 
 
@@ -313,6 +322,7 @@ def test_a_stream_that_is_reset_is_told() -> None:
 
     with Scripted(reset) as server:
         watch = reading(server).watch(PODS, "5", timeout_s=300)
+        assert next(watch) == ACCEPTED
         assert next(watch).version == "6"
         read.set()
         with pytest.raises(LineTrouble) as caught:
