@@ -344,10 +344,11 @@ class FakeStreams:
 
     def pages(self, kind: Kind, *, version: str | None, limit: int | None = 500, deadline_s: float = 30.0) -> Iterator[Page]:
         kube = self._kube
+        call = "glance" if limit == 1 else "list"  # one object: only the version is wanted
         with kube._cond:
-            kube.calls.append(("list", kind.name))
+            kube.calls.append((call, kind.name))
             kube._hang(deadline_s)
-            kube._check("list", kind.name)
+            kube._check(call, kind.name)
             if version not in (None, "", "0") and int(version or 0) > kube._rv:
                 raise TooNew("too large resource version")
             log = kube._log(kind.name)

@@ -47,6 +47,8 @@ class Heartbeat:
         self._misses = 0
         self._first_miss: datetime | None = None
         self._ready = True
+        self._refused = False
+        """Whether our credentials were refused last."""
         self.latency_s: float | None = None
         """Round trip of the last answered probe."""
         self.readiness = ""
@@ -78,6 +80,7 @@ class Heartbeat:
             said = await within(self._kube().alive(deadline_s=pace.probe_s), pace.probe_s * 1.1)
         except Unauthorized as error:  # an answer: the line lives, the credentials do not
             self._answered(sent, "")
+            self._refused = True
             self._builder.troubled(KUBE, trouble_of(error))
             self._denied()
             return pace.heartbeat_s
@@ -89,6 +92,9 @@ class Heartbeat:
             return pace.heartbeat_s
         self._builder.line_good()
         self._answered(sent, said)
+        if self._refused:
+            self._refused = False
+            self._line.nudge()  # who backs off because of the credentials need not do so any longer
         return pace.heartbeat_s if self._ready else pace.lost_probe_s
 
     def _answered(self, sent: float, said: str) -> None:

@@ -27,6 +27,8 @@ RETRY_AFTER_CAP_S = 120.0
 """No answer of a server silences a kind for longer."""
 RELIST_AFTER = 5
 """Failures of a watch in a row (other than refusals to connect), after which its version is not trusted any more."""
+EARLY_S = 5.0
+"""A stream that ends so much before its time was ended by the server's end."""
 MANY_CLOSED = 3
 """Streams closed by our own side in a row, without anything read between: then something is wrong, and it is treated as a failure."""
 
@@ -89,6 +91,8 @@ class Reflector:
         """The highest version seen in this epoch."""
         self._listed = False
         self._epoch = line.epoch
+        self._broke = False
+        """The last stream ended before its time: the server may have been restored since."""
         self._failures = 0
         self._closed_in_a_row = 0
         self._unauthorized = 0
@@ -131,7 +135,17 @@ class Reflector:
                 if self._line.closed:
                     return
                 self._list()
+        elif self._broke:
+            self._confirm()
+            self._broke = False
         self._watch(self._version or "")
+
+    def _confirm(self) -> None:
+        """A server that was restored accepts a version of its future and then stays silent until it has counted so far: ask where it stands."""
+        for page in self._streams().pages(self._kind, version=None, limit=1, deadline_s=self._pace.list_s):
+            if went_back(page.version, self._newest):
+                raise _Restored("the versions of a list went back")
+            break
 
     def _forget(self) -> None:
         self._epoch = self._line.epoch
@@ -208,6 +222,7 @@ class Reflector:
             self._expired = 0
             self._progress()
         self._builder.closed(self._name)
+        self._broke = self._clock.monotonic() - began < timeout_s - EARLY_S
         if not came and self._clock.monotonic() - began < pace.short_watch_s:
             raise ColdError("the watch ended as soon as it was opened")
         self._expired = 0
@@ -225,6 +240,7 @@ class Reflector:
         self._builder.closed(self._name)
         match error:
             case Closed():
+                self._broke = True
                 self._closed_in_a_row += 1
                 if self._closed_in_a_row <= MANY_CLOSED:
                     return 0.0
@@ -266,6 +282,7 @@ class Reflector:
                     return _Full(self._say(error, min(max(error.retry_after_s, 0.0), RETRY_AFTER_CAP_S)))
                 return self._say(error, self._backoff.next())
             case Unreachable():
+                self._broke = True
                 self._suspect()
                 self._failures += 1
                 if self._failures == 1 and self._version is not None:
