@@ -10,7 +10,7 @@ import pytest
 from tests.controlplane.build import BuildError, built, programs
 from tests.controlplane.plane import ControlPlane, lab_crds
 
-_FIXTURES = {"plane", "own_plane"}
+_FIXTURES = {"plane", "own_plane", "site_plane"}
 _BUILD = pytest.StashKey[BuildError | None]()
 
 

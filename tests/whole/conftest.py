@@ -1,0 +1,48 @@
+"""The grounds of the whole-program tests: one embedded server for a module, one control plane for the whole run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from coldtui.lab import site
+from coldtui.lab.client import KubeClient
+from tests.controlplane.build import BuildError, programs
+from tests.controlplane.plane import ControlPlane, lab_crds
+from tests.whole.ground import Embedded, Ground, Real
+
+BOTH = ["embedded", pytest.param("real", marks=pytest.mark.controlplane)]
+
+
+async def _seed(plane: ControlPlane) -> None:
+    async with KubeClient.from_kubeconfig(plane.kubeconfigs["admin"]) as client:
+        await site.seed_api(client, site.build())
+
+
+@pytest.fixture(scope="session")
+def site_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    """A control plane that holds the site; leave it running, and unpaused."""
+    try:
+        programs()
+    except BuildError as error:
+        if os.environ.get("COLDTUI_REQUIRE_CONTROLPLANE") == "1" or os.environ.get("CI") == "true":
+            pytest.fail(f"no control plane: {error}", pytrace=False)
+        pytest.skip(f"no control plane: {error}")
+    with ControlPlane.start(tmp_path_factory.mktemp("site-plane"), crds=lab_crds()) as plane:
+        asyncio.run(_seed(plane))
+        yield Real(plane)
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """A server with the site on it, each of the two in turn."""
+    if request.param == "real":
+        found: Real = request.getfixturevalue("site_plane")
+        yield found
+        return
+    made = Embedded(tmp_path_factory.mktemp("ground"))
+    yield made
+    made.stop()
