@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakSet
 
 from textual import events
 from textual.app import App
@@ -51,6 +52,8 @@ TICK_S = 5.0
 PICTURE_S = 60.0
 STUCK_S = 2.0
 """A key that takes longer no longer holds back the ones behind it."""
+SETTLE_S = 0.5
+"""How long keys wait for a new screen to take them."""
 
 
 def _mode(entry: Entry) -> Callable[[], Screen[Any]]:
@@ -91,6 +94,7 @@ class ColdApp(Guarded, PaintedApp):
             self.no_color = False
             self._filters = [f for f in self._filters if not isinstance(f, (Monochrome, NoColor))]
         self._take_theme(self.options.theme or ("ansi" if os.environ.get("TERM") == "linux" else theme.DEFAULT))
+        self._first_theme = self.theme
         self.home = self.options.start if self.options.start in self.MODES else self.DEFAULT_MODE
         """Id of the first screen."""
         self._current_mode = self.home
@@ -99,13 +103,17 @@ class ColdApp(Guarded, PaintedApp):
         self.problems: tuple[Problem, ...] = ()
         self.worst_at = 0
         self.failures: list[Exception] = []
-        """Errors of ours that were shown and logged."""
+        """The last errors of ours that were shown and logged."""
+        self._failed_at: dict[str, int] = {}
         self.history: list[str] = []
         """Commands typed."""
         self._typing = False
         self._typed: deque[events.Key | events.Paste] = deque()
         self._typed_at = 0.0
+        self._typed_on: Screen[Any] | None = None
         self._opened_worst = ""
+        self._took_keys: WeakSet[Screen[Any]] = WeakSet()
+        """Screens that could take keys once."""
         self._up = False
         self._woken = False
         self._shown: tuple[int, float] = (-1, 0.0)
@@ -297,7 +305,7 @@ class ColdApp(Guarded, PaintedApp):
             await self._take_key(event)
 
     async def _take_key(self, event: events.Key | events.Paste) -> None:
-        self._typing, self._typed_at = True, time.monotonic()
+        self._typing, self._typed_at, self._typed_on = True, time.monotonic(), self.screen
         if isinstance(self.screen, Dialog) and not self.screen.fresh(event.time):
             self.call_later(self._next_key)
             return
@@ -318,12 +326,22 @@ class ColdApp(Guarded, PaintedApp):
 
     async def _next_key(self) -> None:
         waited = time.monotonic() - self._typed_at
-        if waited < STUCK_S and not (self.screen.is_mounted and (self.focused is not None or not self.screen.focus_chain)):
-            self.set_timer(0.02, self._next_key)  # a new screen that cannot take keys yet
+        if waited < STUCK_S and not self._takes_keys():
+            self.set_timer(0.02, self._next_key)
         elif self._typed:
             await self._take_key(self._typed.popleft())
         else:
             self._typing = False
+
+    def _takes_keys(self) -> bool:
+        """Whether what shall have the focus of a new screen has it. Later nothing may have it, as after esc on the home screen."""
+        screen = self.screen
+        if screen not in self._took_keys:
+            wanted = self.AUTO_FOCUS if screen.AUTO_FOCUS is None else screen.AUTO_FOCUS
+            if not screen.is_mounted or (wanted and self.focused is None and screen.focus_chain):
+                return False
+            self._took_keys.add(screen)
+        return True
 
     def action_open(self, id: str) -> None:
         self.worst_at, self._opened_worst = 0, ""
@@ -484,8 +502,16 @@ class ColdApp(Guarded, PaintedApp):
         if not self._up:
             super()._handle_exception(error)
             return
-        self.failures.append(error)
-        log.error("internal error", exc_info=error)
+        self.failures = [*self.failures[-49:], error]
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where_from = f"{type(error).__name__} {place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else repr(error)
+        seen = self._failed_at[where_from] = self._failed_at.get(where_from, 0) + 1
+        if seen == 1:
+            log.error("internal error", exc_info=error)
+        elif seen % 100 == 0:  # one that comes with every tick must not fill the disk
+            log.error("internal error, %d times now: %s", seen, where_from)
         words = plain(f"{type(error).__name__}: {error}")[:200]
         where = f" · see {self.options.log}" if self.options.log else ""
         try:
@@ -504,6 +530,8 @@ class ColdApp(Guarded, PaintedApp):
 
     def capture_picture(self) -> None:
         """Remember how the first screen looks, while it is the one that is seen."""
+        if self.theme != self._first_theme:
+            return  # the next start has the configured colours
         home = self.current_mode == self.home and len(self.screen_stack) == 1 and isinstance(self.screen, WorldScreen)
         if self.picture is not None and self.painter is not None and home and (frame := self.painter.frame(1)):
             self._frame = (frame, time.time(), self.painter.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from textual.widgets import Input
 from coldtui.domain.objects import Ref
 from coldtui.domain.world import World
 from coldtui.tui import commands, keymap, theme
-from coldtui.tui.app import ColdApp, plain_letters_only, refusal, wants_mouse
+from coldtui.tui.app import STUCK_S, ColdApp, plain_letters_only, refusal, wants_mouse
 from coldtui.tui.dialogs.help import HelpScreen, Palette, live_keys
 from coldtui.tui.screens import SCREENS
 from coldtui.tui.screens.node import NodeScreen
@@ -55,6 +56,21 @@ def test_filter_prompt_narrows_while_typing_and_esc_clears() -> None:
             assert "not a regular expression" in c.text
             await c.press("escape")
             assert "Nodes [5]" in c.text
+
+    run(check())
+
+
+def test_a_quick_key_is_not_held_back_where_nothing_has_the_focus() -> None:
+    """Two keys typed at once on the home screen, where no widget wants the focus, have both done their work at once."""
+
+    async def check() -> None:
+        async with console(worlds.healthy(), start="status") as c:
+            assert c.app.focused is None
+            began = time.monotonic()
+            await c.press("colon", "escape", "2")
+            while c.app.current_mode != "nodes":
+                await c.settle()
+                assert time.monotonic() - began < STUCK_S / 2
 
     run(check())
 
@@ -395,5 +411,52 @@ def test_saving_asks_before_it_replaces(tmp_path: Path) -> None:
                 again.opened -= 1
             await c.press("tab", "enter")
             assert path.read_text() == "three\n"
+
+    run(check())
+
+
+def test_a_widget_that_cannot_be_drawn_does_not_hide_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When drawing a table raises, its place says so, the last line tells, and the other widgets are painted."""
+
+    def broken(y: int) -> None:
+        raise KeyError("no such column")
+
+    async def check() -> None:
+        async with console(worlds.healthy(), start="nodes") as c:
+            table = c.app.screen.query_one(RowTable)
+            with monkeypatch.context() as patch:
+                patch.setattr(table, "render_line", broken)
+                table.refresh()
+                await c.settle()
+                assert "cannot be drawn: KeyError" in c.text
+                assert "internal error: KeyError" in c.lines()[-1]
+                assert "cold-site" in c.lines()[0]
+            assert c.app.failures
+            c.app.failures.clear()
+            table.refresh()
+            await c.press("escape")
+            assert "k3s-worker-4" in c.text
+
+    run(check())
+
+
+def test_typed_ahead_keys_reach_what_the_keys_before_opened() -> None:
+    """Keys that arrive in one burst are read as a person typed them: the d of `:doctor` is no describe, the j after enter moves in the new list."""
+
+    async def check() -> None:
+        from textual import events
+
+        async with console(worlds.healthy(), start="nodes") as c:
+            for key in ("colon", *"theme", "space", *"light", "enter", "j", "j", "enter", "j"):
+                character = " " if key == "space" else key if len(key) == 1 else None
+                c.app.post_message(events.Key(key, character))
+            for _ in range(200):
+                if isinstance(c.app.screen, NodeScreen) and c.app.screen.query_one(RowTable).cursor == 1:
+                    break
+                await c.pilot.pause(0.01)
+            assert c.app.theme == "light"
+            assert isinstance(c.app.screen, NodeScreen)
+            assert c.app.screen.node == "k3s-worker-2"
+            assert c.app.screen.query_one(RowTable).cursor == 1
 
     run(check())
