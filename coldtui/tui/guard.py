@@ -5,9 +5,13 @@ from __future__ import annotations
 from asyncio import CancelledError
 from typing import Any
 
+from rich.segment import Segment
 from textual.app import App
+from textual.geometry import Region
 from textual.message import Message
 from textual.message_pump import MessagePump
+from textual.strip import Strip
+from textual.widget import Widget
 
 
 class Guarded(MessagePump):
@@ -21,3 +25,16 @@ class Guarded(MessagePump):
         except Exception as error:  # noqa: BLE001 - the boundary: it becomes a line that stays on the screen and a traceback in the log
             app: App[Any] = self if isinstance(self, App) else self.app
             app._handle_exception(error)
+
+
+class GuardedWidget(Guarded, Widget):
+    """A widget whose drawing may fail without taking the rest of the screen, and the news of it, with it."""
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        try:
+            return super().render_lines(crop)
+        except Exception as error:  # noqa: BLE001 - the boundary, as above
+            self.app._handle_exception(error)
+            text = f" cannot be drawn: {type(error).__name__}"
+            blank = [Strip([Segment(text)]).adjust_cell_length(crop.width)] + [Strip.blank(crop.width)] * (crop.height - 1)
+            return blank[: crop.height]

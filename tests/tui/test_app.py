@@ -451,7 +451,7 @@ def test_typed_ahead_keys_reach_what_the_keys_before_opened() -> None:
                 character = " " if key == "space" else key if len(key) == 1 else None
                 c.app.post_message(events.Key(key, character))
             for _ in range(200):
-                if isinstance(c.app.screen, NodeScreen) and c.app.screen.query_one(RowTable).cursor == 1:
+                if isinstance(c.app.screen, NodeScreen) and any(table.cursor == 1 for table in c.app.screen.query(RowTable)):
                     break
                 await c.pilot.pause(0.01)
             assert c.app.theme == "light"

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 from textual.geometry import Region
 from textual.strip import Strip
-from textual.widget import Widget
 
 from ...present.lines import Line
-from ..guard import Guarded
+from ..guard import GuardedWidget
 from ..theme import palette_of
 from .draw import Spans, spans_of, strip_of
 
 
-class Lines(Guarded, Widget):
+class Lines(GuardedWidget):
     """Lines of spans. `put` takes the whole content and paints what differs."""
 
     ALLOW_SELECT = False

@@ -10,11 +10,10 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from ...ports import LogLine
 from ...present.rows import Tone
-from ..guard import Guarded
+from ..guard import GuardedWidget
 from ..theme import palette_of
 from . import filters
 from .draw import Span, Spans, ends, strip_of, wrap
@@ -27,7 +26,7 @@ _FLUSH_S = 0.1
 _SINCE = {"2": (60, "1 m"), "3": (300, "5 m"), "4": (900, "15 m"), "5": (1800, "30 m"), "6": (3600, "1 h")}
 
 
-class LogView(Guarded, Widget, can_focus=True):
+class LogView(GuardedWidget, can_focus=True):
     """`extend(lines)` at any rate; it is shown at most ten times a second."""
 
     ALLOW_SELECT = False

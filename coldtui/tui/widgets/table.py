@@ -17,13 +17,13 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from ...domain.kinds import KINDS
 from ...domain.readings import Freshness, SourceState
 from ...domain.world import World
 from ...present import words
 from ...present.rows import Cell, Column, Listing, Row, Tone
+from ..guard import GuardedWidget
 from ..theme import palette_of
 from . import filters
 from .draw import Spans, ends, fit, strip_of, width_of
@@ -45,7 +45,7 @@ class Place:
     width: int
 
 
-class RowTable(Widget, can_focus=True):
+class RowTable(GuardedWidget, can_focus=True):
     """A listing as a table. Call `show(world, now)` on a tick."""
 
     ALLOW_SELECT = False

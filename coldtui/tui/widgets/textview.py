@@ -9,11 +9,10 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from ...present.lines import Line
 from ...present.rows import Tone
-from ..guard import Guarded
+from ..guard import GuardedWidget
 from ..theme import palette_of
 from . import filters
 from .draw import Spans, ends, spans_of, strip_of, width_of
@@ -44,7 +43,7 @@ READING: list[BindingType] = [
 ]
 
 
-class TextView(Guarded, Widget, can_focus=True):
+class TextView(GuardedWidget, can_focus=True):
     """`show(lines)`: lines of cells. Keeps its place when the text is replaced."""
 
     ALLOW_SELECT = False
