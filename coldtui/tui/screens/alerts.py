@@ -108,6 +108,7 @@ def object_title(ref: Ref) -> str:
 
 
 class AlertsScreen(WorldScreen):
+    AUTO_FOCUS = ""  # the table has the focus only while it is shown
     CSS = """
     AlertsScreen #split { layout: vertical; height: 1fr; }
     AlertsScreen #list { width: 1fr; height: 1fr; }
@@ -120,6 +121,11 @@ class AlertsScreen(WorldScreen):
     AlertsScreen #foot { height: 1; }
     AlertsScreen.-unread #foot { height: 2; }
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calm: bool | None = None
+        """Whether there is nothing to list; None before the first World."""
 
     def body(self) -> ComposeResult:
         with Horizontal(id="split"):
@@ -136,7 +142,8 @@ class AlertsScreen(WorldScreen):
     def show(self, world: World, now: datetime) -> None:
         missing = unread_text(world, now)
         calm = not self.problems
-        if calm != self.has_class("-calm"):
+        if calm != self._calm:
+            self._calm = calm
             self.set_class(calm, "-calm")
             self.set_focus(None if calm else self.query_one("#list", RowTable))
             self.refresh_bindings()

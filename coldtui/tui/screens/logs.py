@@ -285,7 +285,7 @@ class LogsScreen(WorldScreen):
                     tries, said = 0, ""
                 why = self._end_words()
                 if self.previous or self._is_full():
-                    self._set("complete")
+                    self._set("first lines only" if self._is_full() else "complete")
                     return
                 waits, status = why, why
             except (NotFound, Forbidden) as error:
@@ -358,8 +358,8 @@ class LogsScreen(WorldScreen):
                     broken = False
                     self.view.say(f"going on at {self._stamp()}")
                     self._set("")
-                if self._head and self._taken + len(fresh) > self.view.capacity:
-                    fresh = fresh[: self.view.capacity - self._taken]
+                if self._head and self._taken + len(fresh) > self._room:
+                    fresh = fresh[: self._room - self._taken]
                 self._taken += len(fresh)
                 if fresh:
                     self._measure(fresh[-1])
@@ -371,9 +371,14 @@ class LogsScreen(WorldScreen):
         finally:
             await stream.aclose()
 
+    @property
+    def _room(self) -> int:
+        """Lines of the head that the view keeps, beside some words of ours."""
+        return self.view.capacity - 10
+
     def _is_full(self) -> bool:
         """The head was asked for, and all of it that can be kept is here."""
-        return self._head and self._taken >= self.view.capacity
+        return self._head and self._taken >= self._room
 
     def _measure(self, line: LogLine) -> None:
         """How late a line is that was written while we followed; those from before are history, not lag."""

@@ -123,7 +123,8 @@ class PodActions(WorldScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "node", "Node", id="pods.node", tooltip="Go to the node that it runs on"),
         Binding("J", "owner", "Owner", id="pods.owner", tooltip="Go to what made it: deployment, stateful set, database"),
-        # Not in the hints here: on 80 columns the log comes first.
+        # Not in the hints here: on 80 columns the log comes before what is the same everywhere.
+        Binding("d", "describe(False)", "Describe", show=False, id="describe", tooltip="All about this pod, with its events"),
         Binding("y", "describe(True)", "YAML", show=False, id="yaml", tooltip="The object as the API gives it"),
     ]
 
