@@ -151,6 +151,16 @@ def pg_schedule(schedule: str = "0 0 2 * * *", **spec: Any) -> Raw:
     }
 
 
+def pg_store(name: str = "r2", **window: Any) -> Raw:
+    """The plugin's ObjectStore: 30 days back."""
+    told = {"firstRecoverabilityPoint": ago(days=30), "lastSuccessfulBackupTime": ago(hours=10), **window}
+    return {
+        "metadata": meta(name, "cold"),
+        "spec": {"retentionPolicy": "30d", "configuration": {"destinationPath": "s3://cold/", "endpointURL": "https://x.r2.example"}},
+        "status": {"serverRecoveryWindow": {"cold-postgres": told}},
+    }
+
+
 def lh_node(name: str, available: int = 70 * GIB, maximum: int = 100 * GIB, **more: Any) -> Raw:
     fine = {"status": "True", "reason": "", "message": "", "lastProbeTime": "", "lastTransitionTime": ago(days=3)}
     return {
@@ -373,6 +383,7 @@ def healthy() -> Site:
         ],
         "l2_advertisements": [{"metadata": meta("lan", "metallb-system"), "spec": {"ipAddressPools": ["lan"]}}],
         "l2_statuses": [l2_status()],
+        "pg_stores": [pg_store()],
         "etcd_snapshots": [etcd_snapshot()],
         "upgrade_plans": [plan()],
     }

@@ -46,7 +46,7 @@ _SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "postgres", "status_json_database", ("services", "endpointslices", "l2_statuses", "ip_pools", "l2_advertisements", "nodes")
     ),
     "storage": ("storage", "status_json_storage", ("lh_nodes", "lh_volumes", "lh_replicas", "lh_engines")),
-    "backups": ("backups", "status_json_backups", ("pg_clusters", "pg_backups", "pg_schedules", "lh_targets", "lh_volumes", "claims", "pods")),
+    "backups": ("backups", "status_json_backups", ("pg_clusters", "pg_backups", "pg_schedules", "pg_stores", "lh_targets", "lh_volumes", "claims", "pods")),
 }  # fmt: skip
 """noun -> (module of present, its part of the site's status, the kinds which that reads)."""
 

@@ -13,7 +13,7 @@ from .readings import Known, Reading, Unknown
 from .verdicts import Grade, Verdict, seen, unsure
 
 if TYPE_CHECKING:
-    from .postgres import PgCluster
+    from .postgres import PgCluster, PluginUse
     from .world import World
 
 
@@ -271,6 +271,36 @@ class Window:
     until: Reading[datetime]
 
 
+@dataclass(frozen=True, slots=True)
+class StoreWindow:
+    """What an ObjectStore says of one server in its bucket (status.serverRecoveryWindow)."""
+
+    first: datetime | None = None
+    last_good: datetime | None = None
+    last_failed: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PgStore:
+    """An ObjectStore of the Barman Cloud plugin: where backups and WAL go, and from when each server can be recovered."""
+
+    namespace: str
+    name: str
+    destination: str = ""
+    endpoint: str = ""
+    retention: str = ""
+    windows: dict[str, StoreWindow] = field(default_factory=dict)
+    """By server name: the cluster's own name unless the plugin's parameter `serverName` says another."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def ref(self) -> Ref:
+        return Ref("pg_stores", self.name, self.namespace)
+
+
 UNTIL_UNKNOWN = Unknown("bucket", "the last archived WAL is not read by this version")
 
 
@@ -349,15 +379,32 @@ def last_good_volume(world: World) -> Reading[Good]:
 
 
 def window(world: World, cluster: PgCluster) -> Reading[Window]:
-    """From when a cluster can be recovered to any moment. The plugin keeps this in an ObjectStore, which is not watched."""
+    """From when a cluster can be recovered to any moment. With the plugin its ObjectStore says so, otherwise the Cluster."""
     as_of = world.sources["pg_clusters"].as_of
     if cluster.archiver is not None:
-        return Unknown("objectstore", f"kept in the ObjectStore of {cluster.archiver.name}: not read by this version")
+        return _store_window(world, cluster, cluster.archiver)
     if cluster.first_recoverability is not None and as_of is not None:
         return Known(Window(cluster.first_recoverability, UNTIL_UNKNOWN), "pg_clusters", as_of)
     if not cluster.archives and not cluster.snapshot_class:
         return Unknown("pg_clusters", "no WAL archive is configured")
     return Unknown("pg_clusters", unsure(world, "pg_clusters") or "no backup has ended well yet")
+
+
+def store_of(world: World, cluster: PgCluster) -> PgStore | None:
+    """The ObjectStore that the cluster archives to through the plugin."""
+    name = cluster.archiver.parameters.get("barmanObjectName", "") if cluster.archiver is not None else ""
+    return world.pg_stores.items.get(f"{cluster.namespace}/{name}") if name else None
+
+
+def _store_window(world: World, cluster: PgCluster, archiver: PluginUse) -> Reading[Window]:
+    store, state = store_of(world, cluster), world.sources["pg_stores"]
+    if store is None or state.as_of is None:
+        missing = f"ObjectStore {archiver.parameters.get('barmanObjectName') or '?'} of {archiver.name} does not exist"
+        return Unknown("pg_stores", unsure(world, "pg_stores") or missing)
+    found = store.windows.get(archiver.parameters.get("serverName", "") or cluster.name)
+    if found is None or found.first is None:
+        return Unknown("pg_stores", f"ObjectStore {store.name} knows no recovery window of this cluster")
+    return Known(Window(found.first, UNTIL_UNKNOWN), "pg_stores", state.as_of)
 
 
 def schedules_of(world: World, cluster: PgCluster) -> tuple[PgSchedule, ...]:

@@ -66,6 +66,7 @@ PG_CLUSTERS = _cnpg("pg_clusters", "clusters", "PostgreSQL clusters")
 PG_BACKUPS = _cnpg("pg_backups", "backups", "PostgreSQL backups")
 PG_SCHEDULES = _cnpg("pg_schedules", "scheduledbackups", "backup schedules")
 PG_POOLERS = _cnpg("pg_poolers", "poolers", "connection poolers")
+PG_STORES = Kind("pg_stores", "barmancloud.cnpg.io", "v1", "objectstores", True, "object stores of the backup plugin", custom=True)
 LH_NODES = _longhorn("lh_nodes", "nodes", "Longhorn nodes")
 LH_VOLUMES = _longhorn("lh_volumes", "volumes", "Longhorn volumes")
 LH_REPLICAS = _longhorn("lh_replicas", "replicas", "Longhorn replicas")
@@ -89,7 +90,7 @@ NODE_STATS = Kind("node_stats", "", "v1", "nodes", False, "kubelet summaries", p
 WATCHED: tuple[Kind, ...] = (
     NODES, PODS, LEASES, PG_CLUSTERS, DEPLOYMENTS, LH_VOLUMES, LH_NODES, SERVICES, NAMESPACES, EVENTS,
     REPLICASETS, STATEFULSETS, DAEMONSETS, BUDGETS, ENDPOINTSLICES, CLAIMS, VOLUMES,
-    PG_BACKUPS, PG_SCHEDULES, PG_POOLERS,
+    PG_BACKUPS, PG_SCHEDULES, PG_STORES, PG_POOLERS,
     LH_REPLICAS, LH_ENGINES, LH_BACKUPS, LH_TARGETS, LH_SNAPSHOTS, LH_JOBS, LH_SETTINGS,
     IP_POOLS, L2_ADVERTISEMENTS, L2_STATUSES, ETCD_SNAPSHOTS, UPGRADE_PLANS,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from immutables import Map
 
-from .backups import LhBackup, LhBackupTarget, LhRecurringJob, PgBackup, PgSchedule
+from .backups import LhBackup, LhBackupTarget, LhRecurringJob, PgBackup, PgSchedule, PgStore
 from .deployments import Budget, DaemonSet, Deployment, ReplicaSet, StatefulSet
 from .events import Event
 from .k3s import EtcdSnapshot, UpgradePlan
@@ -93,6 +93,7 @@ class World:
     pg_backups: Shelf[PgBackup] = Shelf()
     pg_schedules: Shelf[PgSchedule] = Shelf()
     pg_poolers: Shelf[PgPooler] = Shelf()
+    pg_stores: Shelf[PgStore] = Shelf()
     lh_nodes: Shelf[LhNode] = Shelf()
     lh_volumes: Shelf[LhVolume] = Shelf()
     lh_replicas: Shelf[LhReplica] = Shelf()

@@ -495,9 +495,9 @@ def status_json_backups(world: World, now: datetime) -> dict[str, Any]:
     volumes = domain.last_good_volume(world)
     return {
         "last_backup": words.iso(good.value.at) if isinstance(good, Known) else None,
-        "backup_status": None if judged.grade is Grade.UNKNOWN else judged.word,
-        "r2_connection": bucket.value.word if isinstance(bucket, Known) else None,
-        **aside(world, now, ("pg_clusters", "pg_backups", "pg_schedules", "lh_targets"), reasons),
+        "backup_status": None if judged.grade is Grade.UNKNOWN else "success" if judged.grade is Grade.GOOD else judged.word,
+        "r2_connection": ("healthy" if bucket.value.grade is Grade.GOOD else "unhealthy") if isinstance(bucket, Known) else None,
+        **aside(world, now, ("pg_clusters", "pg_backups", "pg_schedules", "pg_stores", "lh_targets"), reasons),
         "_why": judged.why,
         "_r2_source": bucket.value.why if isinstance(bucket, Known) else None,
         "_last_volume_backup": words.iso(volumes.value.at) if isinstance(volumes, Known) else None,

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..domain import postgres as domain
 from ..domain import vips as domain_vips
-from ..domain.backups import last_good
+from ..domain.backups import last_good, store_of
 from ..domain.postgres import Instance, PgCluster
 from ..domain.readings import Known
 from ..domain.verdicts import Grade, Verdict, seen, unsure
@@ -351,7 +351,7 @@ def describe(world: World, c: PgCluster, now: datetime) -> tuple[Line, ...]:
         pair("Storage", " ".join(x for x in (c.storage_size, c.storage_class, f"WAL {c.wal_size}" if c.wal_size else "") if x) or UNKNOWN),
         pair("WAL archive", _archive_words(c)),
         (label("Archiving"), verdict_cell(archiving(c, world)), Cell(f"  {archiving(c, world).why}", Tone.MUTED)),
-        pair("Retention", c.retention or ("set in the ObjectStore" if c.archiver else UNKNOWN)),
+        pair("Retention", c.retention or _store_retention(world, c)),
     ]
     if plugins := _plugin_words(c):
         lines.append(pair("Plugins", plugins))
@@ -369,10 +369,19 @@ def describe(world: World, c: PgCluster, now: datetime) -> tuple[Line, ...]:
     return tuple(lines)
 
 
+def _store_retention(world: World, c: PgCluster) -> str:
+    store = store_of(world, c)
+    return f"{store.retention or UNKNOWN} in ObjectStore {store.name}" if store is not None else UNKNOWN
+
+
 def _sync_words(c: PgCluster) -> str:
     if c.synchronous is not None:
         return f"{c.synchronous.method} {c.synchronous.number}, durability {c.synchronous.durability}"
     return f"{c.min_sync} to {c.max_sync} replicas" if c.max_sync else "no: the last writes may be lost with the primary"
+
+
+_VIP_STATUS = {Grade.GOOD: "active", Grade.PART: "degraded", Grade.BAD: "inactive", Grade.OFF: "inactive"}
+"""The site document's words."""
 
 
 def status_json_database(world: World, now: datetime) -> dict[str, Any]:
@@ -405,11 +414,12 @@ def status_json_database(world: World, now: datetime) -> dict[str, Any]:
         "primary": c.current_primary or None,
         "replicas": [i.name for i in replicas],
         "replication_lag": None,
-        "vip_status": None if vip is None or vip.grade is Grade.UNKNOWN else vip.word,
+        "vip_status": None if vip is None or vip.grade is Grade.UNKNOWN else _VIP_STATUS[vip.grade],
         **aside(world, now, kinds, reasons),
         "_cluster": c.key,
         "_why": judged.why,
         "_vip": vips[0].address if vips else None,
+        "_vip_why": vip.word if vip is not None else None,
         "_ready_replicas": sum(i.ready for i in replicas) if not unsure(world, "pods") else None,
         "_instances": c.instances,
         "_ready_instances": c.ready_instances,

@@ -151,12 +151,19 @@ def test_longhorn_backups_that_fail_or_are_missing() -> None:
     assert (found.severity, found.sentence) == (Severity.NOTICE, "attached volumes without a backup of the last 26 h: 1")
 
 
-def test_the_window_is_known_only_in_tree() -> None:
-    """The plugin's window stands in an object that is not watched: the reason says so; the in-tree one has an open end."""
+def test_the_window_comes_from_where_the_archive_is_kept() -> None:
+    """The plugin's window stands in its ObjectStore, the in-tree one in the Cluster; both have an open end. A missing store is said."""
     world = build(healthy())
+    stored = backups.window(world, world.pg_clusters.items["cold/cold-postgres"])
+    assert isinstance(stored, Known)
+    assert (stored.value.first, stored.source) == (NOW - timedelta(days=30), "pg_stores")
+    world = build(broken() | {"pg_stores": []})
     found = backups.window(world, world.pg_clusters.items["cold/cold-postgres"])
     assert isinstance(found, Unknown)
-    assert "ObjectStore" in found.reason
+    assert found.reason == "ObjectStore r2 of barman-cloud.cloudnative-pg.io does not exist"
+    world = build(healthy(), sources={"pg_stores": state("pg_stores", Freshness.FORBIDDEN)})
+    found = backups.window(world, world.pg_clusters.items["cold/cold-postgres"])
+    assert isinstance(found, Known), "the last word is still shown; its age stands beside it"
     site = broken()
     site["pg_clusters"][0]["spec"] |= {"plugins": [], "backup": {"barmanObjectStore": {"destinationPath": "s3://cold/"}}}
     site["pg_clusters"][0]["status"]["firstRecoverabilityPoint"] = ago(days=30)

@@ -90,7 +90,7 @@ def test_schedule_rows() -> None:
 def test_the_card() -> None:
     """The window's reason, the newest base backup with the next run, volumes, and who says that the bucket answers."""
     text = plain_text(backups.recoverable_card(build(healthy()), NOW, 120)).splitlines()
-    assert text[0].startswith("from ? to ?  kept in the ObjectStore")
+    assert text[0] == "from 2026-10-25 12:00Z to ?  the last archived WAL is not read by this version"
     assert text[1].split() == ["Base", "●", "ok", "2026-11-24", "02:06Z,", "9h", "ago", "next", "14h"]
     assert text[2].split() == ["Volumes", "last", "backup", "174m", "ago"]
     assert text[3].split() == ["Bucket", "●", "connected", "Longhorn", "backup", "target", "default"]
@@ -101,8 +101,8 @@ def test_the_site_document() -> None:
     found = backups.status_json_backups(build(healthy()), NOW)
     assert {k: v for k, v in found.items() if not k.startswith("_")} == {
         "last_backup": "2026-11-24T02:06:00Z",
-        "backup_status": "ok",
-        "r2_connection": "connected",
+        "backup_status": "success",
+        "r2_connection": "healthy",
     }
     site = broken()
     site["lh_targets"] = [
@@ -111,7 +111,7 @@ def test_the_site_document() -> None:
         )
     ]
     refused = backups.status_json_backups(build(site), NOW)
-    assert (refused["r2_connection"], refused["_r2_source"]) == ("unavailable", "403")
+    assert (refused["r2_connection"], refused["_r2_source"]) == ("unhealthy", "403")
 
 
 def test_the_site_document_of_nothing() -> None:

@@ -67,7 +67,7 @@ def test_the_site_document() -> None:
         "primary": "postgres-1",
         "replicas": ["postgres-2", "postgres-3"],
         "replication_lag": None,
-        "vip_status": "announced",
+        "vip_status": "active",
     }
     assert found["_reasons"] == {"replication_lag": "needs SQL: not read yet by this version"}
     json.dumps(found)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from ...domain.backups import LhBackup, LhBackupTarget, LhRecurringJob, PgBackup, PgSchedule
+from ...domain.backups import LhBackup, LhBackupTarget, LhRecurringJob, PgBackup, PgSchedule, PgStore, StoreWindow
 from ...domain.text import plain
 from .decoding import AnnotatedMeta, Decoder, Meta, Wire, word, words
 from .postgres import moment
@@ -281,6 +281,50 @@ def _lh_job(item: _Job, now: datetime) -> LhRecurringJob:
     )
 
 
+class _StoreWindow(Wire):
+    first_recoverability_point: str = ""
+    last_successful_backup_time: str = ""
+    last_failed_backup_time: str = ""
+
+
+class _StoreConfiguration(Wire):
+    destination_path: str = ""
+    endpoint_url: str = msgspec.field(name="endpointURL", default="")
+
+
+class _StoreSpec(Wire):
+    configuration: _StoreConfiguration = msgspec.field(default_factory=_StoreConfiguration)
+    retention_policy: str = ""
+
+
+class _StoreStatus(Wire):
+    server_recovery_window: dict[str, _StoreWindow] | None = None
+
+
+class _Store(Wire):
+    metadata: Meta
+    spec: _StoreSpec = msgspec.field(default_factory=_StoreSpec)
+    status: _StoreStatus = msgspec.field(default_factory=_StoreStatus)
+
+
+def _pg_store(item: _Store, now: datetime) -> PgStore:
+    windows = (item.status.server_recovery_window or {}).items()
+    return PgStore(
+        namespace=word(item.metadata.namespace),
+        name=plain(item.metadata.name),
+        destination=plain(item.spec.configuration.destination_path),
+        endpoint=plain(item.spec.configuration.endpoint_url),
+        retention=plain(item.spec.retention_policy),
+        windows={
+            plain(name): StoreWindow(
+                moment(w.first_recoverability_point), moment(w.last_successful_backup_time), moment(w.last_failed_backup_time)
+            )
+            for name, w in windows
+        },
+    )
+
+
+PG_STORES = Decoder(_Store, _pg_store)
 PG_BACKUPS = Decoder(_PgBackup, _pg_backup)
 PG_SCHEDULES = Decoder(_Schedule, _pg_schedule)
 LH_BACKUPS = Decoder(_LhBackup, _lh_backup)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backups import LH_BACKUPS, LH_JOBS, LH_TARGETS, PG_BACKUPS, PG_SCHEDULES
+from .backups import LH_BACKUPS, LH_JOBS, LH_TARGETS, PG_BACKUPS, PG_SCHEDULES, PG_STORES
 from .decoding import Decoder
 from .deployments import BUDGETS, DAEMONSETS, DEPLOYMENTS, REPLICASETS, STATEFULSETS
 from .events import EVENTS
@@ -35,6 +35,7 @@ DECODERS: dict[str, Decoder[Any]] = {
     "pg_clusters": PG_CLUSTERS,
     "pg_backups": PG_BACKUPS,
     "pg_schedules": PG_SCHEDULES,
+    "pg_stores": PG_STORES,
     "pg_poolers": PG_POOLERS,
     "lh_nodes": LH_NODES,
     "lh_volumes": LH_VOLUMES,

@@ -6,7 +6,7 @@ import pytest
 
 from coldtui.adapters.kube.backups import span_s
 from coldtui.adapters.kube.schedules import longest_pause_s
-from tests.sample import GIB, HOSTILE, decode, healthy, lh_backup, lh_target, pg_backup, pg_schedule
+from tests.sample import GIB, HOSTILE, decode, healthy, lh_backup, lh_target, pg_backup, pg_schedule, pg_store
 
 
 def test_a_postgres_backup() -> None:
@@ -88,3 +88,13 @@ def test_a_recurring_job() -> None:
     """Task, retention and groups of a job arrive."""
     j = decode("lh_jobs", healthy()["lh_jobs"][0])
     assert (j.task, j.retain, j.groups, j.period_s, j.makes_backups) == ("backup", 30, ("default",), 86400, True)
+
+
+def test_an_object_store() -> None:
+    """Destination, retention and the window of each server arrive; a server without a window has none."""
+    s = decode("pg_stores", pg_store())
+    window = s.windows["cold-postgres"]
+    assert (s.key, s.destination, s.retention, window.last_failed) == ("cold/r2", "s3://cold/", "30d", None)
+    assert window.first is not None
+    assert window.last_good is not None
+    assert decode("pg_stores", {"metadata": {"name": "new", "namespace": "cold"}}).windows == {}
