@@ -383,7 +383,7 @@ class RowTable(GuardedWidget, can_focus=True):
 
     # ------------------------------------------------------------ drawing
 
-    def render_line(self, y: int) -> Strip:
+    def draw_line(self, y: int) -> Strip:
         width, palette = self.size.width, palette_of(self)
         if self._layout_for is None or self._layout_for[0] != width:
             self._lay_out()
@@ -466,20 +466,25 @@ class RowTable(GuardedWidget, can_focus=True):
             left.append((" ▲ trouble only", Tone.WARN))
         if self.marks:
             left.append((f" {len(self.marks)} marked", Tone.ACCENT))
-        return ends(left, self._freshness(state), self.size.width)
+        right = self._freshness(state)
+        if sum(width_of(text) for text, _ in (*left, *right)) >= self.size.width:
+            right = self._freshness(state, brief=True)  # that it is old must be seen before why
+        return ends(left, right, self.size.width)
 
     def _state(self) -> SourceState:
         assert self._world is not None
         name = self.listing.sources[0] if self.listing.sources else ""
         return self._world.sources.get(name) or SourceState(name)
 
-    def _freshness(self, state: SourceState) -> Spans:
+    def _freshness(self, state: SourceState, *, brief: bool = False) -> Spans:
         """How the main source stands, or the first of the others that is in trouble; nothing while all is live."""
         assert self._world is not None
         assert self._now is not None
         if state.freshness is not Freshness.LIVE or state.partial:
             text = words.freshness(state, self._now)
-            cause = f" · {state.trouble.words}" if state.trouble and state.freshness is Freshness.STALE else ""
+            if brief:
+                text = text.partition(":")[0]
+            cause = f" · {state.trouble.words}" if state.trouble and state.freshness is Freshness.STALE and not brief else ""
             glyph = "◐" if state.partial or state.freshness is Freshness.LOADING else "○"
             return ((f"{glyph} {text}{cause} ", Tone.STALE if state.freshness is Freshness.LOADING else Tone.WARN),)
         for name in self.listing.sources[1:]:
