@@ -1,0 +1,40 @@
+"""One lab for all commands of the documentation, and a home that has what the pages speak of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from coldtui.lab.demo import DemoLab, DemoOptions, start
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A lab and the environment in which the commands are run."""
+
+    lab: DemoLab
+    environ: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    home = tmp_path_factory.mktemp("home")
+    # The registry of running labs is this home's own: "the newest demo" must never be somebody else's.
+    own = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_RUNTIME_DIR": str(home / "run")}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        with start(DemoOptions(dir=Path(home / "demo"), still=True)) as lab:
+            shutil.copy(lab.kubeconfig, home / "site.yaml")
+            yield Place(lab, {**own, "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "COLDTUI_CONFIG": str(lab.config)})
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
