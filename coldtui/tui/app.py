@@ -47,6 +47,11 @@ log = logging.getLogger(__name__)
 
 PUBLISH_S = 0.25
 """The newest World is shown at most this often: one repaint costs a few ms, and nobody reads faster."""
+HURRY_S = 2.0
+"""So long after the start a newer World is shown at once: each brings what is waited for. (Live makes ten a second at most.)"""
+SWITCH_S = 0.001
+"""How long a thread that decodes may keep the interpreter while the console waits for it. With Python's 5 ms a dozen of them at the
+start held up each paint by a tenth of a second, and under load each key."""
 TICK_S = 5.0
 """Ages move in steps of 5 s."""
 PICTURE_S = 60.0
@@ -68,7 +73,7 @@ class ColdApp(Guarded, PaintedApp):
     MODES = {entry.id: _mode(entry) for entry in SCREENS}  # noqa: RUF012 - Textual's own declaration
     DEFAULT_MODE = SCREENS[0].id
     CSS = """
-    Screen { background: $background; color: $foreground; scrollbar-size: 0 0; }
+    Screen { color: $foreground; scrollbar-size: 0 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -115,6 +120,7 @@ class ColdApp(Guarded, PaintedApp):
         self._took_keys: WeakSet[Screen[Any]] = WeakSet()
         """Screens that could take keys once."""
         self._up = False
+        self._up_at = 0.0
         self._woken = False
         self._shown: tuple[int, float] = (-1, 0.0)
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -167,8 +173,9 @@ class ColdApp(Guarded, PaintedApp):
             self.call_later(self._wake)
 
     def _wake(self) -> None:
-        wait = self._shown[1] + PUBLISH_S - time.monotonic()
-        if wait > 0:
+        now = time.monotonic()
+        wait = self._shown[1] + PUBLISH_S - now
+        if wait > 0 and now - self._up_at > HURRY_S:
             self.set_timer(wait, self._publish_new)
         else:
             self._publish_new()
@@ -445,8 +452,13 @@ class ColdApp(Guarded, PaintedApp):
 
     # ------------------------------------------------------------ life
 
-    async def on_mount(self) -> None:
-        self._up = True
+    async def on_load(self) -> None:
+        """Before anything is painted: what was saved is then there for the first paint, and the lists come in while the screen is built."""
+        if self.options.begin is not None:
+            await self._begin(self.options.begin)
+
+    def on_mount(self) -> None:
+        self._up, self._up_at = True, time.monotonic()
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._loop_failed)
         if not self.is_headless:
@@ -458,8 +470,6 @@ class ColdApp(Guarded, PaintedApp):
             self.call_after_refresh(self._check_keymap)
         self._unsubscribe = self.site.live.subscribe(self._changed)
         self.set_interval(TICK_S, self._tick, name="ages and clock")
-        if self.options.begin is not None:
-            await self._begin(self.options.begin)  # brings what was saved: the first paint shows that rather than "loading"
         self.publish(force=True)
         self.call_after_refresh(self._settle)
 
@@ -467,7 +477,7 @@ class ColdApp(Guarded, PaintedApp):
         try:
             await begin()
         except Exception as error:  # noqa: BLE001 - the boundary: without its sources the console still shows what was saved
-            self._handle_exception(error)
+            self.call_later(self._handle_exception, error)  # once it can be shown
 
     @staticmethod
     def _settle() -> None:
@@ -606,6 +616,7 @@ def run_console(site: Site, picture: Picture | None = None, options: Options | N
             if chosen.end is not None:
                 await asyncio.wait_for(chosen.end(), timeout=5.0)
 
+    sys.setswitchinterval(SWITCH_S)
     try:
         asyncio.run(session())
     except TimeoutError:

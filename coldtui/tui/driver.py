@@ -25,6 +25,17 @@ class QuietDriver(LinuxDriver):
             return
         super().write(data)
 
+    def _get_terminal_size(self) -> tuple[int, int]:
+        """What the terminal itself says: COLUMNS and LINES, which Textual asks first, do not follow a resize."""
+        for fd in (2, 1, 0):
+            try:
+                cols, rows = os.get_terminal_size(fd)
+            except OSError:
+                continue
+            if cols and rows:
+                return cols, rows
+        return super()._get_terminal_size()
+
     def _run_input_thread(self) -> None:
         """A terminal that is gone ends the console; Textual would print a traceback into it."""
         try:

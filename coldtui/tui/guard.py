@@ -6,6 +6,7 @@ from asyncio import CancelledError
 from typing import Any
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.app import App
 from textual.geometry import Region
 from textual.message import Message
@@ -28,9 +29,23 @@ class Guarded(MessagePump):
 
 
 class GuardedWidget(Guarded, Widget):
-    """A widget whose drawing may fail without taking the rest of the screen, and the news of it, with it."""
+    """A widget that draws lines by itself (`draw_line`), and whose drawing may fail without taking the rest of the screen with it."""
+
+    _ground: Style | None = None
+
+    def draw_line(self, y: int) -> Strip:
+        """One line of content; cells without a background of their own get the widget's."""
+        raise NotImplementedError
+
+    def render_line(self, y: int) -> Strip:
+        strip = self.draw_line(y)
+        return strip.apply_style(self._ground) if self._ground is not None else strip
 
     def render_lines(self, crop: Region) -> list[Strip]:
+        base, own = self.background_colors
+        under = base + own
+        # Left alone, such a cell shows the terminal's own background, not the theme's. (The ANSI theme wants just that.)
+        self._ground = None if under.ansi is not None else Style(bgcolor=under.rich_color)
         try:
             return super().render_lines(crop)
         except Exception as error:  # noqa: BLE001 - the boundary, as above

@@ -105,11 +105,11 @@ class Palette:
         bold = ink in {"strong", "title", "key", "badge", "critical"} or ground == "cursor"
         reverse = ink == "badge"
         name = {"plain": "foreground", "key": "title", "badge": "foreground", "match": "accent"}.get(ink, ink)
-        colour = None if self.mono else _rich(self.colours.get(name, ""))
-        under = _rich(self.colours.get(ground or "background", "")) if not self.mono else None  # unpainted, a cell shows the terminal's own
         word = self.colours.get(ground, "") if ground else ""
+        colour = None if self.mono else _rich(self.colours.get(name, ""))
+        under = _rich(self.colours.get(ground, "")) if ground and not self.mono else None
         if ground in {"cursor", "match"} and (self.mono or word == "reverse"):
-            reverse = not reverse
+            reverse, colour = not reverse, None  # one bar, not a patchwork of reversed colours
         underline = ground == "cursor-idle" and (self.mono or word == "underline")
         return Style(color=colour, bgcolor=under, bold=bold or None, reverse=reverse or None, underline=underline or None)
 

@@ -42,7 +42,7 @@ class Lines(GuardedWidget):
         """The same for lines of `present` cells."""
         return self.put([spans_of(line) for line in lines])
 
-    def render_line(self, y: int) -> Strip:
+    def draw_line(self, y: int) -> Strip:
         at = y + self.first
         spans = self.lines[at] if at < len(self.lines) else ()
         return strip_of(spans, self.content_size.width, palette_of(self), self.GROUND)

@@ -321,7 +321,7 @@ class LogView(GuardedWidget, can_focus=True):
         right.append(("● follow ", Tone.GOOD) if self.following else ("○ paused ", Tone.STALE))
         return ends(left, right, self.size.width)
 
-    def render_line(self, y: int) -> Strip:
+    def draw_line(self, y: int) -> Strip:
         palette, width = palette_of(self), self.size.width
         if y == 0:
             return strip_of(self._head(), width, palette)

@@ -177,7 +177,7 @@ class TextView(GuardedWidget, can_focus=True):
         right: Spans = ((f"{'wrap · ' if self.wrap else ''}{len(self._lines)} lines · {where} ", Tone.MUTED),)
         return ends(left, right, self.size.width)
 
-    def render_line(self, y: int) -> Strip:
+    def draw_line(self, y: int) -> Strip:
         palette, width = palette_of(self), self.size.width
         if y == 0:
             return strip_of(self._head(), width, palette)
