@@ -211,7 +211,8 @@ class Reflector:
         came = False
         self._opened(self._name, self._builder.opening(self._name))
         for batch in self._streams().watch(self._kind, version, timeout_s=max(1, round(timeout_s))):
-            came = came or bool(batch.version or batch.changed or batch.gone)
+            told = bool(batch.version or batch.changed or batch.gone)
+            came = came or told
             if batch.version and went_back(batch.version, self._newest):
                 raise _Restored("the versions of a watch went back")
             self._builder.fold(self._name, batch.changed, batch.gone, live=not batch.skipped)
@@ -219,8 +220,9 @@ class Reflector:
                 self._version = self._newest = batch.version
             if batch.skipped:
                 raise _Garbage(f"{batch.skipped} lines of the watch could not be read")
-            self._expired = 0
-            self._progress()
+            if told:  # that it was accepted alone is no progress: the first line of an accepted watch may be a 410
+                self._expired = 0
+                self._progress()
         self._builder.closed(self._name)
         self._broke = self._clock.monotonic() - began < timeout_s - EARLY_S
         if not came and self._clock.monotonic() - began < pace.short_watch_s:
