@@ -14,8 +14,8 @@ from benchmarks.places import PYTHON, Site, console, home, k9s, lab, real, rival
 from benchmarks.table import HERE, Report
 from benchmarks.terminal import Terminal
 
-NODES_LIVE = r"\A.* 5/5 nodes"
-"""In the title: only nodes that were read in this session are counted there."""
+NODES_LIVE = r"\A(?!.* as saved )(?:.*\n)+?.*Nodes +● 5 ready"
+"""On the home screen, and not in the saved picture: nodes of an earlier session are `○ 5 of 5 ready, as last read`."""
 ALL_LIVE = r"\A.*● kube +● pg +● lh +● lb"
 SAVED = r"as saved \d+ s ago"
 POD_ROWS = r"^ \S+ +\S+ +\d+/\d+ +\S+ (Running|Pending|Completed)"
