@@ -95,7 +95,7 @@ def page() -> str:
     """The whole page."""
     parts = [
         HEAD,
-        "## Everywhere\n\nIn a log the digits mean something else: see [In a log](#in-a-log).\n\n" + table(bindings_of(ColdApp)),
+        "## Everywhere\n\nIn a log the digits 0 to 6 mean something else: see [In a log](#in-a-log).\n\n" + table(bindings_of(ColdApp)),
         "## On every screen\n\n" + table(bindings_of(WorldScreen)),
         "## In a list\n\nThe keys that sort differ from list to list: a capital letter for each column. `?` names them.\n\n"
         + table(bindings_of(RowTable)),
