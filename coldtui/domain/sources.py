@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from .kinds import KINDS
 from .objects import Ref
 from .problems import Problem, Severity
-from .readings import Freshness
+from .readings import Freshness, SourceState
 
 if TYPE_CHECKING:
     from .world import World
 
+MANY = 5
+"""So many kinds with the same trouble are one problem."""
 KUBE = "kube"
 """The source that stands for the line to the API itself (the heartbeat)."""
 
@@ -25,20 +27,35 @@ def problems(world: World, now: datetime) -> tuple[Problem, ...]:
         return (
             Problem(Ref("sources", KUBE), Severity.CRITICAL, f"Kubernetes API: {line.trouble.words}", line.since, hits, line.trouble.hint),
         )
+    alike: dict[str, list[SourceState]] = {}
+    for state in world.sources.values():
+        if state.trouble is not None and state.freshness is not Freshness.NOT_INSTALLED:
+            alike.setdefault(state.trouble.kind, []).append(state)
     found = []
-    for name, state in world.sources.items():
-        if state.trouble is None or state.freshness is Freshness.NOT_INSTALLED:
+    for states in alike.values():
+        if len(states) >= MANY:
+            found.append(_many(states))
             continue
-        title = KINDS[name].title if name in KINDS else name
-        severity = Severity.NOTICE if state.freshness is Freshness.FORBIDDEN else Severity.WARNING
-        found.append(
-            Problem(
-                Ref("sources", name),
-                severity,
-                f"{title}: {state.trouble.words}",
-                state.since,
-                "shown without it" if state.as_of is None else "shown as last read",
-                state.trouble.hint,
-            )
-        )
+        found += [_one(state) for state in states]
     return tuple(found)
+
+
+def _one(state: SourceState) -> Problem:
+    assert state.trouble is not None
+    title = KINDS[state.name].title if state.name in KINDS else state.name
+    severity = Severity.NOTICE if state.freshness is Freshness.FORBIDDEN else Severity.WARNING
+    hits = "shown without it" if state.as_of is None else "shown as last read"
+    return Problem(Ref("sources", state.name), severity, f"{title}: {state.trouble.words}", state.since, hits, state.trouble.hint)
+
+
+def _many(states: list[SourceState]) -> Problem:
+    """One line for a trouble that many kinds share: it is one fault, and thirty lines would hide everything else."""
+    first = min(states, key=lambda s: (s.since is None, s.since))
+    assert first.trouble is not None
+    forbidden = first.freshness is Freshness.FORBIDDEN
+    names = ", ".join(KINDS[s.name].title if s.name in KINDS else s.name for s in states[:4])
+    hits = f"{names} and {len(states) - 4} more"
+    return Problem(
+        Ref("sources", first.name), Severity.NOTICE if forbidden else Severity.WARNING,
+        f"{len(states)} kinds of object cannot be read: {first.trouble.words}", first.since, hits, first.trouble.hint,
+    )  # fmt: skip

@@ -379,13 +379,14 @@ def _good_line(world: World, c: PgCluster, now: datetime) -> Line:
     judged, good = domain.backup_verdict(world, c, now), domain.last_good(world, c)
     if not isinstance(good, Known):
         return (label("Base", 9), verdict_cell(judged), Cell(f"  {judged.why}" if judged.why != judged.word else "", Tone.MUTED))
-    span = f"  {words.stamp(good.value.at)}, {words.age(now - good.value.at)} ago"
+    span = f"  {words.age(now - good.value.at)} ago"
     why = f"  {judged.why}" if judged.grade not in (Grade.GOOD, Grade.PART) and judged.why else ""
     return (
         label("Base", 9),
         verdict_cell(judged),
         Cell(span),
         Cell(f"  next {_next_text(world, c, now)}", Tone.MUTED),
+        Cell(f"  {words.stamp(good.value.at)}", Tone.MUTED),
         Cell(why, Tone.MUTED),
     )
 

@@ -421,12 +421,16 @@ def card_line(world: World, d: Deployment, now: datetime, name_width: int = 22) 
     """One deployment in the home screen's card."""
     cell = rollout_cell(world, d, now)
     glyph, _, text = cell.text.partition(" ")
+    plain = Tone.STALE if old(world, "deployments") else Tone.PLAIN
     return (
         Cell(f"{glyph} ", cell.tone),
-        Cell(pad(cut(d.name, name_width), name_width) + " "),
-        Cell(pad(d.version, 12) + " ", Tone.MUTED),
-        Cell(f"{d.ready}/{d.desired}  "),
-        Cell(words.age(now - d.created) if text == "complete" else text, Tone.MUTED if text == "complete" else cell.tone),
+        Cell(pad(cut(d.name, name_width), name_width) + " ", plain),
+        Cell(pad(f"{d.ready}/{d.desired}", 6), plain),
+        *(
+            (Cell(pad(d.version, 10), Tone.MUTED), Cell(f" {words.age(now - d.created):>5}", Tone.MUTED))
+            if text == "complete"
+            else (Cell(text, cell.tone),)
+        ),
     )
 
 

@@ -124,15 +124,16 @@ def newest(world: World, n: int, *, loud_first: bool = False) -> tuple[Event, ..
     return tuple(heapq.nlargest(n, world.events.items.values(), key=key))
 
 
-def line(world: World, event: Event, now: datetime) -> Line:
-    """One event in a card: `13:58Z  pod/x  BackOff  message`."""
-    loud = event.type != "Normal"
-    tone = (Tone.STALE if old(world, "events") else Tone.WARN) if loud else Tone.PLAIN
+def line(world: World, event: Event, now: datetime, *, narrow: bool = False) -> Line:
+    """One event in a card: `13:58Z ▲ BackOff pod/x message`; `narrow`: with its age and without the kind, `4m ▲ BackOff x`."""
+    loud, stale = event.type != "Normal", old(world, "events")
+    tone = Tone.STALE if stale else Tone.WARN if loud else Tone.PLAIN
+    when = pad(words.age(now - event.last), 4) if narrow else pad(words.clock(event.last), 7)
     return (
-        Cell(pad(words.clock(event.last), 8), Tone.MUTED),
+        Cell(when, Tone.MUTED),
         Cell(f"{words.GLYPHS['bad']} " if loud else "  ", tone),
         Cell(f"{event.reason} ", tone),
-        Cell(f"{about(event)} "),
+        Cell(f"{event.object_name if narrow else about(event)} ", Tone.STALE if stale else Tone.PLAIN),
         Cell(event.message, Tone.MUTED),
     )
 

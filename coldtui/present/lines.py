@@ -45,8 +45,15 @@ def pad(text: str, cells: int, *, right: bool = False) -> str:
     return blanks + text if right else text + blanks
 
 
+SENTENCE = 12
+"""The least room in which the beginning of a sentence still says something."""
+
+
 def cut_line(line: Sequence[Cell], cells: int) -> Line:
-    """The line in at most `cells` cells; whole cells at the end go first, the last one is marked."""
+    """The line in at most `cells` cells: what does not fit is left out whole, as half a name is worse than none; only a sentence is cut.
+
+    The first thing after a label is always shown, cut if it must be.
+    """
     shown: list[Cell] = []
     room = cells
     for cell in line:
@@ -55,9 +62,12 @@ def cut_line(line: Sequence[Cell], cells: int) -> Line:
             shown.append(cell)
             room -= wide
             continue
-        if room > 0:
+        sentence = len(cell.text.split()) > 2
+        if room > 0 and (len(shown) < 2 or (sentence and room >= SENTENCE)):
             shown.append(Cell(cut(cell.text, room), cell.tone))
         break
+    while len(shown) > 1 and not shown[-1].text.strip():
+        shown.pop()
     return tuple(shown)
 
 

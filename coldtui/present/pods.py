@@ -186,8 +186,15 @@ PODS_PLAIN: Listing[Pod] = replace(PODS, columns=_PLAIN, row=_plain_row)
 def counts(world: World) -> Line:
     """`61 running · 1 pending · 3 finished`, saying how whole it is."""
     c = world.pod_counts
+    if old(world, "pods"):
+        return (
+            Cell(f"{c.running} running, as last read", Tone.STALE),
+            *((Cell(f" · {c.pending} pending", Tone.STALE),) if c.pending else ()),
+        )
     running = count(world, c.running, "pods")
-    parts = [running, Cell(" running" if running.text != "?" else " pods")]
+    if running.text == "?":
+        return (Cell(f"? {world.sources['pods'].freshness.value}", Tone.MUTED),)
+    parts = [running, Cell(" running")]
     if c.pending:
         parts.append(Cell(f" · {words.GLYPHS['part']} {c.pending} pending", Tone.WARN if world.whole("pods") else Tone.STALE))
     if c.finished:

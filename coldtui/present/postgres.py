@@ -18,7 +18,7 @@ from . import words
 from .lines import UNKNOWN, Line, cut_line, label, old, pad, pair, width
 from .rows import Cell, Column, Listing, Row, Tone
 from .verdicts import aside, badge, nothing, verdict_cell
-from .vips import announcer_cell, vip_cells
+from .vips import announcer_cells, vip_cells
 
 SOURCES = ("pg_clusters", "pods", "nodes", "services")
 
@@ -276,23 +276,23 @@ def head_line(world: World, c: PgCluster, now: datetime) -> Line:
     if c.version:
         cells.append(Cell(f"  {c.version}", Tone.MUTED))
     for v in domain_vips.database_vips(world, c)[:1]:
-        cells += [Cell("  VIP ", Tone.MUTED), Cell(v.address or "?"), Cell(" "), announcer_cell(v)]
+        address = v.address or "?"
+        cells += [Cell(f"  VIP {address} ", spans=(("  VIP ", Tone.MUTED), (f"{address} ", Tone.PLAIN))), *announcer_cells(v)]
     return tuple(cells)
 
 
 def instance_line(world: World, c: PgCluster, i: Instance, now: datetime, wide: int) -> Line:
-    """`postgres-2  replica  k3s-worker-2   0 B behind`; the state is said when it is not ready."""
+    """`postgres-2  replica  ● ready  k3s-worker-2   0 B behind`: what matters most comes first, as the end is left out when the room is short."""
     judged = instance_verdict(world, InstanceOf(c, i), now)
     name = Cell(pad(i.name, wide) + "  ", Tone.STRONG)
     role = role_cell(i)
     role = Cell(pad(role.text, 9) + " ", role.tone)
-    node = Cell(pad(i.node or UNKNOWN, 14) + "  ")
-    if judged.grade is not Grade.GOOD:
-        return (name, role, node, verdict_cell(judged))
-    if i.is_current:
-        return (name, role, node, badge(Grade.GOOD, "ready"))
+    state = verdict_cell(judged) if judged.grade is not Grade.GOOD else badge(Grade.GOOD, "ready")
+    node = Cell(f"  {pad(i.node or UNKNOWN, 14)}")
+    if judged.grade is not Grade.GOOD or i.is_current:
+        return (name, role, state, node)
     behind = f"{lag_text(i)} behind" if isinstance(i.lag_bytes, Known) else "lag not read"
-    return (name, role, node, badge(Grade.GOOD, "ready"), Cell(f"  {behind}", Tone.MUTED))
+    return (name, role, state, node, Cell(f"  {behind}", Tone.MUTED))
 
 
 def postgres_card(world: World, now: datetime, cells: int) -> tuple[Line, ...]:

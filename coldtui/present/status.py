@@ -20,7 +20,7 @@ from . import nodes as node_rows
 from . import pods as pod_rows
 from . import words
 from .backups import recoverable_card, status_json_backups
-from .lines import UNKNOWN, Line, count, cut_line, label, old
+from .lines import UNKNOWN, Line, count, cut_line, label, old, width
 from .postgres import postgres_card, status_json_database
 from .problems import json_of as problem_json
 from .problems import severity_cell
@@ -192,7 +192,8 @@ def _share_line(world: World, now: datetime, spec: tuple[str, str, str, Callable
             else Tone.PLAIN
         )
         mark = f" {words.GLYPHS['bad']}" if share.worst_fraction >= warn and not stale else ""
-        line += [Cell("  worst ", Tone.MUTED), Cell(f"{share.worst.name} {words.percent(share.worst_fraction)}{mark}", tone)]
+        line.append(Cell("  worst " if columns else " · ", Tone.MUTED))  # where there is no room for the trend, the name comes first
+        line.append(Cell(f"{share.worst.name} {words.percent(share.worst_fraction)}{mark}", tone))
     return tuple(line)
 
 
@@ -214,7 +215,7 @@ def _last(samples: Iterable[float]) -> float | None:
 
 def cluster_card(world: World, now: datetime, cells: int) -> tuple[Line, ...]:
     """Nodes, pods, CPU, memory, disk with their trend and worst node, network, VIP."""
-    columns = 8 if cells < 46 else 12 if cells < 58 else 20
+    columns = 0 if cells < 44 else 12 if cells < 58 else 20
     lines = [
         nodes_line(world),
         (label("Pods", _LABEL), *pod_rows.counts(world)),
@@ -233,7 +234,7 @@ def deployments_card(world: World, now: datetime, cells: int, rows: int) -> tupl
         text = "no deployments" if state.freshness is Freshness.LIVE else words.freshness(state, now)
         return ((Cell(text, Tone.MUTED),),)
     items.sort(key=lambda d: (domain_deployments.trouble(world, d, now) is None, d.rollout == "complete", _shipped(d.namespace), d.key))
-    wide = min(28, max(14, cells - 34))
+    wide = min(max((width(d.name) for d in items), default=0), max(14, cells - 20))
     shown = items[:rows] if len(items) <= rows else items[: max(0, rows - 1)]
     lines = [cut_line(deployment_rows.card_line(world, d, now, wide), cells) for d in shown]
     if len(items) > len(shown):
@@ -256,7 +257,7 @@ def events_card(world: World, now: datetime, cells: int, rows: int) -> tuple[Lin
         state = world.sources["events"]
         text = "no events in the last hour" if state.freshness is Freshness.LIVE else words.freshness(state, now)
         return ((Cell(text, Tone.MUTED),),)
-    return tuple(cut_line(event_rows.line(world, event, now), cells) for event in found)
+    return tuple(cut_line(event_rows.line(world, event, now, narrow=cells < 44), cells) for event in found)
 
 
 # ---------------------------------------------------------------- the title line

@@ -19,18 +19,20 @@ from .verdicts import GRADES, aside, nothing, verdict_cell
 SOURCES = ("services", "endpointslices", "l2_statuses", "ip_pools", "l2_advertisements", "nodes")
 
 
-def announcer_cell(v: Vip) -> Cell:
-    """`● k3s-worker-3` when announced, else the verdict: `▲ no endpoints`, `? unknown`."""
+def announcer_cells(v: Vip) -> Line:
+    """`● k3s-worker-3` when announced, else the verdict: `▲ no endpoints`, `? unknown`. The glyph is a cell of its own: it stays when the room is short."""
+    tone = verdict_cell(v.verdict).tone
     if v.verdict.grade is Grade.GOOD and v.announcers:
-        return Cell(f"{words.GLYPHS['good']} {v.announcers[0]}", GRADES[Grade.GOOD][1])
-    return verdict_cell(v.verdict)
+        return (Cell(words.GLYPHS["good"], tone), Cell(f" {v.announcers[0]}", tone))
+    glyph, _, word = verdict_cell(v.verdict).text.partition(" ")
+    return (Cell(glyph, tone), Cell(f" {word}", tone))
 
 
 def vip_cells(v: Vip) -> Line:
     """Address, verdict and why, for one line."""
     service = v.service.key if v.service else "no Service"
     why = f"  {v.verdict.why}" if v.verdict.why else ""
-    return (Cell(v.address or "no address", Tone.STRONG), Cell(f"  {service}  ", Tone.MUTED), announcer_cell(v), Cell(why, Tone.MUTED))
+    return (Cell(v.address or "no address", Tone.STRONG), Cell(f"  {service}  ", Tone.MUTED), *announcer_cells(v), Cell(why, Tone.MUTED))
 
 
 def vip_line(world: World, now: datetime, cells: int) -> Line:
@@ -41,7 +43,7 @@ def vip_line(world: World, now: datetime, cells: int) -> Line:
     order = (Grade.BAD, Grade.PART, Grade.UNKNOWN, Grade.OFF, Grade.GOOD)
     worst = min(found, key=lambda v: order.index(v.verdict.grade))
     more = (Cell(f"  and {len(found) - 1} more", Tone.MUTED),) if len(found) > 1 else ()
-    return cut_line((label("VIP", 9), Cell(worst.address or "no address"), Cell(" "), announcer_cell(worst), *more), cells)
+    return cut_line((label("VIP", 9), Cell(worst.address or "no address"), Cell(" "), *announcer_cells(worst), *more), cells)
 
 
 def endpoints_text(v: Vip) -> str:

@@ -91,7 +91,7 @@ def test_the_card() -> None:
     """The window's reason, the newest base backup with the next run, volumes, and who says that the bucket answers."""
     text = plain_text(backups.recoverable_card(build(healthy()), NOW, 120)).splitlines()
     assert text[0] == "from 2026-10-25 12:00Z to ?  the last archived WAL is not read by this version"
-    assert text[1].split() == ["Base", "●", "ok", "2026-11-24", "02:06Z,", "9h", "ago", "next", "14h"]
+    assert text[1].split() == ["Base", "●", "ok", "9h", "ago", "next", "14h", "2026-11-24", "02:06Z"]
     assert text[2].split() == ["Volumes", "last", "backup", "174m", "ago"]
     assert text[3].split() == ["Bucket", "●", "connected", "Longhorn", "backup", "target", "default"]
 

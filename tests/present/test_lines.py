@@ -22,6 +22,14 @@ def test_a_cut_line_fits_and_marks_the_cut() -> None:
     assert plain_text([cut_line(line, 10)]) == "1234567890"
 
 
+def test_half_a_name_is_left_out_but_a_sentence_is_cut() -> None:
+    """At the end of a line a name that does not fit whole goes with the blanks before it; a sentence keeps its beginning."""
+    line = (Cell("State   "), Cell("ready"), Cell("  "), Cell("k3s-worker-4"))
+    assert plain_text([cut_line(line, 20)]) == "State   ready"
+    line = (Cell("State   "), Cell("ready"), Cell("  the last archived WAL is not read"))
+    assert plain_text([cut_line(line, 27)]) == "State   ready  the last ar…"
+
+
 def test_totals_are_exact_only_when_every_part_is() -> None:
     """12, ≥ 12, 12 stale and ? for live, arriving, lost and never read."""
     assert count(healthy(), 12, "pods").text == "12"

@@ -84,7 +84,7 @@ def test_counts_say_how_whole_they_are() -> None:
     assert plain_text([counts(world)]) == "15 running"
     partial = replace(world, sources=world.sources.set("pods", replace(world.sources["pods"], partial=True)))
     assert plain_text([counts(partial)]) == "≥ 15 running"
-    assert plain_text([counts(stale(world))]) == "15 stale running"
+    assert plain_text([counts(stale(world))]) == "15 running, as last read"
 
 
 def test_default_order_is_the_apis_own() -> None:
