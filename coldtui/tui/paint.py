@@ -211,7 +211,7 @@ class DiffPainter:
         for x in range(len(new)):
             if new[x] != old[x]:
                 start = x - 1 if x and not new[x][0] else x
-                if out and start - out[-1][1] <= self.NEAR:
+                if out and start - out[-1][1] <= self.NEAR and UNKNOWN not in new[out[-1][1] : start]:
                     out[-1][1] = x + 1
                 else:
                     out.append([start, x + 1])
@@ -297,7 +297,9 @@ class PaintedApp(App[int]):
             colors = None if self.no_color else self.console._color_system
             self.painter = DiffPainter(*size, colors, ascii_only=self.ascii_only)
             if not isinstance(renderable, LayoutUpdate):
-                screen.refresh()  # a part is painted now, the rest follows
+                screen.refresh()  # all of it, next: a part alone says nothing of its surroundings
+                self.post_display_hook()
+                return
         try:
             text = self.painter.paint(renderable)
         except UnknownShape as error:

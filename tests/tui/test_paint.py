@@ -99,6 +99,18 @@ def test_a_scrolled_screen_costs_a_line_not_a_screen() -> None:
     assert "\x1b[1M" in text
 
 
+def test_parts_of_an_unknown_screen_never_write_what_is_not_known() -> None:
+    """A part painted before the whole (after a resize) writes its own cells only: no filler between two near parts, and nothing shifts."""
+    painter, terminal = DiffPainter(WIDTH, HEIGHT, ColorSystem.TRUECOLOR), Emulator()
+    chops: list[dict[int, Strip | None]] = [{0: Strip([Segment("left")]), 4: None, 7: Strip([Segment("right")])}]
+    text = painter.paint(ChopsUpdate(chops, [(0, 0, 4), (0, 7, 12)], [[4, 7, 12]]))
+    terminal.stream.feed(text)
+    assert "\0" not in text
+    assert terminal.screen.display[0].startswith("left   right")
+    assert painter.frame() == ""
+    painter.paint(LayoutUpdate([[Strip([Segment("left at right" + " " * (WIDTH - 13))])]], Region(0, 0, WIDTH, 1)))
+
+
 def test_emoji_and_marks_do_not_shift_what_follows() -> None:
     """Combining marks, variation selectors and joined emoji take the cells that Rich measures, and the next cell is addressed."""
     painter, terminal = DiffPainter(WIDTH, HEIGHT, ColorSystem.TRUECOLOR), Emulator()
