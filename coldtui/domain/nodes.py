@@ -75,7 +75,10 @@ class Node:
         return Ref("nodes", self.name)
 
     def condition(self, type_: str) -> Condition | None:
-        return next((c for c in self.conditions if c.type == type_), None)
+        for condition in self.conditions:  # no generator: asked thousands of times a second on a big site
+            if condition.type == type_:
+                return condition
+        return None
 
     @property
     def ready(self) -> str:
@@ -227,8 +230,9 @@ def trouble(world: World, node: Node, now: datetime) -> Problem | None:
 
 def _troubles(world: World, node: Node, now: datetime) -> Iterator[Problem]:
     ready = node.condition("Ready")
-    if node.ready != "True":
-        word = "does not report (status unknown)" if node.ready == "Unknown" else "is not ready"
+    status = ready.status if ready else "Unknown"
+    if status != "True":
+        word = "does not report (status unknown)" if status == "Unknown" else "is not ready"
         cause = " ".join(x for x in ((ready.reason, ready.message) if ready else ("no Ready condition",)) if x)
         yield Problem(node.ref, Severity.CRITICAL, f"{node.name} {word}", ready.since if ready else None, _hits(world, node), cause)
     elif world.sources["leases"].freshness is Freshness.LIVE:

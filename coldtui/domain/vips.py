@@ -7,8 +7,10 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from .memo import Last
 from .objects import Condition, Ref
 from .problems import Problem, Severity
 from .readings import Freshness, Known, Reading, Unknown
@@ -18,7 +20,7 @@ from .verdicts import Grade, Verdict, seen, unsure
 if TYPE_CHECKING:
     from .nodes import Node
     from .postgres import PgCluster
-    from .world import World
+    from .world import Shelf, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,7 @@ def advertisements(world: World, service: Service, pool: str) -> tuple[L2Adverti
     )
 
 
+@lru_cache(maxsize=64)
 def election_order(nodes: tuple[str, ...], address: str) -> tuple[str, ...]:
     """Nodes in MetalLB's order (speaker/layer2_controller.go): SHA-256 of `node#ip`, the lowest announces."""
     return tuple(sorted(nodes, key=lambda node: hashlib.sha256(f"{node}#{address}".encode()).digest()))
@@ -241,20 +244,29 @@ def _dead_speakers(world: World) -> set[str]:
 def _eligible(world: World, service: Service, pool: str, endpoints: list[Endpoint]) -> tuple[str, ...]:
     """Nodes that may announce: Ready (which stands for a live speaker), matched by an advertisement, not excluded."""
     adverts = advertisements(world, service, pool)
+    everywhere = any(not a.node_selectors for a in adverts)
+    selectors = [s for a in adverts for s in a.node_selectors]
     dead = _dead_speakers(world)
     local = {e.node for e in endpoints if e.serving and e.node} if service.traffic_policy == "Local" else None
     return tuple(
         node.name
-        for node in world.nodes.items.values()
-        if _may_announce(node, adverts) and node.name not in dead and (local is None or node.name in local)
+        for node in _sound(world.nodes)
+        if (everywhere or any(s.matches(node.labels) for s in selectors))
+        and node.name not in dead
+        and (local is None or node.name in local)
     )
 
 
-def _may_announce(node: Node, adverts: tuple[L2Advertisement, ...]) -> bool:
-    network = node.condition("NetworkUnavailable")
-    if node.ready != "True" or EXCLUDE in node.labels or (network is not None and network.status == "True"):
-        return False
-    return any(not a.node_selectors or any(s.matches(node.labels) for s in a.node_selectors) for a in adverts)
+def _find_sound(nodes: Shelf[Node]) -> tuple[Node, ...]:
+    def sound(node: Node) -> bool:
+        network = node.condition("NetworkUnavailable")
+        return node.ready == "True" and EXCLUDE not in node.labels and (network is None or network.status != "True")
+
+    return tuple(node for node in nodes.items.values() if sound(node))
+
+
+_sound = Last(_find_sound)
+"""Nodes that may announce as far as the nodes themselves go. Asked for each address, of perhaps 1,000 nodes."""
 
 
 def _event_announcer(world: World, service: Service) -> str:

@@ -42,8 +42,6 @@ OWN_WORDS_S = 0.1
 """A single reading gives each call so much less than it has, so that the call itself can say what went wrong."""
 LISTS_AT_ONCE = 6
 """Thirty lists at once would delay the ones that the first screen shows."""
-FIRST_S = 0.08
-"""As long the first of them are alone: thirty threads that start at once would keep the interpreter from painting what they brought."""
 
 T = TypeVar("T")
 
@@ -376,12 +374,13 @@ class Live:
         for name in (KUBE, *self._wanted):
             self._builder.troubled(name, trouble)
 
-    def _open(self, at_most: int | None = None) -> None:
+    def _open(self) -> None:
         """Start what is wanted and not running yet, in the order in which it shall come."""
         running = {thread.name for thread in self._threads}
         assert self._heartbeat is not None
-        missing = [k for k in (*WATCHED, NODE_USAGE, POD_USAGE) if k.name in self._wanted and f"live-{k.name}" not in running]
-        for kind in missing[:at_most]:
+        for kind in (*WATCHED, NODE_USAGE, POD_USAGE):
+            if kind.name not in self._wanted or f"live-{kind.name}" in running:
+                continue
             worker: Reflector | Poller
             if kind.polled:
                 worker = Poller(
@@ -404,7 +403,7 @@ class Live:
                 )
             self._threads.append(worker.thread)
             worker.start()
-        if at_most is None and NODE_STATS.name in self._wanted and self._rounds is None:
+        if NODE_STATS.name in self._wanted and self._rounds is None:
             self._rounds = StatsRounds(self._client, self._line, self._builder, self._clock, self._pace)
             self._spawn(self._tended(self._rounds.run, "kubelet summaries", NODE_STATS.name), "kubelet summaries")
 

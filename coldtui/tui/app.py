@@ -49,6 +49,11 @@ PUBLISH_S = 0.25
 """The newest World is shown at most this often: one repaint costs a few ms, and nobody reads faster."""
 HURRY_S = 2.0
 """So long after the start a newer World is shown at once: each brings what is waited for. (Live makes ten a second at most.)"""
+SHARE = 0.03
+"""Of a core, that taking in newer Worlds may cost: a site of 1,000 nodes is shown less often than four times a second."""
+HURRY_SHARE = 0.2
+"""The same in the hurry of the start, when the lists of a big site still come in."""
+SLOWEST_S = 1.0
 SWITCH_S = 0.001
 """How long a thread that decodes may keep the interpreter while the console waits for it. With Python's 5 ms a dozen of them at the
 start held up each paint by a tenth of a second, and under load each key."""
@@ -121,6 +126,8 @@ class ColdApp(Guarded, PaintedApp):
         """Screens that could take keys once."""
         self._up = False
         self._up_at = 0.0
+        self._cost_s = 0.0
+        """CPU of taking in the World that was shown last."""
         self._woken = False
         self._shown: tuple[int, float] = (-1, 0.0)
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -174,8 +181,10 @@ class ColdApp(Guarded, PaintedApp):
 
     def _wake(self) -> None:
         now = time.monotonic()
-        wait = self._shown[1] + PUBLISH_S - now
-        if wait > 0 and now - self._up_at > HURRY_S:
+        hurry = now - self._up_at < HURRY_S
+        distance = min(SLOWEST_S, max(0.0 if hurry else PUBLISH_S, self._cost_s / (HURRY_SHARE if hurry else SHARE)))
+        wait = self._shown[1] + distance - now
+        if wait > 0:
             self.set_timer(wait, self._publish_new)
         else:
             self._publish_new()
@@ -191,7 +200,7 @@ class ColdApp(Guarded, PaintedApp):
         if not force and world.revision == self._shown[0] and moment - self._shown[1] < TICK_S / 2:
             return
         self._shown = (world.revision, moment)
-        now = self.now()
+        now, began = self.now(), time.thread_time()
         try:
             self.world, self.problems = world, problems(world, now)
             self.worst_at = min(self.worst_at, max(0, len(self.problems) - 1))
@@ -200,6 +209,7 @@ class ColdApp(Guarded, PaintedApp):
                 screen.offer(world, now, self.problems)
         except Exception as error:  # noqa: BLE001 - the boundary: one object that cannot be shown must not stop the clock
             self._handle_exception(error)
+        self._cost_s = time.thread_time() - began
 
     def _tick(self) -> None:
         driver = self._driver

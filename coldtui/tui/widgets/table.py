@@ -31,8 +31,8 @@ from .draw import words as broken
 
 GAP = 2
 GUTTER = 1
-_REORDER_S = 1.0
-"""A listing that takes long to order (20,000 rows: 50 ms) is ordered at most this often."""
+_REORDER_SHARE = 0.03
+"""Of a core, that ordering may cost: a listing that takes long (20,000 rows: 50 ms) is ordered the less often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,7 @@ class RowTable(GuardedWidget, can_focus=True):
         self._shown_objects: Mapping[str, Any] | None = None
         self._last_order = 0.0
         self._order_cost = 0.0
+        self._order_planned = False
         self._rows: dict[str, Row] = {}
         self._needs: dict[int, int] = {}
         self._places: tuple[Place, ...] = ()
@@ -183,14 +184,22 @@ class RowTable(GuardedWidget, can_focus=True):
         roster = self.listing.roster(world)
         self._objects = self.items(world)
         if roster != self._roster or len(self._objects) != self.total_objects:
-            slow = self._order_cost > 0.02 and time.monotonic() - self._last_order < _REORDER_S
-            if not slow or not self._sorted:
+            wait = self._last_order + self._order_cost / _REORDER_SHARE - time.monotonic()
+            if self._order_cost < 0.02 or wait <= 0 or not self._sorted:
                 self._roster = roster
                 self._order()
+            elif not self._order_planned:  # rows that came and went must not wait for the next change
+                self._order_planned = True
+                self.set_timer(wait, self._order_now)
         elif (self._objects is not self._shown_objects and (self.filter or self.trouble_only)) or self.trouble_only:
             self._narrow()
         self._shown_objects = self._objects
         self._refresh_rows()
+
+    def _order_now(self) -> None:
+        self._order_planned = False
+        if self._world is not None and self._now is not None:
+            self.show(self._world, self._now)
 
     @property
     def total_objects(self) -> int:
@@ -216,7 +225,7 @@ class RowTable(GuardedWidget, can_focus=True):
 
     def _order(self) -> None:
         assert self._world is not None
-        began = time.monotonic()
+        began = time.thread_time()
         world, objects = self._world, self._objects
         by = self.listing.sorts.get(self.sort_by)
         if by is None:
@@ -227,7 +236,7 @@ class RowTable(GuardedWidget, can_focus=True):
             self._sorted = [key for _, key in pairs]
         self._narrow()
         self._last_order = time.monotonic()
-        self._order_cost = self._last_order - began
+        self._order_cost = time.thread_time() - began
 
     def _narrow(self) -> None:
         """Namespace, filter and trouble; the cursor stays on its object and on its line of the screen."""
