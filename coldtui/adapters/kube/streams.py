@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import select
 import socket
 import ssl
@@ -201,6 +202,7 @@ class _Watch:
         """One read. Sets `_ended` or `_failure` at the end of the stream."""
         try:
             chunk = self._response.read1(1 << 18)
+            _end_chunk(self._response)
         except LINE_ERRORS as error:
             self._broken(error)
             return
@@ -272,6 +274,18 @@ class _Watch:
             with contextlib.suppress(*UNDECODABLE):
                 version = _head(folded.last).metadata.resource_version
         return Batch(folded.changed, frozenset(folded.gone), version, folded.skipped, folded.events)
+
+
+def _end_chunk(response: Response) -> None:
+    """Take the line end behind a chunk that was read whole.
+
+    A Go server sends it in a record of its own behind an object above 4 KiB. Left there, it would make the socket readable, and the read
+    that follows would toss it and then wait for the next event, with what was read before still in hand.
+    """
+    inner = getattr(response, "_fp", None)
+    if isinstance(inner, http.client.HTTPResponse) and inner.chunked and getattr(inner, "chunk_left", None) == 0:
+        inner._safe_read(2)  # type: ignore[attr-defined]  # as its own next read would
+        inner.chunk_left = None  # between two chunks
 
 
 def _readable(line: socket.socket | None) -> bool:
