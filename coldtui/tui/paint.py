@@ -201,6 +201,8 @@ class DiffPainter:
         if not gain:
             return ""
         top, bottom = min(first, first + by), max(last, last + by)
+        if any(y not in wanted for y in range(top, bottom + 1)):
+            return ""  # a line between them that this update does not touch would move along
         part, blank = self.shown[top : bottom + 1], [[UNKNOWN] * self.size[0] for _ in range(abs(by))]
         self.shown[top : bottom + 1] = part[by:] + blank if by > 0 else blank + part[:by]
         return f"\x1b[{top + 1};{bottom + 1}r\x1b[{top + 1};1H\x1b[{abs(by)}{'M' if by > 0 else 'L'}\x1b[r"
