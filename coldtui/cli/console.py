@@ -52,6 +52,7 @@ def show(config: Config, site: Site, picture: Picture | None) -> int:
             keymap=config.keymap,
             mouse=chosen_mouse,
             read_only=True,
+            log=site.log,
             state_dir=Path(site.state_dir.path) if site.state_dir.writable else None,
             begin=site.live.start,
             end=site.live.close,

@@ -180,26 +180,26 @@ def trouble(world: World, deployment: Deployment, now: datetime) -> Problem | No
         return Problem(
             d.ref,
             Severity.CRITICAL if d.available == 0 else Severity.WARNING,
-            f"rollout of {d.name} made no progress within its deadline",
+            f"rollout of {d.key} made no progress within its deadline",
             progressing.since,
             hits,
             progressing.message,
         )
     if failure is not None and failure.status == "True":
-        return Problem(d.ref, Severity.WARNING, f"{d.name} cannot make pods", failure.since, hits, failure.message)
+        return Problem(d.ref, Severity.WARNING, f"{d.key} cannot make pods", failure.since, hits, failure.message)
     if d.desired > 0 and d.available == 0 and now - d.created > SETTLING:
-        return Problem(d.ref, Severity.CRITICAL, f"{d.name} has no available replica", since, hits, available.message if available else "")
+        return Problem(d.ref, Severity.CRITICAL, f"{d.key} has no available replica", since, hits, available.message if available else "")
     if d.available < d.desired and d.rollout not in {"updating", "old-pending", "unobserved"} and (since is None or now - since > SETTLING):
         return Problem(
             d.ref,
             Severity.WARNING,
-            f"{d.name} has {d.available} of {d.desired} replicas available",
+            f"{d.key} has {d.available} of {d.desired} replicas available",
             since,
             hits,
             available.message if available else "",
         )
     if d.rollout == "paused":
-        return Problem(d.ref, Severity.NOTICE, f"rollout of {d.name} is paused", progressing.since if progressing else None, hits, "")
+        return Problem(d.ref, Severity.NOTICE, f"rollout of {d.key} is paused", progressing.since if progressing else None, hits, "")
     return None
 
 
@@ -212,7 +212,7 @@ def problems(world: World, now: datetime) -> tuple[Problem, ...]:
                 Problem(
                     ref,
                     Severity.CRITICAL if s.ready == 0 else Severity.WARNING,
-                    f"{s.name} has {s.ready} of {s.desired} replicas ready",
+                    f"{s.key} has {s.ready} of {s.desired} replicas ready",
                     None,
                     "",
                     "",
@@ -221,5 +221,5 @@ def problems(world: World, now: datetime) -> tuple[Problem, ...]:
     for ds in world.daemonsets.items.values():
         if ds.ready < ds.desired and now - ds.created > SETTLING:
             ref = Ref("daemonsets", ds.name, ds.namespace)
-            found.append(Problem(ref, Severity.WARNING, f"{ds.name} is ready on {ds.ready} of {ds.desired} nodes", None, "", ""))
+            found.append(Problem(ref, Severity.WARNING, f"{ds.key} is ready on {ds.ready} of {ds.desired} nodes", None, "", ""))
     return tuple(found)

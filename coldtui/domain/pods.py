@@ -18,6 +18,9 @@ TERMINATING_GRACE = timedelta(seconds=60)
 """On top of its own grace period."""
 RECENT_RESTART = timedelta(minutes=10)
 
+CALM_EXITS = frozenset({0, 143, 255})
+"""Ended by itself, by SIGTERM, or with its node (containerd reports 255 after a reboot): a single restart of this kind needs nobody."""
+
 FINISHED = frozenset({"Succeeded", "Failed"})
 FINE = frozenset({"Running", "Completed", "Succeeded"})
 STARTING = frozenset({"Pending", "ContainerCreating", "PodInitializing", "Terminating"})
@@ -168,9 +171,12 @@ def trouble(world: World, pod: Pod, now: datetime) -> Problem | None:
         if pod.last_restart is not None and now - pod.last_restart < RECENT_RESTART:
             why = next((c.last_reason for c in pod.containers if c.last_finished == pod.last_restart), "")
             code = next((c.last_exit_code for c in pod.containers if c.last_finished == pod.last_restart), None)
+            if code in CALM_EXITS and why != "OOMKilled":
+                return None
             cause = f"{why} exit {code}".strip() if code is not None else why
             severity = Severity.WARNING if why == "OOMKilled" or pod.restarts > 3 else Severity.NOTICE
-            return Problem(pod.ref, severity, f"{pod.name} restarted ({pod.restarts} times)", pod.last_restart, _hits(pod), cause)
+            times = "once" if pod.restarts == 1 else f"{pod.restarts} times"
+            return Problem(pod.ref, severity, f"{pod.name} restarted ({times})", pod.last_restart, _hits(pod), cause)
         return None
     if pod.state in STARTING and now - pod.created < PENDING_GRACE:
         return None
@@ -192,11 +198,17 @@ def trouble(world: World, pod: Pod, now: datetime) -> Problem | None:
 
 def _hits(pod: Pod) -> str:
     if pod.owner is None:
-        return "a pod without an owner"
+        return f"a pod without an owner in {pod.namespace}"
     name = pod.owner.name
     if pod.owner.kind == "ReplicaSet":
-        return f"deployment {name.rpartition('-')[0] or name}"
-    return f"{pod.owner.kind} {name}"
+        return f"deployment {pod.namespace}/{name.rpartition('-')[0] or name}"
+    return f"{pod.owner.kind} {pod.namespace}/{name}"
+
+
+def silent_node(world: World, pod: Pod) -> str:
+    """The node of a pod that the cluster still calls Running although its node does not report, or an empty string."""
+    node = world.nodes.items.get(pod.node)
+    return pod.node if node is not None and node.ready != "True" and not pod.finished else ""
 
 
 def _dead_node(world: World, pod: Pod) -> str:

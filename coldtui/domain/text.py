@@ -28,6 +28,16 @@ def plain_lines(text: str) -> tuple[str, ...]:
     return tuple(_HARMFUL.sub("\ufffd", line.replace("\t", "    ").rstrip("\r")) for line in text.split("\n"))
 
 
+def counted(n: int, one: str, many: str = "") -> str:
+    """`1 line`, `3 lines`; `many` where it is not `one` with an s."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def times(n: int) -> str:
+    """`once`, `twice`, `3 times`."""
+    return {1: "once", 2: "twice"}.get(n, f"{n:,} times")
+
+
 def one_of(words: list[str] | tuple[str, ...], word: str) -> str | None:
     """The entry of `words` nearest to a mistyped `word`, or None when nothing is near."""
     import difflib  # only on the way to an error message

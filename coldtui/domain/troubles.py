@@ -26,7 +26,8 @@ _SIGNS = (
 def trouble_of(error: BaseException) -> Trouble:
     """The trouble behind an error. An error outside the small tree is a fault of this program: kind `bug`."""
     if isinstance(error, ColdError):
-        words = f"{error.title}: {error.detail}" if error.detail else error.title
+        # What is missing is said by verb and resource; the server's sentence about it would say it again, at length.
+        words = f"{error.title}: {error.detail}" if error.detail and not isinstance(error, Forbidden) else error.title
         return Trouble(_kind(error), words, error.hint)
     if isinstance(error, TimeoutError):
         return Trouble("timeout", "no answer within the deadline")

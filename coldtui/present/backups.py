@@ -57,7 +57,7 @@ def _of_pg(b: PgBackup) -> AnyBackup:
 
 def _of_lh(world: World, b: LhBackup) -> AnyBackup:
     grade = Grade.GOOD if b.done else Grade.BAD if b.failed else Grade.PART
-    state = f"{b.progress} %" if b.running else b.state or "new"
+    state = f"{b.progress} %" if b.running else "failed" if b.failed else b.state.lower() or "new"  # the words of PostgreSQL's backups
     volume = next((v for v in (world.lh_volumes.items.get(f"{b.namespace}/{b.volume}"),) if v is not None), None)
     subject = (volume.claim_key if volume else "") or b.volume
     took = b.backup_created - b.snapshot_created if b.done and b.backup_created and b.snapshot_created else None

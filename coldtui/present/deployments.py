@@ -9,6 +9,7 @@ from typing import Any, assert_never
 
 from ..domain import deployments as domain
 from ..domain.deployments import DaemonSet, Deployment, ReplicaSet, StatefulSet
+from ..domain.objects import Ref
 from ..domain.pods import Pod
 from ..domain.problems import Severity
 from ..domain.world import World
@@ -16,6 +17,7 @@ from . import pods as pod_rows
 from . import words
 from .lines import Ago, Line, cut, old, pad, pair, table
 from .rows import Cell, Column, Listing, Row, Tone
+from .verdicts import troubled
 
 Workload = Deployment | StatefulSet | DaemonSet
 
@@ -191,14 +193,47 @@ def _image_version(images: tuple[tuple[str, str], ...]) -> str:
     return tag if tag and "/" not in tag else "latest"
 
 
-def set_words(item: StatefulSet | DaemonSet) -> str:
+def set_rollout(item: StatefulSet | DaemonSet) -> str:
+    """One of: unobserved, not-ready, updating, complete."""
     if item.observed_generation < item.generation:
-        return "waits to be observed"
+        return "unobserved"
     if item.ready < item.desired:
-        return f"{item.ready} of {item.desired} ready"
-    if item.updated < item.desired:
-        return f"{item.updated} of {item.desired} updated"
-    return "complete"
+        return "not-ready"
+    return "updating" if item.updated < item.desired else "complete"
+
+
+def set_words(item: StatefulSet | DaemonSet) -> str:
+    match set_rollout(item):
+        case "unobserved":
+            return "waits to be observed"
+        case "not-ready":
+            return f"{item.ready} of {item.desired} ready"
+        case "updating":
+            return f"{item.updated} of {item.desired} updated"
+        case _:
+            return "complete"
+
+
+def set_sentence(item: StatefulSet | DaemonSet) -> str:
+    """The set's rollout in a sentence, as `rollout_sentence` has it for a deployment."""
+    name = f'{"stateful" if isinstance(item, StatefulSet) else "daemon"} set "{item.name}"'
+    match set_rollout(item):
+        case "unobserved":
+            return f"Waiting for {name} spec update to be observed..."
+        case "not-ready":
+            return f"Waiting for {name} rollout to finish: {item.ready} of {item.desired} pods are ready..."
+        case "updating":
+            return f"Waiting for {name} rollout to finish: {item.updated} out of {item.desired} new pods have been updated..."
+        case _:
+            return f"{name} successfully rolled out"
+
+
+def _set_trouble(world: World, item: StatefulSet | DaemonSet, now: datetime) -> str | None:
+    """The sentence of the problem that names this set."""
+    ref = Ref(kind_of(item), item.name, item.namespace)
+    if ref not in troubled(world, now, domain.problems):
+        return None
+    return next((p.sentence for p in domain.problems(world, now) if p.object == ref), None)
 
 
 def _set_cell(item: StatefulSet | DaemonSet, stale: bool) -> Cell:
@@ -232,13 +267,18 @@ def _set_row(world: World, item: StatefulSet | DaemonSet, now: datetime, kind: s
 
 
 def _set_json(world: World, item: StatefulSet | DaemonSet, now: datetime) -> dict[str, Any]:
+    state = world.sources[kind_of(item)]
     return {
         "namespace": item.namespace,
         "name": item.name,
         "images": dict(item.images),
         "replicas": {"desired": item.desired, "ready": item.ready, "updated": item.updated, "available": item.available},
-        "message": set_words(item),
+        "rollout": set_rollout(item),
+        "message": set_sentence(item),
         "created": words.iso(item.created),
+        "trouble": _set_trouble(world, item, now),
+        "_age_s": None if state.as_of is None else max(0, int((now - state.as_of).total_seconds())),
+        "_freshness": state.freshness.value,
     }
 
 

@@ -64,7 +64,7 @@ def _lease_cell(world: World, node: Node, now: datetime, ago: Ago) -> Cell:
 def pods_cell(world: World, node: Node) -> Cell:
     """Unfinished pods of how many the node takes; `?` while pods were never read."""
     load = world.node_loads.get(node.name, _NO_LOAD)
-    total = count(world, load.pods, "pods")
+    total = Cell(str(load.pods), Tone.STALE) if old(world, "pods") else count(world, load.pods, "pods")  # the title says since when
     return replace(total, text=f"{total.text}/{node.allocatable.pods}" if node.allocatable.pods else total.text)
 
 

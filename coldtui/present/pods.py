@@ -36,6 +36,8 @@ def owner(pod: Pod) -> str:
 
 def status_cell(world: World, pod: Pod, now: datetime) -> Cell:
     stale = old(world, "pods")
+    if domain.silent_node(world, pod):
+        return Cell(f"? {pod.state}", Tone.STALE)  # the cluster's last word; nobody can confirm it
     if domain.trouble(world, pod, now) is not None:
         return state_cell("bad", pod.state, Tone.BAD if pod.state not in domain.FINE | domain.STARTING else Tone.WARN, stale=stale)
     if pod.finished:
@@ -161,7 +163,7 @@ PODS: Listing[Pod] = Listing(
     },
     default_sort="namespace",
     text=lambda p: f"{p.namespace}/{p.name} {p.state} {p.node} {p.ip}",
-    trouble=lambda world, p, now: not p.calm and domain.trouble(world, p, now) is not None,
+    trouble=lambda world, p, now: (not p.calm and domain.trouble(world, p, now) is not None) or bool(domain.silent_node(world, p)),
     labels=lambda p: p.labels,
     roster=_roster,
     json=json_of,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..domain.text import one_of
+from ..present.rows import Tone
 from . import theme
 from .screens import SCREENS, Entry
 
@@ -30,9 +31,12 @@ class Command:
 
 def _screen(entry: Entry) -> Command:
     def run(app: ColdApp, argument: str) -> None:
-        app.go(entry.id, argument)
+        app.go(entry.id, argument if entry.narrows else "")
+        if argument and not entry.narrows:
+            app.say(f":{entry.id} takes nothing after it", Tone.MUTED)
 
-    return Command(entry.id, entry.help or entry.title, run, entry.aliases, "[NAMESPACE | /FILTER | LABEL=VALUE]", _namespaces)
+    takes = "[NAMESPACE | /FILTER | LABEL=VALUE]" if entry.narrows else ""
+    return Command(entry.id, entry.help or entry.title, run, entry.aliases, takes, _namespaces if entry.narrows else None)
 
 
 def _namespaces(app: ColdApp) -> Sequence[str]:

@@ -20,7 +20,7 @@ def test_backups_of_all_kinds_come_by_time() -> None:
     items = sorted(backups.BACKUPS.items(world).values(), key=lambda x: backups.BACKUPS.sorts["age"](world, x))
     rows = [[c.text for c in backups.BACKUPS.row(world, x, NOW).cells][:6] for x in items]
     assert rows == [
-        ["174m", "● Completed", "cold/postgres-1", "volume incremental", "6m", "2 GiB"],
+        ["174m", "● completed", "cold/postgres-1", "volume incremental", "6m", "2 GiB"],
         ["5h", "● ready", "K3s datastore", "etcd", "–", "12 MiB"],
         ["9h", "● completed", "cold-postgres", "base", "6m", "–"],
     ]

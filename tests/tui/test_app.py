@@ -460,3 +460,12 @@ def test_typed_ahead_keys_reach_what_the_keys_before_opened() -> None:
             assert c.app.screen.query_one(RowTable).cursor == 1
 
     run(check())
+
+
+def test_screens_are_hinted_without_holes() -> None:
+    """The hint names the digits that open something, and no others."""
+    from coldtui.tui.widgets.bars import ranges
+
+    assert ranges(["1", "2", "3", "4", "5", "6", "9"]) == "1-6 9"
+    assert ranges(["1", "2", "9"]) == "1 2 9"
+    assert ranges([]) == ""

@@ -25,6 +25,8 @@ class Entry:
     kinds: tuple[str, ...] = ()
     """Kinds (`domain.kinds`) whose objects are found here; `open_ref` asks the screen to `reveal` them."""
     help: str = ""
+    narrows: bool = True
+    """Its command takes a namespace, a filter or a label."""
 
     def load(self) -> type[WorldScreen]:
         found: type[WorldScreen] = load(self.path)
@@ -40,12 +42,12 @@ def load(path: str) -> Any:
 
 
 SCREENS: tuple[Entry, ...] = (
-    Entry(1, "status", "Status", f"{_HERE}.status:StatusScreen", ("home",), ("sources", "namespaces"), "Status: the whole site on one page"),
+    Entry(1, "status", "Status", f"{_HERE}.status:StatusScreen", ("home",), ("sources", "namespaces"), "Status: the whole site on one page", narrows=False),
     Entry(2, "nodes", "Nodes", f"{_HERE}.nodes:NodesScreen", ("node", "no"), ("nodes", "leases"), "Nodes: readiness, load, pods"),
     Entry(3, "postgres", "Postgres", f"{_HERE}.postgres:PostgresScreen", ("pg",), ("pg_clusters", "pg_poolers"), "CloudNativePG: instances, clusters"),
     Entry(
         4, "backups", "Backups", f"{_HERE}.backups:BackupsScreen", ("backup",),
-        ("pg_backups", "pg_schedules", "lh_backups", "lh_jobs", "lh_targets"), "Backups of every kind, and their schedules",
+        ("pg_backups", "pg_schedules", "pg_stores", "lh_backups", "lh_jobs", "lh_targets"), "Backups of every kind, and their schedules",
     ),
     Entry(
         5, "deployments", "Deploy", f"{_HERE}.deployments:DeploymentsScreen", ("deploy", "dp"),

@@ -180,6 +180,17 @@ def shown_key(app: App[object], binding: Binding) -> str:
     return app.get_key_display(binding)
 
 
+def ranges(keys: Sequence[str]) -> str:
+    """Digits in a few letters, without those that do nothing: `1-6 9`."""
+    runs: list[list[str]] = []
+    for key in keys:
+        if runs and key.isdigit() and runs[-1][-1].isdigit() and int(key) == int(runs[-1][-1]) + 1:
+            runs[-1].append(key)
+        else:
+            runs.append([key])
+    return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else " ".join(run) for run in runs)
+
+
 def hint_spans(screen: Screen[object], width: int) -> Spans:
     """Hints of the focused widget and the screen, then the screens themselves: whole entries only."""
     app = screen.app
@@ -210,7 +221,7 @@ def hint_spans(screen: Screen[object], width: int) -> Spans:
 
     left, right = spans(here), spans(digits)
     if size(left) + size(right) > width and digits:
-        right = spans([(f"{digits[0][0]}-{digits[-1][0]}" if len(digits) > 1 else digits[0][0], "screens")])
+        right = spans([(ranges([key for key, _ in digits]), "screens")])
     while here and size(left) + size(right) > width:
         here.pop(max(0, len(here) - 3))  # command and help, the last two, stay
         left = spans(here)

@@ -36,7 +36,7 @@ def test_six_lists_the_problems_worst_first() -> None:
             assert "Alerts [4]" in c.text
             assert "1 of 4" in c.text
             await c.press("j")
-            assert "Hits    deployment customer-portal" in c.text
+            assert "Hits    deployment cold-prod/customer-portal" in c.text
             assert "Cause   back-off 5m0s restarting failed container=portal" in c.text
             assert UNWATCHED in c.text
 
