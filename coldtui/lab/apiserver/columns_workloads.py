@@ -96,19 +96,44 @@ def pod_reason(obj: Json) -> str:
     return str(reason)
 
 
+def _sidecars(spec: Json) -> set[str]:
+    return {c["name"] for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"}
+
+
+def _counted(spec: Json, status: Json) -> tuple[list[Json], int]:
+    """The container statuses whose restarts count, and how many are ready: while a pod initialises, those of its init containers so far;
+    afterwards sidecars and containers (printPod of Kubernetes 1.34)."""
+    sidecars = _sidecars(spec)
+    ready, so_far = 0, []
+    initialized = any(c.get("type") == "Initialized" and c.get("status") == "True" for c in status.get("conditions") or ())
+    for init in status.get("initContainerStatuses") or ():
+        so_far.append(init)
+        ended = (init.get("state") or {}).get("terminated")
+        if ended is not None and not ended.get("exitCode"):
+            continue
+        if init.get("name") in sidecars and init.get("started"):
+            ready += bool(init.get("ready"))
+            continue
+        if not initialized:
+            return so_far, ready
+        break
+    held = status.get("containerStatuses") or []
+    ready += sum(bool(c.get("ready")) and "running" in (c.get("state") or {}) for c in held)
+    return [*(c for c in so_far if c.get("name") in sidecars), *held], ready
+
+
 def _pod(obj: Json, now: datetime) -> Cells:
     status, spec = status_of(obj), spec_of(obj)
-    held = status.get("containerStatuses") or []
-    restarts = sum(int(c.get("restartCount") or 0) for c in held)
-    ended = [t for c in held if (t := parse_time(((c.get("lastState") or {}).get("terminated") or {}).get("finishedAt")))]
+    counted, ready = _counted(spec, status)
+    restarts = sum(int(c.get("restartCount") or 0) for c in counted)
+    ended = [t for c in counted if (t := parse_time(((c.get("lastState") or {}).get("terminated") or {}).get("finishedAt")))]
     shown = f"{restarts} ({human((now - max(ended)).total_seconds())} ago)" if restarts and ended else str(restarts)
     gates = spec.get("readinessGates") or []
     true = {c.get("type") for c in status.get("conditions") or () if c.get("status") == "True"}
     gate = f"{sum(g.get('conditionType') in true for g in gates)}/{len(gates)}" if gates else NONE
-    ready = f"{sum(bool(c.get('ready')) for c in held)}/{len(spec.get('containers') or ())}"
     return [
         name_of(obj),
-        ready,
+        f"{ready}/{len(spec.get('containers') or ()) + len(_sidecars(spec))}",
         pod_reason(obj),
         shown,
         age(obj, now),
