@@ -83,7 +83,8 @@ COMMANDS: dict[str, Command] = {
                 Flag(("--churn",), "pod changes a second", "N"),
                 Flag(("--scenario",), "begin with this fault", "NAME"),
                 Flag(("--dir",), "where it lives, and which demo a fault is for (a temporary folder, the newest demo)", "DIR"),
-                Flag(("--k3s-version",), "what version the site has", "V"),
+                Flag(("--k3s-version",), "what version the site has, such as v1.33.1+k3s1", "V"),
+                Flag(("--node",), "which machine the fault node-down is for; the same as node=NAME", "NAME"),
             ),
             ("[fault NAME on|off...]",),
             more="coldtui demo fault NAME on|off [key=value ...] switches a fault of the running demo; coldtui demo fault lists them.\n"

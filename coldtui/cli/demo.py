@@ -91,7 +91,14 @@ def _fault(parsed: Parsed) -> Exit:
     # Which demo: the folder, or the configuration file that the demo wrote into it.
     config = parsed.flags.get("config")
     folder = Path(parsed.flags["dir"]).absolute() if parsed.flags.get("dir") else Path(config).absolute().parent if config else None
-    out.data(plain(fault(name, more[0] == "on", folder, **_pairs(more[1:]))))
+    options = _pairs(more[1:])
+    node = parsed.flags.get("node")
+    if node:
+        if options.setdefault("node", node) != node:
+            raise UsageError(f"--node {plain(node)} and node={plain(str(options['node']))} say different things", hint="leave one out")
+        if name != "node-down":
+            raise UsageError(f"fault {name} is for no node", hint="leave --node out")
+    out.data(plain(fault(name, more[0] == "on", folder, **options)))
     return Exit.DONE
 
 

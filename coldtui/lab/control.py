@@ -47,7 +47,7 @@ SERVER_FAULTS: dict[str, ServerFault] = {
     "clock-skew": ServerFault("clock-skew", "the server's clock is an hour ahead"),
 }  # fmt: skip
 OTHER_FAULTS = {
-    "node-down": f"a machine loses power ({LOST_NODE} unless --node says another)",
+    "node-down": f"a machine loses power ({LOST_NODE} unless node=NAME says another)",
     "api-paused": "the API server is frozen: connections stay open, nobody answers",
 }
 CATALOGUE: dict[str, str] = {**OTHER_FAULTS, **{name: fault.about for name, fault in SERVER_FAULTS.items()}}

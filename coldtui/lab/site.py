@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -25,6 +26,14 @@ HOSTS = (
 PG_HOSTS = ("k3s-worker-1", "k3s-worker-2", "k3s-worker-3")
 SETTLE_S = 60.0
 """How long a real control plane may take to make accounts and serve fresh CRDs."""
+
+_VERSION_FORM = re.compile(r"v1\.\d{1,3}\.\d{1,3}([-+][0-9A-Za-z.+-]{1,40})?")
+
+
+def is_version(text: str) -> bool:
+    """Whether ``text`` is a version that a K3s server could have."""
+    return _VERSION_FORM.fullmatch(text) is not None
+
 
 _encode = msgspec.json.Encoder().encode
 

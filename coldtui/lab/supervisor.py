@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from coldtui.domain.errors import ColdError, UsageError
+from coldtui.domain.text import plain
 from coldtui.lab import crowd, site
 from coldtui.lab.apiserver.process import ApiServerError, ApiServerProcess
 from coldtui.lab.client import DEPLOYMENTS, Informers, Json, KubeClient
@@ -127,6 +128,8 @@ class Supervisor:
     """One lab from start to end."""
 
     def __init__(self, options: Options) -> None:
+        if not site.is_version(options.version):
+            raise UsageError(f"--k3s-version {plain(options.version)} is no version of K3s", hint=f"write it as {site.VERSION}")
         if options.scenario and options.scenario not in SCENARIOS:
             raise UsageError(f"unknown scenario {options.scenario}", hint="known: " + ", ".join(sorted(SCENARIOS)))
         self.options = options

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,11 @@ class User:
         return MASTERS in self.groups
 
 
-class _Known(msgspec.Struct, frozen=True):
+class _Known(msgspec.Struct, frozen=True, omit_defaults=True):
     user: str
     groups: tuple[str, ...] = ()
+    until: datetime | None = None
+    """None: it holds for ever."""
 
 
 class Authenticator:
@@ -47,6 +51,17 @@ class Authenticator:
             self._read_at = changed
         return self._tokens.get(token)
 
+    def issue(self, user: str, groups: tuple[str, ...], until: datetime) -> str:
+        """A new token for a user, kept in the file; those that have ended are dropped from it."""
+        self._known("")  # the newest file
+        token, now = secrets.token_urlsafe(48), datetime.now(UTC)
+        kept = {text: known for text, known in self._tokens.items() if known.until is None or known.until > now}
+        new = self._path.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_bytes(msgspec.json.encode({**kept, token: _Known(user, groups, until)}))
+        new.replace(self._path)
+        return token
+
     def user(self, request: web.Request) -> User:
         """The requester. 401 without credentials or with unknown ones."""
         transport = request.transport
@@ -59,7 +74,7 @@ class Authenticator:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and token:
             known = self._known(token.strip())
-            if known:
+            if known and (known.until is None or known.until > datetime.now(UTC)):
                 return User(known.user, (*known.groups, "system:authenticated"))
         raise unauthorized()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from coldtui.lab.apiserver import discovery, reviews
+from coldtui.lab.apiserver import discovery, reviews, tokens
 from coldtui.lab.apiserver.admin import Admin
 from coldtui.lab.apiserver.auth import Authenticator, User, impersonated
 from coldtui.lab.apiserver.clock import Clock
@@ -186,6 +186,10 @@ class Handler:
                 return await self._pods.evict(request, target, resource)
             case "pods", "binding", "create":
                 return await self._pods.bind(request, target, resource)
+            case "serviceaccounts", "token", "create":
+                self._objects.get(resource, target.namespace, target.name)  # 404 for an account that is not there
+                body = await read_body(request)
+                return json_response(tokens.create(body, target.namespace, target.name, self._authenticator, self._clock), 201)
             case "nodes", "proxy", "get" if not resource.group:
                 return await self._pods.proxy(target, resource)
         return await self._resources.answer(request, target, resource)

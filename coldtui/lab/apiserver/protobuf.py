@@ -1,5 +1,5 @@
 """The few bodies that kubectl's typed clients send as protobuf although they read JSON: reviews, evictions, delete options, scales,
-namespaces, ConfigMaps, Secrets, ServiceAccounts. Any other kind is 415; ``kubectl create -f`` and ``apply`` send JSON.
+namespaces, ConfigMaps, Secrets, ServiceAccounts and their tokens. Any other kind is 415; ``kubectl create -f`` and ``apply`` send JSON.
 
 Message types are described by field numbers as in the ``generated.proto`` files of k8s.io/api; fields that nothing here reads are skipped.
 """
@@ -57,6 +57,7 @@ _KINDS: dict[str, Message] = {
     "ConfigMap": {1: ("metadata", _META), 2: ("data", "map"), 3: ("binaryData", "data"), 4: ("immutable", "bool")},
     "Secret": {1: ("metadata", _META), 2: ("data", "data"), 3: ("type", "text"), 4: ("stringData", "map"), 5: ("immutable", "bool")},
     "ServiceAccount": {1: ("metadata", _META)},
+    "TokenRequest": {1: ("metadata", _META), 2: ("spec", {1: ("audiences", "texts"), 4: ("expirationSeconds", "int")})},
     "Scale": {1: ("metadata", _META), 2: ("spec", {1: ("replicas", "int")})},
     "Binding": {1: ("metadata", _META), 2: ("target", {1: ("kind", "text"), 3: ("name", "text")})},
 }

@@ -27,6 +27,7 @@ EVICTION = Subresource("eviction", "Eviction", "policy", verbs=("create",))
 BINDING = Subresource("binding", "Binding", verbs=("create",))
 LOG = Subresource("log", "Pod", verbs=("get",))
 PROXY = Subresource("proxy", "NodeProxyOptions", verbs=("create", "delete", "get", "patch", "update"))
+TOKEN = Subresource("token", "TokenRequest", "authentication.k8s.io", verbs=("create",))
 FINALIZE = Subresource("finalize", "Namespace", verbs=("update",))
 
 
@@ -122,7 +123,7 @@ BUILT_IN: tuple[Resource, ...] = (
     _make("v1", "Event", "events", short="ev", status=False, fields=EVENT_FIELDS),
     _make("v1", "ConfigMap", "configmaps", short="cm", status=False),
     _make("v1", "Secret", "secrets", status=False, fields="type"),
-    _make("v1", "ServiceAccount", "serviceaccounts", short="sa", status=False),
+    _make("v1", "ServiceAccount", "serviceaccounts", short="sa", status=False, subs=[TOKEN]),
     _make("v1", "PersistentVolume", "persistentvolumes", cluster=True, short="pv"),
     _make("v1", "PersistentVolumeClaim", "persistentvolumeclaims", short="pvc"),
     _make(

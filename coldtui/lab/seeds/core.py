@@ -262,7 +262,9 @@ def event(
 
 def add_events(seed: Seed) -> None:
     """What happened in the last hour: a calm site with one small worry behind it."""
-    found = {(o["kind"], o["metadata"]["name"]): o for o in [*seed.objects, *seed.derived]}
+    every = [*seed.objects, *seed.derived]
+    found = {(o["kind"], o["metadata"]["name"]): o for o in every}
+    found |= {("Node", o["metadata"]["name"]): o for o in every if (o["apiVersion"], o["kind"]) == ("v1", "Node")}  # Longhorn has Nodes too
     pods = {n.rpartition("-")[0].rpartition("-")[0]: o for (k, n), o in found.items() if k == "Pod"}
     current = next(n for (k, n), o in found.items() if k == "ReplicaSet" and n.startswith("cold-backend-") and o["spec"]["replicas"])
     backend, cluster = pods["cold-backend"], found["Cluster", CLUSTER]

@@ -357,3 +357,21 @@ def test_deleting_a_namespace(k: Kubectl, client: Client) -> None:
     assert k.ok("get", "cm/c", "secret/s", "-n", "temporary", "-o", "jsonpath={.items[*].data.a}") == "b Yg=="
     k.ok("delete", "namespace", "temporary", "--timeout=10s")
     assert client.get("/api/v1/namespaces/temporary/configmaps/c").code == 404
+
+
+def test_a_service_accounts_token_holds_with_the_accounts_rights(k: Kubectl, server: ApiServerProcess, tmp_path: Path) -> None:
+    """`kubectl create token` gives a token of the account: what its role grants works with it, what it does not is refused."""
+    rbac = Path(__file__).parents[3] / "deploy" / "viewer-rbac.yaml"
+    k.ok("apply", "-f", str(rbac))
+    token = k.ok("-n", "kube-system", "create", "token", "coldtui-viewer", "--duration", "720h").strip()
+    mine = tmp_path / "viewer.kubeconfig"
+    mine.write_bytes(server.kubeconfig.read_bytes())
+    mine.chmod(0o600)
+    viewer = Kubectl(mine)
+    viewer.ok("config", "set-credentials", "coldtui-viewer", "--token", token)
+    viewer.ok("config", "set-context", "--current", "--user", "coldtui-viewer")
+    assert "system:serviceaccount:kube-system:coldtui-viewer" in viewer.ok("auth", "whoami")
+    assert "w1" in viewer.ok("get", "nodes")
+    assert "Forbidden" in viewer.no("get", "secrets", "-A")
+    assert "not found" in k.no("create", "token", "nobody")
+    assert "10 minutes" in k.no("-n", "kube-system", "create", "token", "coldtui-viewer", "--duration", "5s")
