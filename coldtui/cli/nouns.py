@@ -45,12 +45,14 @@ _SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "postgres": (
         "postgres", "status_json_database", ("services", "endpointslices", "l2_statuses", "ip_pools", "l2_advertisements", "nodes")
     ),
-    "storage": ("storage", "status_json_storage", ("lh_nodes", "lh_volumes", "lh_replicas", "lh_engines")),
+    "storage": ("storage", "status_json_storage", ("lh_nodes", "lh_volumes", "lh_replicas", "lh_engines", "lh_settings")),
     "backups": ("backups", "status_json_backups", ("pg_clusters", "pg_backups", "pg_schedules", "pg_stores", "lh_targets", "lh_volumes", "claims", "pods")),
 }  # fmt: skip
 """noun -> (module of present, its part of the site's status, the kinds which that reads)."""
 
 
+_NAMES: dict[str, tuple[str, ...]] = {"backups": ("lh_volumes",)}
+"""noun -> kinds that its rows take names from, so that the same thing is called the same as in the console."""
 _NOT_JUDGED = frozenset({"events", "replicasets", "pod_usage", "namespaces"})
 """Kinds in which no problem is looked for."""
 
@@ -69,5 +71,7 @@ def besides(listing: Listing[Any], *, json: bool) -> tuple[str, ...]:
     if listing.noun == "problems":
         kinds = tuple(kind for kind in KINDS if kind not in _NOT_JUDGED)
     else:
-        kinds = _SUMMARIES[listing.noun][2] if json and listing.noun in _SUMMARIES else ()
+        kinds = _NAMES.get(listing.noun, ())
+        if json and listing.noun in _SUMMARIES:
+            kinds = tuple(dict.fromkeys((*kinds, *_SUMMARIES[listing.noun][2])))
     return tuple(kind for kind in kinds if kind not in listing.sources)

@@ -14,6 +14,7 @@ from typing import Any
 from ..domain.errors import Closed, ColdError, Expired, Forbidden, NotInstalled, Throttled, TooNew, Unauthorized, Unreachable
 from ..domain.kinds import Kind
 from ..domain.readings import Trouble
+from ..domain.text import counted
 from ..domain.troubles import trouble_of
 from ..ports import Clock, KubeStreams
 from .backoff import Backoff
@@ -40,7 +41,7 @@ RESTORED = Trouble("restored", "the cluster was restored: versions went back", "
 
 def unreadable(count: int) -> Trouble:
     """Part of a list could not be decoded: what is shown is true, but not all."""
-    return Trouble("garbage", f"{count} objects could not be read", "they are missing here")
+    return Trouble("garbage", f"{counted(count, 'object')} could not be read", "missing here")
 
 
 class _Garbage(ColdError):
@@ -219,7 +220,7 @@ class Reflector:
             if batch.version:
                 self._version = self._newest = batch.version
             if batch.skipped:
-                raise _Garbage(f"{batch.skipped} lines of the watch could not be read")
+                raise _Garbage(f"{counted(batch.skipped, 'line')} of the watch could not be read")
             if told:  # that it was accepted alone is no progress: the first line of an accepted watch may be a 410
                 self._expired = 0
                 self._progress()

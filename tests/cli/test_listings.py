@@ -16,9 +16,11 @@ import pytest
 
 from coldtui.config.load import load
 from coldtui.domain.errors import Forbidden, Misconfigured, NotInstalled, Unauthorized
+from coldtui.domain.kinds import KINDS
 from coldtui.lab.fakes import FakeKube
 from coldtui.ports import Kube
 from coldtui.wiring import Site, open_site
+from tests import sample
 from tests.cli.means import Cli, a_site
 from tests.tui.worlds import HOSTILE, NODE_NAMES, deployment, node, pod
 
@@ -307,3 +309,24 @@ def test_problems_are_looked_for_everywhere(cli: Cli) -> None:
     assert {"nodes", "leases", "pods", "pg_clusters", "lh_volumes", "services", "statefulsets", "node_usage"} <= read
     rows = cli("problems", kube=_failing(lambda: Forbidden("needs list on services"), "services")).rows
     assert any("services: needs list on services" in " ".join(row) for row in rows)
+
+
+def whole_site() -> FakeKube:
+    """Every kind of the sample site, Longhorn's and PostgreSQL's too."""
+    world = sample.build(sample.healthy())
+    return FakeKube({kind: list(world.shelf(kind).items.values()) for kind in KINDS if kind != "node_stats"})
+
+
+def test_a_volumes_backup_is_called_as_in_the_console(cli: Cli) -> None:
+    """OF names the claim, not the volume behind it, in the table as in JSON."""
+    rows = cli("backups", connector=whole_site).rows
+    assert {row[2] for row in rows if "volume" in row[3]} == {"cold/postgres-1"}
+    found = cli("backups", "--json", connector=whole_site).json["backups"]
+    assert {b["of"] for b in found if b["kind"] == "lh_backups"} == {"cold/postgres-1"}
+
+
+def test_the_storage_summary_has_its_limit(cli: Cli) -> None:
+    """What Longhorn may promise rests on its settings, so they are read with the summary."""
+    summary = cli("storage", "--json", connector=whole_site).json["_summary"]
+    assert summary["_limit_b"] > 0
+    assert summary["_reasons"] == {}

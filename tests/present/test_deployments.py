@@ -11,6 +11,7 @@ import pytest
 from coldtui.domain.deployments import DaemonSet, Deployment, ReplicaSet, StatefulSet
 from coldtui.domain.objects import Condition, Owner
 from coldtui.present.deployments import (
+    DAEMONSETS,
     DEPLOYMENTS,
     DEPLOYMENTS_PLAIN,
     STATEFULSETS,
@@ -131,3 +132,22 @@ def test_sets_tell_where_they_stand() -> None:
     assert set_words(daemon) == "waits to be observed"
     world = with_shelf(healthy(), "statefulsets", [stateful])
     assert [c.text for c in STATEFULSETS.row(world, stateful, NOW).cells[:5]] == ["db", "pg", "2/3", "18.6", "◐ 2 of 3 ready"]
+
+
+def test_json_of_sets_has_what_that_of_deployments_has() -> None:
+    """Rollout, sentence, trouble and freshness stand in the JSON of stateful and daemon sets too."""
+    made = NOW - timedelta(days=1)
+    stateful = StatefulSet("db", "pg", "u", made, 1, 1, 3, 3, 2, 3, 2, (("pg", "pg:18.6"),))
+    daemon = DaemonSet("sys", "speaker", "u", made, 2, 2, 5, 5, 5, 5, 5, ())
+    world = with_shelf(with_shelf(healthy(), "statefulsets", [stateful]), "daemonsets", [daemon])
+    make = STATEFULSETS.json
+    assert make is not None
+    found = make(world, stateful, NOW)
+    assert (found["rollout"], found["trouble"]) == ("not-ready", "db/pg has 2 of 3 replicas ready")
+    assert found["message"] == 'Waiting for stateful set "pg" rollout to finish: 2 of 3 pods are ready...'
+    assert (found["_freshness"], found["_age_s"]) == ("live", 2)
+    other = DAEMONSETS.json
+    assert other is not None
+    fine = other(stale(world), daemon, NOW)
+    assert (fine["rollout"], fine["message"], fine["trouble"]) == ("complete", 'daemon set "speaker" successfully rolled out', None)
+    assert fine["_freshness"] == "stale"

@@ -214,7 +214,7 @@ def of_status(code: int, status: Status, question: Question, where: str, retry_a
             whole = f"{question.namespace}/{question.name}" if question.namespace else question.name
             return NotFound(f"{what} {plain(whole)} does not exist", detail="" if status.kind else said)
         case 404 if question.kind is not None and question.kind.group:
-            return NotInstalled(f"{question.kind.title}: {question.kind.plural}.{question.kind.group} is not installed")
+            return NotInstalled(f"{question.kind.plural}.{question.kind.group} is not installed")
         case 404:
             return LineTrouble(
                 f"{where} does not serve {question.resource}", kind="garbage", hint="does the address lead to the Kubernetes API?"
@@ -228,7 +228,7 @@ def of_status(code: int, status: Status, question: Question, where: str, retry_a
         case _ if code >= 500 and wait is not None:
             return Throttled(f"the API server is busy ({code})", retry_after_s=wait, detail=said)
         case _ if code >= 500 and question.kind is not None and question.kind.polled:
-            return LineTrouble(f"{question.kind.title}: their server is down ({code})", kind="server", detail=said)
+            return LineTrouble(f"their server is down ({code})", kind="server", detail=said)
         case _ if code >= 500:
             return LineTrouble(f"the API server failed ({code} {plain(status.reason)})".replace(" )", ")"), kind="server", detail=said)
         case _:

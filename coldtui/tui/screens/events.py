@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from ...domain.events import Event
+from ...domain.text import times
 from ...domain.world import World
 from ...present import events as event_words
 from ...present import words
@@ -21,7 +22,7 @@ def _detail(world: World, event: Event, now: datetime) -> tuple[Line, ...]:
         pair("About", event_words.about(event)),
         pair("Namespace", event.object_namespace or event.namespace),
         pair("Type", event.type),
-        pair("Seen", f"{event.count} times, last {words.age(now - event.last)} ago, first {words.age(now - event.first)} ago"),
+        pair("Seen", f"{times(event.count)}, last {words.age(now - event.last)} ago, first {words.age(now - event.first)} ago"),
         pair("From", event.source),
         (),
         *((Cell(part),) for part in _folded(event.message)),

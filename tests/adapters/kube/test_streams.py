@@ -129,7 +129,7 @@ def test_refusals_in_words(answer: Answer, expected: type[ColdError], kind: str,
 
 def test_what_is_not_installed() -> None:
     """404 on the kind of a component says that the component is not there."""
-    with Scripted(body(b"404 page not found", 404)) as server, pytest.raises(NotInstalled, match="PostgreSQL clusters"):
+    with Scripted(body(b"404 page not found", 404)) as server, pytest.raises(NotInstalled, match="^clusters.postgresql.cnpg.io is not installed$"):
         list(reading(server).pages(CUSTOM, version=None))
 
 
@@ -143,7 +143,7 @@ def test_how_long_to_wait(headers: dict[str, Any], expected: float | None) -> No
 
 def test_the_metrics_server_is_down_not_the_cluster() -> None:
     """503 of an aggregated API names its own server."""
-    with Scripted(refuse(503, "ServiceUnavailable")) as server, pytest.raises(LineTrouble, match="node metrics: their server is down"):
+    with Scripted(refuse(503, "ServiceUnavailable")) as server, pytest.raises(LineTrouble, match="^their server is down"):
         reading(server).poll(NODE_USAGE, deadline_s=2)
 
 
