@@ -54,6 +54,10 @@ SHARE = 0.03
 HURRY_SHARE = 0.2
 """The same in the hurry of the start, when the lists of a big site still come in."""
 SLOWEST_S = 1.0
+GC_THRESHOLD = 500_000
+"""Only closed screens leave cycles, so the collector is run while nobody types (`_tick`), and by itself only if so many objects came
+to be meanwhile. At Python's own threshold of 700 it walked 20,000 pods again and again, for up to 150 ms, in which no key was answered."""
+QUIET_S = 5.0
 SWITCH_S = 0.001
 """How long a thread that decodes may keep the interpreter while the console waits for it. With Python's 5 ms a dozen of them at the
 start held up each paint by a tenth of a second, and under load each key."""
@@ -134,6 +138,7 @@ class ColdApp(Guarded, PaintedApp):
         self._clash_said: set[str] = set()
         self._frame: tuple[str, float, tuple[int, int]] | None = None
         self._frame_at = 0.0
+        self._collected_at = time.monotonic()
 
     # ------------------------------------------------------------ colours
 
@@ -219,6 +224,9 @@ class ColdApp(Guarded, PaintedApp):
         self.publish()
         if time.monotonic() - self._frame_at >= PICTURE_S:
             self.keep_picture()
+        if time.monotonic() - max(self._collected_at + PICTURE_S, self._typed_at + QUIET_S) >= 0:
+            self._collected_at = time.monotonic()
+            gc.collect()
 
     # ------------------------------------------------------------ screens
 
@@ -493,6 +501,7 @@ class ColdApp(Guarded, PaintedApp):
     def _settle() -> None:
         """What the imports made lives as long as the process: never walk it, not even once (12 ms)."""
         gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
         gc.enable()
 
     def on_unmount(self) -> None:
