@@ -131,6 +131,11 @@ class Kube(Protocol):
     @property
     def streams(self) -> KubeStreams: ...
 
+    @property
+    def clock_skew_s(self) -> float | None:
+        """The server's clock minus this machine's, in seconds, by the newest answer to `alive`; exact to about a second. None: not told yet."""
+        ...
+
     async def alive(self, *, deadline_s: float = 3.0) -> str:
         """`GET /readyz` on a connection of its own. Any HTTP answer means that the line lives; returns its text (`ok` or what is not ready).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +90,7 @@ class Site:
         if saved is None:
             return None
         wanted = [kind for kind in kinds if kind in world.sources]
-        builder = Builder(SystemClock(), saved.site, lambda urgent: None)
+        builder = Builder(SystemClock(), replace(saved.site, clock_skew_s=None), lambda urgent: None)
         builder.activate(wanted)
         shelves = {name: items for name, items in saved.shelves.items() if name in wanted}
         builder.restore(shelves, saved.as_of, saved.stats if "node_stats" in wanted else {})

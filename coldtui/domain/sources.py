@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 MANY = 5
 """So many kinds with the same trouble are one problem."""
+SKEW_S = 5.0
+"""Clocks that differ by less harm nobody."""
 KUBE = "kube"
 """The source that stands for the line to the API itself (the heartbeat)."""
 
@@ -27,17 +30,26 @@ def problems(world: World, now: datetime) -> tuple[Problem, ...]:
         return (
             Problem(Ref("sources", KUBE), Severity.CRITICAL, f"Kubernetes API: {line.trouble.words}", line.since, hits, line.trouble.hint),
         )
+    found = [*_clocks(world.site.clock_skew_s)]
     alike: dict[str, list[SourceState]] = {}
     for state in world.sources.values():
         if state.trouble is not None and state.freshness is not Freshness.NOT_INSTALLED:
             alike.setdefault(state.trouble.kind, []).append(state)
-    found = []
     for states in alike.values():
         if len(states) >= MANY:
             found.append(_many(states))
             continue
         found += [_one(state) for state in states]
     return tuple(found)
+
+
+def _clocks(skew_s: float | None) -> Iterator[Problem]:
+    """Leases, certificates and every age rest on both clocks."""
+    if skew_s is None or abs(skew_s) <= SKEW_S:
+        return
+    sentence = f"clock of this machine and the API server differ by {abs(skew_s):,.0f} s"
+    cause = f"this machine is {'behind' if skew_s > 0 else 'ahead'}, or the server is {'ahead' if skew_s > 0 else 'behind'}: see timedatectl on both"
+    yield Problem(Ref("sources", "clock"), Severity.WARNING, sentence, None, "ages are wrong by that much", cause)
 
 
 def _one(state: SourceState) -> Problem:

@@ -59,6 +59,8 @@ class SiteFacts:
     version: str = ""
     """gitVersion of the server, such as v1.34.4+k3s1."""
     production: bool = False
+    clock_skew_s: float | None = None
+    """The API server's clock minus this machine's; None: not told. Every age on the screen is wrong by as much."""
     pg_cluster: str = ""
     """`namespace/name` of the CloudNativePG cluster that is the site's database; empty: the only one there is, or the first."""
 

@@ -95,6 +95,8 @@ class FakeKube:
         self.version = version
         self.uid = uid
         self.page_size = page_size
+        self.skew_s: float | None = 0.0
+        """How far the server's clock is ahead of ours."""
         self.ready = "ok"
         """What `/readyz` says."""
         self.streams: FakeStreams = FakeStreams(self)
@@ -124,6 +126,10 @@ class FakeKube:
     @property
     def server(self) -> str:
         return self._server
+
+    @property
+    def clock_skew_s(self) -> float | None:
+        return self.skew_s
 
     def put(self, kind: str, *values: Any) -> None:
         """Create or change objects."""

@@ -378,7 +378,9 @@ class Builder:
 
     def _spread(self) -> None:
         assert self._lost is not None
-        lost = Trouble("lost", f"the Kubernetes API does not answer: {self._lost.words}", self._lost.hint)
+        refused = self._lost.kind == "unauthorized"
+        words = self._lost.words if refused else f"the Kubernetes API does not answer: {self._lost.words}"
+        lost = Trouble("unauthorized" if refused else "lost", words, self._lost.hint)
         for name in self._active:
             state = self._sources[name]
             if name != KUBE and (state.trouble is None or state.trouble.kind not in _OWN):

@@ -40,6 +40,8 @@ Subscriber = Callable[[World], None]
 
 OWN_WORDS_S = 0.1
 """A single reading gives each call so much less than it has, so that the call itself can say what went wrong."""
+SKEW_STEP_S = 2.0
+"""The server tells its time in whole seconds, so that less is no change."""
 LISTS_AT_ONCE = 6
 """Thirty lists at once would delay the ones that the first screen shows."""
 
@@ -268,6 +270,7 @@ class Live:
 
     async def _beat_once(self, kube: Kube, left_s: float) -> None:
         await kube.alive(deadline_s=left_s)
+        self._clocks(kube)
         self._builder.line_good()
 
     def _list_once(self, kube: Kube, kind: Kind, left_s: float) -> None:
@@ -425,8 +428,18 @@ class Live:
             self._kube.streams.shut()
         self._later(self._pace.restored_s, partial(self._builder.release, name, RESTORED))
 
+    def _clocks(self, kube: Kube) -> None:
+        """Keep how far the server's clock is off; small changes make no new World."""
+        told, known = kube.clock_skew_s, self._site.clock_skew_s
+        if told is None or (known is not None and abs(told - known) < SKEW_STEP_S):
+            return
+        self._site = replace(self._site, clock_skew_s=told)
+        self._builder.site(self._site)
+
     def _good(self, returned: bool) -> None:
         """After each answered heartbeat, on the loop."""
+        if self._kube is not None:
+            self._clocks(self._kube)
         if returned:
             self._facts_known = False  # it may be another cluster at the same address
             if self._rounds is not None:

@@ -47,8 +47,6 @@ class Heartbeat:
         self._misses = 0
         self._first_miss: datetime | None = None
         self._ready = True
-        self._refused = False
-        """Whether our credentials were refused last."""
         self.latency_s: float | None = None
         """Round trip of the last answered probe."""
         self.readiness = ""
@@ -78,12 +76,9 @@ class Heartbeat:
         sent, began = self._clock.monotonic(), self._clock.now()
         try:
             said = await within(self._kube().alive(deadline_s=pace.probe_s), pace.probe_s * 1.1)
-        except Unauthorized as error:  # an answer: the line lives, the credentials do not
-            self._answered(sent, "")
-            self._refused = True
-            self._builder.troubled(KUBE, trouble_of(error))
+        except Unauthorized as error:  # an answer, but nothing can be read with these credentials: as good as a lost line
             self._denied()
-            return pace.heartbeat_s
+            return self._missed(trouble_of(error), began)
         except (ColdError, TimeoutError) as error:
             return self._missed(trouble_of(error), began)
         except Exception as error:
@@ -92,9 +87,6 @@ class Heartbeat:
             return pace.heartbeat_s
         self._builder.line_good()
         self._answered(sent, said)
-        if self._refused:
-            self._refused = False
-            self._line.nudge()  # who backs off because of the credentials need not do so any longer
         return pace.heartbeat_s if self._ready else pace.lost_probe_s
 
     def _answered(self, sent: float, said: str) -> None:
@@ -112,7 +104,7 @@ class Heartbeat:
     def _missed(self, trouble: Trouble, began: datetime) -> float:
         self._misses += 1
         self._first_miss = self._first_miss or began
-        unambiguous = trouble.kind == "refused"
+        unambiguous = trouble.kind in ("refused", "unauthorized")
         if trouble.kind == "tls":
             self._denied()
         if self._line.up and not unambiguous and self._misses < MISSES:

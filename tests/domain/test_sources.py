@@ -9,7 +9,7 @@ from coldtui.domain.kinds import WATCHED
 from coldtui.domain.problems import Severity
 from coldtui.domain.readings import SourceState, Trouble
 from coldtui.domain.sources import KUBE, problems
-from coldtui.domain.world import World
+from coldtui.domain.world import SiteFacts, World
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -46,3 +46,16 @@ def test_a_trouble_that_many_kinds_share_is_one_problem() -> None:
     assert found[0].sentence == "node leases: needs list on leases"
     assert found[1].sentence.startswith(f"{len(many)} kinds of object cannot be read: ")
     assert f"and {len(many) - 4} more" in found[1].hits
+
+
+def test_clocks_that_differ_are_a_warning() -> None:
+    """More than five seconds between this machine and the server is told with the number, and who is behind; less, or unknown, is nothing."""
+
+    def at(skew_s: float | None) -> list[str]:
+        world = replace(World(1, NOW), site=SiteFacts(clock_skew_s=skew_s))
+        return [f"{p.severity.name} {p.sentence} {p.cause}" for p in problems(world, NOW)]
+
+    assert at(None) == at(4.9) == at(-5.0) == []
+    assert at(90.2)[0].startswith("WARNING clock of this machine and the API server differ by 90 s this machine is behind")
+    assert "this machine is ahead" in at(-3600.0)[0]
+    assert "differ by 3,600 s" in at(-3600.0)[0]

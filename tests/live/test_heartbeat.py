@@ -14,7 +14,7 @@ from coldtui.domain.world import World
 from coldtui.lab.fakes import FakeKube
 from coldtui.live import Pace
 
-from .things import FAST, a_lease, a_node, a_pod, eventually, is_live, running, trouble
+from .things import FAST, a_lease, a_node, a_pod, a_usage, eventually, is_live, running, trouble
 
 TWENTIETH = replace(Pace().scaled(0.05), publish_s=0.01, close_s=0.8)
 """The true pace, twenty times as fast."""
@@ -92,18 +92,46 @@ def test_one_lost_probe_is_no_loss() -> None:
     asyncio.run(scene())
 
 
-def test_an_answer_that_refuses_us_is_no_lost_line() -> None:
-    """401 on the heartbeat is told as such; the streams go on."""
+def test_refused_credentials_make_everything_stale() -> None:
+    """401 on the heartbeat is told as such by every source, for nothing can be read; when we are accepted again all come back by themselves."""
+
+    async def scene() -> None:
+        kube = FakeKube({"nodes": [a_node("a")], "pods": [a_pod("p")], "node_usage": [a_usage("a", 100)]})
+        async with running(kube, "nodes", "pods", "node_usage") as live:
+            await live.until(is_live("nodes", "pods", "node_usage", "kube"), 3)
+            kube.fail("*", lambda: Unauthorized("credentials refused"), times=None)
+            world = await live.until(trouble("kube", "unauthorized"), 3)
+            for name in ("nodes", "pods", "node_usage"):
+                state = world.sources[name]
+                assert state.freshness is Freshness.STALE, name
+                assert state.trouble is not None
+                assert (state.trouble.kind, state.trouble.words) == ("unauthorized", "credentials refused"), name
+            kube.heal()
+            kube.put("nodes", a_node("b"))
+            await live.until(is_live("nodes", "pods", "node_usage", "kube"), 3)
+            assert len(live.world.nodes) == 2
+
+    asyncio.run(scene())
+
+
+def test_the_servers_clock_is_kept_and_small_changes_make_no_revision() -> None:
+    """How far the server's clock is off is part of the World; jitter of a second is not news, the other side of the limit is."""
 
     async def scene() -> None:
         kube = FakeKube({"nodes": [a_node("a")]})
+        kube.skew_s = 90.0
         async with running(kube, "nodes") as live:
-            await live.until(is_live("nodes", "kube"), 3)
-            kube.fail("alive", lambda: Unauthorized("credentials refused"), times=None)
-            world = await live.until(trouble("kube", "unauthorized"), 3)
-            assert world.sources["nodes"].freshness is Freshness.LIVE
-            kube.heal()
-            await live.until(is_live("kube"), 3)
+            await live.until(lambda w: w.site.clock_skew_s == 90.0, 3)
+            kube.skew_s = 90.6
+            beats = kube.count("alive")
+            await eventually(lambda: kube.count("alive") > beats + 2)
+            assert live.world.site.clock_skew_s == 90.0
+            kube.skew_s = None
+            beats = kube.count("alive")
+            await eventually(lambda: kube.count("alive") > beats + 2)
+            assert live.world.site.clock_skew_s == 90.0
+            kube.skew_s = 0.4
+            await live.until(lambda w: w.site.clock_skew_s == 0.4, 3)
 
     asyncio.run(scene())
 

@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -97,6 +98,7 @@ class KubeAdapter:
         self._kubelets: dict[str, Channel] = {}
         self._kubelet_refused: dict[str, tuple[float, ColdError]] = {}
         self._logs: set[tuple[threading.Event, Channel]] = set()
+        self._skew_s: float | None = None
 
     @property
     def server(self) -> str:
@@ -126,12 +128,17 @@ class KubeAdapter:
 
     # --- the line
 
+    @property
+    def clock_skew_s(self) -> float | None:
+        return self._skew_s
+
     async def alive(self, *, deadline_s: float = 3.0) -> str:
         return await self._call(functools.partial(self._alive, deadline_s), deadline_s, pool=self._prober)
 
     def _alive(self, deadline_s: float) -> str:
-        begun = time.monotonic()
+        begun, asked = time.monotonic(), self._clock.now()
         response = self._probe.ask("GET", "/readyz", accept="*/*", deadline_s=deadline_s)
+        self._skew_s = _skew_s(response.headers.get("Date"), asked, self._clock.now())
         body = self._probe.read(response, max(0.1, deadline_s - (time.monotonic() - begun)), limit=1 << 16)
         if response.status == 200:
             return plain(body.decode(errors="replace").strip()[:200]) or "ok"
@@ -327,6 +334,17 @@ def _at_kubelet(access: Access, address: str) -> Access:
     """The same credentials at a node's address."""
     host = f"[{address}]" if ":" in address else address
     return Access(f"https://{host}:{_KUBELET_PORT}", access.tls, access.auth, impersonate=access.impersonate, source=access.source)
+
+
+def _skew_s(date: str | None, asked: datetime, answered: datetime) -> float | None:
+    """The server's clock minus ours. Its date has whole seconds and was written somewhere between question and answer: the middle of each is taken."""
+    try:
+        told = parsedate_to_datetime(date or "")
+    except ValueError:
+        return None
+    if told.tzinfo is None:
+        return None
+    return (told + timedelta(seconds=0.5) - (asked + (answered - asked) / 2)).total_seconds()
 
 
 def _is_near(server: str) -> bool:

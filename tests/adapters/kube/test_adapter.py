@@ -5,6 +5,8 @@ import base64
 import json
 import ssl
 from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,6 +65,26 @@ def test_any_answer_means_that_the_line_lives(answer: Any, words: str) -> None:
     """The status is another fact than the line."""
     with Scripted(answer) as server:
         assert run(kube(server).alive()) == words
+
+
+@pytest.mark.parametrize(("ahead_s", "told"), [(90, 90), (-3600, -3600), (0, 0)])
+def test_an_answer_tells_the_servers_clock(ahead_s: int, told: int) -> None:
+    """The Date header of the heartbeat's answer gives how far the server's clock is off, to about a second."""
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=ahead_s), usegmt=True)
+    with Scripted(body(b"ok", Date=date)) as server:
+        adapter = kube(server)
+        assert adapter.clock_skew_s is None
+        run(adapter.alive())
+        assert adapter.clock_skew_s == pytest.approx(told, abs=1.5)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Date": "yesterday"}, {"Date": ""}])
+def test_a_server_without_a_clock_tells_none(headers: dict[str, str]) -> None:
+    """No date, or one that is none, is not known, and no failure."""
+    with Scripted(body(b"ok", **headers)) as server:
+        adapter = kube(server)
+        run(adapter.alive())
+        assert adapter.clock_skew_s is None
 
 
 def test_a_heartbeat_uses_one_connection_of_its_own() -> None:

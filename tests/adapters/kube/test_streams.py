@@ -129,7 +129,10 @@ def test_refusals_in_words(answer: Answer, expected: type[ColdError], kind: str,
 
 def test_what_is_not_installed() -> None:
     """404 on the kind of a component says that the component is not there."""
-    with Scripted(body(b"404 page not found", 404)) as server, pytest.raises(NotInstalled, match="^clusters.postgresql.cnpg.io is not installed$"):
+    with (
+        Scripted(body(b"404 page not found", 404)) as server,
+        pytest.raises(NotInstalled, match=r"^clusters\.postgresql\.cnpg\.io is not installed$"),
+    ):
         list(reading(server).pages(CUSTOM, version=None))
 
 
