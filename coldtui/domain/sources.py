@@ -14,6 +14,7 @@ from .readings import Freshness, SourceState
 if TYPE_CHECKING:
     from .world import World
 
+_ORDER = {name: place for place, name in enumerate(KINDS)}
 MANY = 5
 """So many kinds with the same trouble are one problem."""
 SKEW_S = 5.0
@@ -32,7 +33,7 @@ def problems(world: World, now: datetime) -> tuple[Problem, ...]:
         )
     found = [*_clocks(world.site.clock_skew_s)]
     alike: dict[str, list[SourceState]] = {}
-    for state in world.sources.values():
+    for state in sorted(world.sources.values(), key=lambda s: _ORDER.get(s.name, len(_ORDER))):  # a Map has no order of its own
         if state.trouble is not None and state.freshness is not Freshness.NOT_INSTALLED:
             alike.setdefault(state.trouble.kind, []).append(state)
     for states in alike.values():

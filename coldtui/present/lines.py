@@ -87,7 +87,10 @@ def table(head: Sequence[str], body: Iterable[Sequence[Cell]], *, right: frozens
 
     def line(cells: Sequence[Cell]) -> Line:
         return tuple(
-            Cell(pad(c.text, wide[i], right=i in right) + ("  " if i < len(cells) - 1 else ""), c.tone) for i, c in enumerate(cells)
+            Cell(pad(c.text, wide[i], right=i in right) + "  ", c.tone)
+            if i < len(cells) - 1
+            else Cell(pad(c.text, wide[i], right=True) if i in right else c.text, c.tone)
+            for i, c in enumerate(cells)
         )
 
     return (line([Cell(title, Tone.MUTED) for title in head]), *(line(row) for row in rows))

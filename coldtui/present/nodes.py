@@ -64,7 +64,10 @@ def _lease_cell(world: World, node: Node, now: datetime, ago: Ago) -> Cell:
 def pods_cell(world: World, node: Node) -> Cell:
     """Unfinished pods of how many the node takes; `?` while pods were never read."""
     load = world.node_loads.get(node.name, _NO_LOAD)
-    total = Cell(str(load.pods), Tone.STALE) if old(world, "pods") else count(world, load.pods, "pods")  # the title says since when
+    read = world.sources["pods"].as_of is not None
+    total = (
+        Cell(str(load.pods), Tone.STALE) if read and old(world, "pods") else count(world, load.pods, "pods")
+    )  # the title says since when
     return replace(total, text=f"{total.text}/{node.allocatable.pods}" if node.allocatable.pods else total.text)
 
 
@@ -80,13 +83,13 @@ def taints_text(node: Node) -> str:
 
 
 _COLUMNS: tuple[Column, ...] = (
-    Column("name", "NAME", 14, grow=3, sort_key="E"),
+    Column("name", "NAME", 12, grow=3, sort_key="E"),
     Column("status", "STATUS", 10, grow=2, sort_key="S"),
     Column("roles", "ROLES", 13, grow=1, priority=1, sort_key="R"),
     Column("cpu", "CPU%", 4, right=True, sort_key="C"),
     Column("mem", "MEM%", 4, right=True, sort_key="M"),
     Column("disk", "DISK%", 5, right=True, sort_key="K"),
-    Column("pods", "PODS", 7, right=True, sort_key="P"),
+    Column("pods", "PODS", 6, right=True, sort_key="P"),
     Column("age", "AGE", 5, right=True, priority=1, sort_key="T"),
     Column("version", "VERSION", 13, grow=1, priority=2, sort_key="V"),
     Column("ip", "IP", 15, priority=3),
@@ -341,7 +344,7 @@ def conditions(world: World, node: Node, now: datetime) -> tuple[Line, ...]:
 
 
 def sizes(world: World, node: Node) -> tuple[Line, ...]:
-    """Capacity, allocatable, requests, limits and usage of CPU, memory, disk and pods."""
+    """Usage, requests, limits, allocatable and capacity of CPU, memory, disk and pods: what is asked first stands first, since the end may be cut."""
     load = world.node_loads.get(node.name, _NO_LOAD) if world.sources["pods"].as_of is not None else None
     usage = world.node_usage.items.get(node.name)
     reading = world.node_stats.get(node.name)
@@ -363,31 +366,27 @@ def sizes(world: World, node: Node) -> tuple[Line, ...]:
     fraction = stats.disk_fraction if stats else None
     body: list[Iterable[Cell]] = [
         (
-            label("CPU", 6), Cell(words.cpu(capacity.cpu_m)), Cell(words.cpu(able.cpu_m)),
+            label("CPU", 6), of(cpu_used, able.cpu_m, words.cpu(cpu_used)) if cpu_used is not None else none,
             of(load.cpu_request_m, able.cpu_m, words.cpu(load.cpu_request_m)) if load else none,
             limit(load.cpu_limit_m, able.cpu_m, words.cpu(load.cpu_limit_m)) if load else none,
-            of(cpu_used, able.cpu_m, words.cpu(cpu_used)) if cpu_used is not None else none,
+            Cell(words.cpu(able.cpu_m)), Cell(words.cpu(capacity.cpu_m)),
         ),
         (
-            label("Memory", 6), Cell(words.size(capacity.memory_b)), Cell(words.size(able.memory_b)),
+            label("Memory", 6), of(mem_used, able.memory_b, words.size(mem_used)) if mem_used is not None else none,
             of(load.memory_request_b, able.memory_b, words.size(load.memory_request_b)) if load else none,
             limit(load.memory_limit_b, able.memory_b, words.size(load.memory_limit_b)) if load else none,
-            of(mem_used, able.memory_b, words.size(mem_used)) if mem_used is not None else none,
+            Cell(words.size(able.memory_b)), Cell(words.size(capacity.memory_b)),
         ),
         (
-            label("Disk", 6),
+            label("Disk", 6), Cell(f"{words.size(disk_used)} {words.percent(fraction)}") if disk_used is not None else none, none, none,
+            Cell(words.size(able.disk_b)),
             Cell(words.size(stats.disk_capacity_b)) if stats and stats.disk_capacity_b is not None else Cell(words.size(capacity.disk_b)),
-            Cell(words.size(able.disk_b)), none, none,
-            Cell(f"{words.size(disk_used)} {words.percent(fraction)}") if disk_used is not None else none,
         ),
         (
-            label("Pods", 6), Cell(str(capacity.pods)), Cell(str(able.pods)), none, none,
-            of(load.pods, able.pods, str(load.pods)) if load else none,
+            label("Pods", 6), of(load.pods, able.pods, str(load.pods)) if load else none, none, none, Cell(str(able.pods)), Cell(str(capacity.pods)),
         ),
     ]  # fmt: skip
-    return table(
-        ("", "CAPACITY", "ALLOCATABLE", "REQUESTS", "LIMITS", "USED"), (tuple(row) for row in body), right=frozenset({1, 2, 3, 4, 5})
-    )
+    return table(("", "USED", "REQUESTS", "LIMITS", "ALLOC", "CAPACITY"), (tuple(row) for row in body), right=frozenset({1, 2, 3, 4, 5}))
 
 
 def usage_note(world: World, node: Node, now: datetime) -> Line | None:

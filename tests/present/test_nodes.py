@@ -130,7 +130,7 @@ def test_detail_tells_sizes_conditions_and_versions() -> None:
     world = healthy()
     text = plain_text(detail(world, world.nodes.items["k3s-master"], NOW))
     for words in (
-        "ALLOCATABLE",
+        "ALLOC",
         "REQUESTS",
         "LIMITS",
         "5680m 71%",

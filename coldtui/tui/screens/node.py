@@ -35,11 +35,9 @@ class NodeScreen(WorldScreen):
     NodeScreen #facts { height: 12; }
     NodeScreen #more, NodeScreen #storage { display: none; }
     NodeScreen.-wide #sides { height: 1fr; }
-    NodeScreen #left { width: 1fr; height: auto; }
-    NodeScreen.-wide #left { width: 68; height: 1fr; }
-    NodeScreen.-wide #facts { height: 3fr; }
-    NodeScreen.-wide #storage { display: block; height: 2fr; }
-    NodeScreen.-wide #more { display: block; height: 9; }
+    NodeScreen.-wide #facts { width: 68; height: 1fr; }
+    NodeScreen.-wide #storage { display: block; height: auto; max-height: 15; }
+    NodeScreen.-wide #more { display: block; height: 6; }
     NodeScreen #sides { layout: vertical; }
     NodeScreen.-wide #sides { layout: horizontal; }
     """
@@ -50,11 +48,10 @@ class NodeScreen(WorldScreen):
 
     def body(self) -> ComposeResult:
         with Horizontal(id="sides"):
-            with Vertical(id="left"):
-                yield Card(f"Node {self.node}", id="facts")
-                yield Card("Storage", id="storage")
+            yield Card(f"Node {self.node}", id="facts")
             with Vertical():
                 yield RowTable(PODS_HERE, items=self._pods, title=f"Pods on {self.node}", id="pods")
+                yield Card("Storage", id="storage")
                 yield Card("Events", id="more")
 
     def _pods(self, world: World) -> Mapping[str, Pod]:
@@ -65,14 +62,18 @@ class NodeScreen(WorldScreen):
         self.query_one(RowTable).show(world, now)
         node = world.nodes.items.get(self.node)
         facts = self.query_one("#facts", Card)
+        lines: list[Line]
         if node is None:
             facts.show(self._missing(world, now))
         elif self.has_class("-wide"):
             facts.show(node_words.detail(world, node, now))
             self.query_one("#more", Card).show(self._events(world, now))
-            self.query_one("#storage", Card).show(storage_words.on_node(world, self.node, now))
+            storage, lines = self.query_one("#storage", Card), [*storage_words.on_node(world, self.node, now)]
+            if storage.styles.height is None or storage.styles.height.value != len(lines) + 2:
+                storage.styles.height = len(lines) + 2
+            storage.show(lines)
         else:  # what an incident asks first comes first; the rest is in describe
-            lines: list[Line] = [node_words.headline(world, node, now), *node_words.sizes(world, node)]
+            lines = [node_words.headline(world, node, now), *node_words.sizes(world, node)]
             lines.append(storage_words.node_line(world, self.node, now))
             if note := node_words.usage_note(world, node, now):
                 lines.append(note)
