@@ -49,7 +49,7 @@ PUBLISH_S = 0.25
 """The newest World is shown at most this often: one repaint costs a few ms, and nobody reads faster."""
 HURRY_S = 2.0
 """So long after the start a newer World is shown at once: each brings what is waited for. (Live makes ten a second at most.)"""
-SHARE = 0.03
+SHARE = 0.02
 """Of a core, that taking in newer Worlds may cost: a site of 1,000 nodes is shown less often than four times a second."""
 HURRY_SHARE = 0.2
 """The same in the hurry of the start, when the lists of a big site still come in."""
