@@ -14,7 +14,9 @@ from threading import BoundedSemaphore, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..domain.errors import ColdError, Unreachable
-from ..domain.kinds import KINDS, NODE_STATS, NODE_USAGE, NODES, POD_USAGE, POLLED, WATCHED, Kind
+from ..domain.kinds import KINDS, LEASES, NODE_STATS, NODE_USAGE, NODES, POD_USAGE, POLLED, WATCHED, Kind
+from ..domain.nodes import Lease
+from ..domain.readings import Freshness, Trouble
 from ..domain.sources import KUBE
 from ..domain.troubles import trouble_of
 from ..domain.world import SiteFacts, World
@@ -38,6 +40,7 @@ Connector = Callable[[], Kube | Awaitable[Kube]]
 """Makes the client. May block (it runs in a thread of its own) or return an awaitable; raises ColdError in the operator's words."""
 Subscriber = Callable[[World], None]
 
+SILENT = Trouble("lost", "streams were silent while the API answered", "they were opened anew")
 OWN_WORDS_S = 0.1
 """A single reading gives each call so much less than it has, so that the call itself can say what went wrong."""
 SKEW_STEP_S = 2.0
@@ -165,6 +168,8 @@ class Live:
         self._spawn(self._connect(), "connect")
         self._spawn(self._every(self._pace.sweep_s, self._builder.sweep), "sweep")
         self._spawn(self._every(self._pace.trend_s, self._sample), "history")
+        if LEASES.name in self._wanted:
+            self._spawn(self._listen(), "silent streams")
         if self._keeps:
             self._spawn(self._save_often(), "save")
 
@@ -428,6 +433,31 @@ class Live:
             self._kube.streams.shut()
         self._later(self._pace.restored_s, partial(self._builder.release, name, RESTORED))
 
+    async def _listen(self) -> None:
+        """Find streams that carry nothing while the API answers: kubelets' heartbeats that a list has and the watch has not.
+
+        Nothing else would tell before the read timeout of minutes, and meanwhile every node would seem to have died.
+        """
+        while True:
+            await asyncio.sleep(self._pace.quiet_s / 5)
+            kube, heard = self._kube, max((lease.observed for lease in self.world.leases.items.values()), default=None)
+            calm = self._line.up and self.world.sources[LEASES.name].freshness is Freshness.LIVE
+            if kube is None or heard is None or not calm or (self._clock.now() - heard).total_seconds() < self._pace.quiet_s:
+                continue
+            try:
+                there = await in_thread("live-silence", partial(_listed, kube.streams, self._pace.probe_s))
+            except ColdError as error:
+                log.info("silent streams not looked into: %s", error)
+                continue
+            here = self._builder.items(LEASES.name)
+            if any(lease.renewed is not None and lease.renewed != getattr(here.get(key), "renewed", None) for key, lease in there.items()):
+                log.warning("streams are silent while the API answers: opened anew")
+                self._builder.hold(LEASES.name, SILENT)
+                kube.streams.shut()
+                self._later(self._pace.restored_s, partial(self._builder.release, LEASES.name, SILENT))
+            else:
+                await asyncio.sleep(self._pace.quiet_s)  # the kubelets themselves are silent: that is the nodes' trouble
+
     def _clocks(self, kube: Kube) -> None:
         """Keep how far the server's clock is off; small changes make no new World."""
         told, known = kube.clock_skew_s, self._site.clock_skew_s
@@ -622,6 +652,11 @@ def _kinds(interests: Iterable[str | Kind] | None) -> dict[str, Kind]:
         return {kind.name: kind for kind in (*WATCHED, *POLLED)}
     names = [kind if isinstance(kind, str) else kind.name for kind in interests]
     return {name: KINDS[name] for name in names if name != KUBE}
+
+
+def _listed(streams: KubeStreams, deadline_s: float) -> dict[str, Lease]:
+    """The leases as they are now. Raises ColdError."""
+    return {lease.key: lease for page in streams.pages(LEASES, version=None, deadline_s=deadline_s) for lease in page.items}
 
 
 def _retrieved(task: asyncio.Future[None]) -> None:

@@ -57,6 +57,9 @@ class Pace:
     restored_s: float = 30.0
     """How long "the cluster was restored" stays on screen at least."""
 
+    quiet_s: float = 25.0
+    """No kubelet's heartbeat on the stream for so long (they come every 10 s): ask whether there are any, well before a node is called late at 40 s."""
+
     poll_s: float = 15.0
     stats_s: float = 15.0
     stats_deadline_s: float = 5.0
