@@ -174,7 +174,7 @@ def test_console(evil: Embedded, tmp_path: Path, cols: int, rows: int) -> None:
             for key in ("d", "y"):
                 console.send(key)
                 console.until(lambda: "Pods (" not in console.text)
-                console.quiet(0.2)
+                console.quiet(0.1)
                 assert "internal error" not in console.text, console.text
                 console.send("\x1b")
                 console.until("Pods (")

@@ -114,7 +114,7 @@ def test_changes_and_deletions_arrive_within_two_seconds(ground: Ground, record_
             await step(lambda: admin.post(pods, pod), lambda w: "production/marker" in w.pods.items, "the pod")
             await step(lambda: ground.delete(f"{pods}/marker"), lambda w: "production/marker" not in w.pods.items, "the pod's end")
             await asyncio.to_thread(ground.delete, "/api/v1/namespaces/marker")
-            await becomes(live, lambda w: "marker" not in w.namespaces.items, 15, "the namespace's end")
+            await becomes(live, lambda w: "marker" not in w.namespaces.items, 60, "the namespace's end")
             record_property("slowest_change_s", round(max(spent), 3))
 
     asyncio.run(run())
