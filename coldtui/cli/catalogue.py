@@ -68,9 +68,18 @@ COMMANDS: dict[str, Command] = {
                 Flag(("--timestamps",), "begin each line with its time"),
             ),
             ("POD",),
-            more="POD is a name, or namespace/name.",
+            more="POD is a name, or namespace/name. With -f a broken connection is taken up again by itself; stderr says so.\n"
+            "Exit codes: 0 the log ended (or ctrl-c with -f), 1 no such pod or no log yet, 2 usage, 4 the API cannot be reached, 5 not permitted,\n"
+            "6 ctrl-c.",
         ),
-        Command("doctor", "checks connections, permissions and this terminal", "doctor:run", (Flag(("--json",), "print JSON"),)),
+        Command(
+            "doctor",
+            "checks connections, permissions and this terminal",
+            "doctor:run",
+            (Flag(("--json",), "print JSON"),),
+            more="Exit codes: 0 all well or warnings only, 4 the Kubernetes API cannot be reached, 5 not permitted (credentials refused, or a right\n"
+            "is missing without which nothing can be shown), 1 something else failed, 2 usage.",
+        ),
         Command("settings", "each setting, its value and where it came from", "settings:run", (Flag(("--json",), "print JSON"),)),
         Command(
             "demo",
@@ -88,7 +97,9 @@ COMMANDS: dict[str, Command] = {
             ),
             ("[fault NAME on|off...]",),
             more="coldtui demo fault NAME on|off [key=value ...] switches a fault of the running demo; coldtui demo fault lists them.\n"
-            "Of several demos the newest is meant, unless --dir or --config names another.",
+            "Of several demos the newest is meant, unless --dir or --config names another.\n"
+            "Exit codes: 0 done, 1 it did not start, or no such demo runs, 2 usage, or packages are missing (pip install 'coldtui[demo]'),\n"
+            "4 the running demo does not answer.",
         ),
     )
 }

@@ -1,4 +1,7 @@
-"""`coldtui doctor`: what works, what does not, and how to mend it. Every check ends within seconds, whatever hangs."""
+"""`coldtui doctor`: what works, what does not, and how to mend it. Every check ends by a deadline, whatever hangs.
+
+The deadlines grow with the measured round trip, so that a slow API is called slow and not dead.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,16 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..domain.errors import ColdError, Exit, Forbidden, Unauthorized
-from ..domain.kinds import KINDS
+from ..domain.kinds import LEASES, NODE_USAGE, NODES, POD_USAGE, WATCHED, Kind
 from ..domain.readings import Freshness, Known, Unknown
-from ..domain.text import one_of
+from ..domain.sources import SKEW_S
+from ..domain.text import counted, one_of
 from . import out
 
 if TYPE_CHECKING:
@@ -26,9 +30,12 @@ if TYPE_CHECKING:
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 EXPIRES_SOON = timedelta(days=30)
-SKEW_S = 5.0
-"""Certificates and leases tolerate less than minutes; ages on the screen are wrong by as much."""
-WHOLE_S = 10.0
+FIRST_S = 5.0
+"""For the first answer of the API; what it took gives the deadlines of the rest."""
+SLOW_S = 0.5
+"""A round trip over this is felt in every action."""
+AT_ONCE = 8
+"""Questions about rights that wait for their answers side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,8 @@ class Check:
     """`ok`, `warn` or `FAIL`."""
     words: str
     remedy: str = ""
-    unreachable: bool = False
+    exit: Exit = Exit.FAILED
+    """What a failure means for the exit code."""
 
 
 # ---------------------------------------------------------------- this machine
@@ -200,103 +208,134 @@ def certificate(until: datetime, now: datetime) -> Check:
 
 # ---------------------------------------------------------------- the API
 
-PERMISSIONS: tuple[tuple[str, str, str, str, bool], ...] = (
-    *(
-        (verb, group, resource, "", True)
-        for group, resources in (
-            ("", ("nodes", "pods", "services", "events", "persistentvolumeclaims", "persistentvolumes", "namespaces")),
-            ("apps", ("deployments", "replicasets", "statefulsets", "daemonsets")),
-            ("policy", ("poddisruptionbudgets",)),
-            ("discovery.k8s.io", ("endpointslices",)),
-        )
-        for resource in resources
-        for verb in ("get", "list", "watch")
-    ),
-    ("list", "coordination.k8s.io", "leases", "", True),
-    ("watch", "coordination.k8s.io", "leases", "", True),
-    ("get", "", "pods", "log", False),
-    ("list", "metrics.k8s.io", "nodes", "", False),
-    ("list", "metrics.k8s.io", "pods", "", False),
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One thing that the console asks the API for."""
+
+    verb: str
+    resource: str
+    """Plural, with `/subresource`."""
+    group: str
+    namespace: str
+    needed: bool
+    """Without it the first screens stay empty; without the others a part is shown as not permitted."""
+
+
+def _rights(kind: Kind) -> tuple[Right, ...]:
+    verbs = ("get", "list") if kind.polled else ("get", "list", "watch")
+    return tuple(Right(verb, kind.plural, kind.group, kind.namespace, not (kind.custom or kind is LEASES)) for verb in verbs)
+
+
+RIGHTS: tuple[Right, ...] = (
+    *(right for kind in (*WATCHED, NODE_USAGE, POD_USAGE) for right in _rights(kind)),
+    Right("get", "pods/log", "", "", False),
 )
-"""(verb, group, resource, subresource, needed): what the console reads."""
+"""What the account of deploy/viewer-rbac.yaml grants, but for the kubelets' summary, which has two ways."""
 
 
-async def permissions(kube: Kube) -> Iterable[Check]:
-    """One line for all that is permitted, one for each resource that lacks a verb. The kubelets' summary has two ways."""
-    gate = asyncio.Semaphore(6)
+async def permissions(kube: Kube, deadline_s: float) -> list[Check]:
+    """One line when all is permitted; else a line for each group and set of verbs that lacks something."""
+    gate = asyncio.Semaphore(AT_ONCE)
 
-    async def ask(verb: str, group: str, resource: str, sub: str, needed: bool) -> tuple[str, str, bool, bool]:
+    async def ask(verb: str, group: str, resource: str, namespace: str = "") -> bool:
+        plural, _, sub = resource.partition("/")
         async with gate:
-            namespace = "kube-node-lease" if resource == "leases" else ""
-            allowed = await kube.may(verb, group, resource, namespace=namespace, subresource=sub)
-        name = f"{resource}{'/' + sub if sub else ''}{'.' + group if group else ''}"
-        return verb, name, needed, allowed
+            return await kube.may(verb, group, plural, namespace=namespace, subresource=sub, deadline_s=deadline_s)
 
-    answers = await asyncio.gather(*(ask(*p) for p in PERMISSIONS))
-    stats = await asyncio.gather(*(kube.may("get", "", "nodes", subresource=sub) for sub in ("stats", "proxy")))
-    lacking: dict[str, list[str]] = {}
-    needed = {name for _, name, need, _ in answers if need}
-    for verb, name, _, allowed in answers:
-        if not allowed:
-            lacking.setdefault(name, []).append(verb)
-    granted = sum(1 for *_, allowed in answers if allowed)
-    checks = [Check("permissions", OK if granted == len(answers) else WARN, f"{granted} of {len(answers)} granted")]
-    for name, verbs in lacking.items():
-        words = f"not permitted: {', '.join(verbs)} {name}"
-        checks.append(
-            Check(
-                "permissions",
-                FAIL if name in needed else WARN,
-                words,
-                "grant it in the ClusterRole of this user; what needs it is shown as not permitted",
-            )
-        )
+    if await ask("*", "*", "*"):
+        return [Check("permissions", OK, f"all {len(RIGHTS) + 1} granted: this user may do everything (a read-only account would do)")]
+    answers, stats = await asyncio.gather(
+        asyncio.gather(*(ask(r.verb, r.group, r.resource, r.namespace) for r in RIGHTS)),
+        asyncio.gather(ask("get", "", "nodes/stats"), ask("get", "", "nodes/proxy")),
+    )
+    lacking = [right for right, granted in zip(RIGHTS, answers, strict=True) if not granted]
+    whole = len(RIGHTS) + 1
+    granted = whole - len(lacking) - (not any(stats))
+    checks = [
+        Check("permissions", OK, f"all {whole} granted")
+        if granted == whole
+        else Check("permissions", WARN, f"{granted} of {whole} granted")
+    ]
+    checks += _missing(lacking)
     if not any(stats):
         checks.append(
-            Check(
-                "permissions",
-                WARN,
-                "not permitted: get nodes/stats (nor nodes/proxy): no disk and network numbers",
-                "grant get on nodes/stats",
-            )
+            Check("permissions", WARN, "needs get on nodes/stats (or nodes/proxy): no disk and network numbers", "grant get on nodes/stats")
         )
     elif stats[1] and not stats[0]:
         checks.append(Check("permissions", OK, "kubelet summaries through nodes/proxy (a strong right: get on nodes/stats would do)"))
     return checks
 
 
-async def api(kube: Kube) -> tuple[list[Check], bool]:
-    """(checks, whether the API answers)."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    try:
-        said = await kube.alive()
-    except Unauthorized as error:
-        return [Check("Kubernetes API", FAIL, f"{error.title}{': ' + error.detail if error.detail else ''}", error.hint)], False
-    except ColdError as error:
-        words = f"{error.title}{': ' + error.detail if error.detail else ''}"
-        return [Check("Kubernetes API", FAIL, words, error.hint or "is the server up? systemctl status k3s there", unreachable=True)], False
-    took = (loop.time() - began) * 1000
-    state = OK if said.strip() in ("", "ok") else WARN
-    checks = [
-        Check(
-            "Kubernetes API",
-            state,
-            f"{kube.server} answers in {took:.0f} ms" + ("" if state == OK else f", not ready: {said.strip()[:120]}"),
+def _missing(lacking: list[Right]) -> Iterator[Check]:
+    verbs: dict[tuple[str, str, str, bool], list[str]] = {}
+    for right in lacking:
+        verbs.setdefault((right.resource, right.group, right.namespace, right.needed), []).append(right.verb)
+    alike: dict[tuple[tuple[str, ...], str, str, bool], list[str]] = {}
+    for (resource, group, namespace, needed), missing in verbs.items():
+        alike.setdefault((tuple(missing), group, namespace, needed), []).append(resource)
+    for (missing_verbs, group, namespace, needed), resources in sorted(alike.items(), key=lambda item: not item[0][-1]):
+        of = (f" ({group})" if group else "") + (f" in namespace {namespace}" if namespace else "")
+        yield Check(
+            "permissions",
+            FAIL if needed else WARN,
+            f"needs {', '.join(missing_verbs)} on {', '.join(resources)}{of}",
+            "grant it in the ClusterRole of this user (deploy/viewer-rbac.yaml has all)"
+            if needed
+            else "grant it, or live without that part",
+            Exit.NOT_PERMITTED,
         )
-    ]
+
+
+def _said(error: ColdError) -> str:
+    return f"{error.title}{': ' + error.detail if error.detail else ''}"
+
+
+async def api(kube: Kube) -> tuple[list[Check], float | None]:
+    """(checks, seconds of a round trip; None when the API cannot be asked anything)."""
     try:
-        facts = await kube.facts()
+        said, trip_s = await _timed(kube.alive(deadline_s=FIRST_S))
+        if trip_s > SLOW_S / 2:  # the first one made the connection
+            said, trip_s = await _timed(kube.alive(deadline_s=FIRST_S))
     except ColdError as error:
-        checks.append(Check("version", WARN, str(error)))
-        return checks, True
-    words = facts.version or "not told"
-    checks.append(Check("version", OK, words))
+        hint = error.hint or ("" if isinstance(error, Unauthorized) else "is the server up? systemctl status k3s there")
+        return [Check("Kubernetes API", FAIL, _said(error), hint, error.exit)], None
+    took = f"{trip_s * 1000:.0f} ms" if trip_s < SLOW_S else f"{trip_s:.1f} s"
+    ready = said.strip() in ("", "ok")
+    checks = [
+        Check("Kubernetes API", OK if ready else WARN, f"{kube.server} answers in {took}" + ("" if ready else f", {said.strip()[:120]}"))
+    ]
+    if trip_s >= SLOW_S:
+        checks.append(
+            Check("Kubernetes API", WARN, f"slow: {trip_s:.1f} s a request", "look at the server's load, and at the network between")
+        )
+    try:
+        facts = await kube.facts(deadline_s=max(FIRST_S, 5 * trip_s))
+    except Forbidden as error:
+        return [*checks, Check("version", WARN, _said(error), error.hint)], trip_s
+    except ColdError as error:
+        checks.append(
+            Check(
+                "Kubernetes API",
+                FAIL,
+                f"answers, but not to questions: {_said(error)}",
+                error.hint or "try again; look at k3s on the server",
+                error.exit,
+            )
+        )
+        return checks, None
+    checks.append(Check("version", OK, facts.version or "not told"))
     if not facts.cluster_uid:
         checks.append(
             Check("cluster identity", WARN, "namespace kube-system may not be read: the saved World is not kept", "grant get on namespaces")
         )
-    return checks, True
+    return checks, trip_s
+
+
+async def _timed(answer: Awaitable[str]) -> tuple[str, float]:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    return await answer, loop.time() - began
 
 
 def minor(version: str) -> int | None:
@@ -324,59 +363,66 @@ def skew(world: World) -> Iterator[Check]:
             )
 
 
-def clock(world: World, now: datetime) -> Iterator[Check]:
-    """Kubelets renew their leases every 10 s by their own clocks: the newest renewal tells how far ours is off."""
+def clock(world: World, now: datetime, skew_s: float | None = None) -> Iterator[Check]:
+    """By the API's own clock where it tells it (`skew_s`: how far it is ahead); and by the nodes, whose kubelets renew a lease each 10 s by theirs."""
+    look = "check timedatectl here and on the nodes"
+    if skew_s is not None and abs(skew_s) > SKEW_S:
+        side = "behind" if skew_s > 0 else "ahead of"
+        yield Check("clock", WARN, f"this machine is {abs(skew_s):,.0f} s {side} the API server: ages are wrong by that much", look)
+    elif skew_s is not None:
+        yield Check("clock", OK, f"agrees with the API server to within {max(1, round(abs(skew_s)))} s")
     renewed = [lease.renewed for lease in world.leases.items.values() if lease.renewed is not None]
     if not renewed:
-        yield Check("clock", OK, "skew not known: no node leases")
+        if skew_s is None:
+            yield Check("clock", OK, "skew not known: no node leases")
         return
-    ahead = (max(renewed) - now).total_seconds()
+    ahead = (max(renewed) - now).total_seconds() - (skew_s or 0.0)
+    whose = "this clock" if skew_s is None else "the API server's"
     if ahead > SKEW_S:
-        yield Check(
-            "clock",
-            WARN,
-            f"this machine is {ahead:.0f} s behind the nodes, or a node's clock is ahead",
-            "check timedatectl here and on the nodes",
-        )
+        yield Check("clock", WARN, f"the newest node lease is {ahead:.0f} s in the future: a node's clock is ahead of {whose}", look)
     elif ahead < -40:
-        yield Check(
-            "clock",
-            WARN,
-            f"the newest node lease is {-ahead:.0f} s old: this clock is ahead, or no kubelet reports",
-            "check timedatectl here and on the nodes",
-        )
-    else:
+        yield Check("clock", WARN, f"the newest node lease is {-ahead:.0f} s old: {whose} is ahead, or no kubelet reports", look)
+    elif skew_s is None:
         yield Check("clock", OK, f"agrees with the nodes to within {max(10, abs(ahead)):.0f} s")
 
 
-COMPONENTS: tuple[tuple[str, str, str], ...] = (
-    ("CloudNativePG", "pg_clusters", "PostgreSQL screens stay empty"),
-    ("Longhorn", "lh_volumes", "storage screens stay empty"),
-    ("MetalLB", "ip_pools", "addresses are not shown"),
-    ("metrics server", "node_usage", "no CPU and memory numbers"),
+COMPONENTS: tuple[tuple[str, str, str, str], ...] = (
+    ("CloudNativePG", "pg_clusters", "PostgreSQL cluster", "PostgreSQL screens stay empty"),
+    ("Longhorn", "lh_volumes", "volume", "storage screens stay empty"),
+    ("MetalLB", "ip_pools", "address pool", "addresses are not shown"),
+    ("metrics server", "node_usage", "node", "no CPU and memory numbers"),
 )
+"""(what it is, the kind that shows it, what one of them is, what its absence means)."""
 
 
 def components(world: World) -> Iterator[Check]:
-    for name, kind, means in COMPONENTS:
+    for name, kind, one, means in COMPONENTS:
         state = world.sources[kind]
         if state.freshness is Freshness.LIVE:
-            yield Check(name, OK, f"{len(world.shelf(kind))} {KINDS[kind].title}")
+            yield Check(name, OK, counted(len(world.shelf(kind)), one))
         elif state.freshness is Freshness.NOT_INSTALLED:
             yield Check(name, WARN, f"not installed: {means}", "install it, if this site should have it")
         else:
             words = state.trouble.words if state.trouble else "not read in time"
-            yield Check(name, WARN, words, state.trouble.hint if state.trouble else "try again")
+            code = Exit.NOT_PERMITTED if state.freshness is Freshness.FORBIDDEN else Exit.FAILED
+            yield Check(name, WARN, words, state.trouble.hint if state.trouble else "try again", code)
     told = [r for r in world.node_stats.values() if isinstance(r, Known)]
     refused = [(node, r) for node, r in world.node_stats.items() if isinstance(r, Unknown)]
     if told and not refused:
         yield Check("kubelets", OK, f"all {len(told)} answer with their summary")
     by_reason: dict[str, list[str]] = {}
     for node, reading in refused:
-        by_reason.setdefault(reading.reason.replace(node, "NODE"), []).append(node)
+        by_reason.setdefault(_alike(world, node, reading.reason), []).append(node)
     for reason, nodes in list(by_reason.items())[:5]:
         shown = ", ".join(sorted(nodes)[:3]) + (f" and {len(nodes) - 3} more" if len(nodes) > 3 else "")
         yield Check("kubelets", WARN, f"{shown}: {reason.replace('NODE', nodes[0])}", "no disk and network numbers of them")
+
+
+def _alike(world: World, node: str, reason: str) -> str:
+    """The reason without what is this node's own, so that the same trouble of many is one line."""
+    found = world.nodes.items.get(node)
+    address = found.internal_ip if found is not None else ""
+    return (reason.replace(address, "its address") if address else reason).replace(node, "NODE")
 
 
 # ---------------------------------------------------------------- all together
@@ -386,42 +432,63 @@ async def _site_checks(site: Site, facts: KubeconfigFacts) -> list[Check]:
     from ..wiring import reach
 
     if facts.trouble is not None:
-        return [Check("Kubernetes API", FAIL, "not tried: no usable kubeconfig", "mend the kubeconfig first", unreachable=True)]
+        return [Check("Kubernetes API", FAIL, "not tried: no usable kubeconfig", "mend the kubeconfig first", Exit.UNREACHABLE)]
     try:
         kube = await reach(site)
     except ColdError as error:
-        return [Check("Kubernetes API", FAIL, str(error), error.hint, unreachable=True)]
+        return [Check("Kubernetes API", FAIL, str(error), error.hint, error.exit)]
     try:
-        checks, alive = await api(kube)
-        if alive:
-            try:
-                checks += await permissions(kube)
-            except Forbidden as error:
-                checks.append(Check("permissions", WARN, f"own permissions may not be asked: {error.title}"))
-            except ColdError as error:
-                checks.append(Check("permissions", WARN, f"not known: {error}"))
+        checks, trip_s = await api(kube)
+        if trip_s is None:
+            return checks
+        # Six requests, one after the other, are what the longest of these takes; the rights are more than a hundred, side by side.
+        read, rights = site.live.once(_READ, 4.0 + 8 * trip_s), _permissions(kube, trip_s)
+        world, granted = await asyncio.gather(read, rights)
+        now = datetime.now(UTC)
+        found = [*nodes(world), *components(world)]
+        if any(check.exit is Exit.NOT_PERMITTED for check in granted):  # they name what is missing; the parts would say it again
+            found = [check for check in found if check.exit is not Exit.NOT_PERMITTED]
+        return [*checks, *granted, *skew(world), *clock(world, now, kube.clock_skew_s), *found]
     finally:
         await kube.aclose()
-    if alive:
-        kinds = ["nodes", "leases", "node_stats", *(kind for _, kind, _ in COMPONENTS)]
-        world = await site.live.once(kinds, 4.0)
-        checks += [*skew(world), *clock(world, datetime.now(UTC)), *components(world)]
-    return checks
+
+
+_READ = ("nodes", "leases", "node_stats", *(kind for _, kind, *_ in COMPONENTS))
+
+
+async def _permissions(kube: Kube, trip_s: float) -> list[Check]:
+    end_s = 5.0 + 3 * trip_s * (len(RIGHTS) / AT_ONCE)
+    try:
+        return await asyncio.wait_for(permissions(kube, 5.0 + 5 * trip_s), end_s)
+    except TimeoutError:
+        return [Check("permissions", WARN, f"not known: not all answers came within {end_s:.0f} s", "try again")]
+    except Forbidden as error:
+        return [Check("permissions", WARN, f"own permissions may not be asked: {error.title}", error.hint)]
+    except ColdError as error:
+        return [Check("permissions", WARN, f"not known: {_said(error)}", error.hint)]
+
+
+def nodes(world: World) -> Iterator[Check]:
+    """What every screen begins with: when it cannot be read, the doctor ends as `coldtui nodes` would."""
+    from .listings import verdict
+
+    code = verdict(world, NODES.name)
+    if code is not Exit.DONE:
+        trouble = world.sources[NODES.name].trouble
+        yield Check("nodes", FAIL, trouble.words if trouble else "not read in time", trouble.hint if trouble else "try again", code)
+    lease = world.sources[LEASES.name]
+    if lease.freshness is Freshness.FORBIDDEN and lease.trouble is not None:
+        yield Check("node leases", WARN, lease.trouble.words, "a silent node is noticed late without them", Exit.NOT_PERMITTED)
 
 
 async def _bounded(site: Site, facts: KubeconfigFacts) -> list[Check]:
+    """Each step has its deadline; this one is for what no deadline reaches."""
+    limit_s = 60.0
     try:
-        return await asyncio.wait_for(_site_checks(site, facts), WHOLE_S)
+        return await asyncio.wait_for(_site_checks(site, facts), limit_s)
     except TimeoutError:
-        return [
-            Check(
-                "Kubernetes API",
-                FAIL,
-                f"checks did not end within {WHOLE_S:.0f} s",
-                "the API hangs: look at k3s on the server",
-                unreachable=True,
-            )
-        ]
+        words = f"checks did not end within {limit_s:.0f} s"
+        return [Check("Kubernetes API", FAIL, words, "the API hangs: look at k3s on the server", Exit.UNREACHABLE)]
 
 
 def run(call: Call) -> Exit:
@@ -438,9 +505,8 @@ def run(call: Call) -> Exit:
         *asyncio.run(_bounded(site, facts)),
     ]
     _print(checks, as_json=bool(call.parsed.flags.get("json")))
-    if any(c.unreachable for c in checks):
-        return Exit.UNREACHABLE
-    return Exit.FAILED if any(c.state == FAIL for c in checks) else Exit.DONE
+    failed = {c.exit for c in checks if c.state == FAIL}
+    return next((code for code in (Exit.UNREACHABLE, Exit.NOT_PERMITTED) if code in failed), Exit.FAILED if failed else Exit.DONE)
 
 
 def _print(checks: list[Check], *, as_json: bool) -> None:
@@ -455,4 +521,4 @@ def _print(checks: list[Check], *, as_json: bool) -> None:
     ]
     out.data(out.table(("STATE", "WHAT", "FOUND"), rows, headers=False))
     bad, odd = sum(c.state == FAIL for c in checks), sum(c.state == WARN for c in checks)
-    out.say(f"{len(checks)} checks: {bad} failed, {odd} warnings" if bad or odd else f"{len(checks)} checks: all well")
+    out.say(f"{counted(len(checks), 'check')}: " + (f"{bad} failed, {counted(odd, 'warning')}" if bad or odd else "all well"))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+import yaml
 
-from coldtui.cli.doctor import certificate, clock, minor, skew, terminal
+from coldtui.cli.doctor import RIGHTS, SLOW_S, certificate, clock, minor, skew, terminal
+from coldtui.domain.errors import ColdError, Throttled, Unauthorized, Unreachable
 from coldtui.domain.nodes import Lease
 from coldtui.lab.fakes import FakeKube
 from tests.cli.means import Cli, a_site
@@ -52,17 +56,86 @@ def test_a_dead_api_fails_with_exit_4_and_the_rest_is_still_checked(cli: Cli) ->
     assert "1 failed" in found.err
 
 
-def test_a_missing_permission_names_verb_and_resource(cli: Cli) -> None:
-    """A verb that is not granted fails with what to grant; without either kubelet right there is a warning."""
+def test_a_missing_permission_names_verb_resource_and_group(cli: Cli) -> None:
+    """A right without which nothing can be shown fails with 5; others are warnings, one line for each group, and nothing is said twice."""
 
     def poor() -> FakeKube:
         kube = a_site()
-        kube.allowed = lambda verb, group, resource: not (resource == "pods" and verb == "watch")
+        kube.allowed = lambda verb, group, resource: (
+            "*" not in (verb, group) and group != "longhorn.io" and not (resource == "pods" and verb == "watch")
+        )
         return kube
 
     found = cli("doctor", connector=poor)
-    assert found.code == 1
-    assert any("not permitted: watch pods" in row[-1] for row in found.rows if row[0] == "FAIL")
+    assert found.code == 5
+    said = {row[2].partition(" → ")[0]: row[0] for row in found.rows if row[1] == "permissions"}
+    assert said["needs watch on pods"] == "FAIL"
+    longhorn = "volumes, nodes, replicas, engines, backups, backuptargets, snapshots, recurringjobs, settings"
+    assert said[f"needs get, list, watch on {longhorn} (longhorn.io)"] == "warn"
+    assert len(said) == 3
+
+
+def test_every_right_of_the_viewers_account_is_asked_for() -> None:
+    """What deploy/viewer-rbac.yaml grants on resources is what the doctor asks for, verb by verb."""
+    documents = yaml.safe_load_all((Path(__file__).parents[2] / "deploy" / "viewer-rbac.yaml").read_text())
+    granted = {
+        (verb, resource, group)
+        for document in documents
+        for rule in document.get("rules") or ()
+        for group in rule.get("apiGroups") or ()
+        for resource in rule.get("resources") or ()
+        for verb in rule["verbs"]
+    }
+    assert granted == {(r.verb, r.resource, r.group) for r in RIGHTS} | {("get", "nodes/stats", "")}
+
+
+def test_a_user_who_may_do_everything_is_asked_one_question(cli: Cli) -> None:
+    """An administrator's doctor is quick: the hundred rights are one question."""
+    kube = a_site()
+    assert cli("doctor", connector=lambda: kube).code == 0
+    assert kube.count("may") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (Unauthorized("credentials refused", hint="renew them"), 5, "credentials refused"),
+        (Throttled("the API server asks to slow down"), 4, "asks to slow down"),
+        (Unreachable("no answer: timed out"), 4, "timed out"),
+    ],
+)
+def test_the_exit_code_is_that_of_every_other_command(cli: Cli, error: ColdError, code: int, words: str) -> None:
+    """Refused credentials are 5, an API that answers nothing is 4, as `coldtui nodes` would end."""
+
+    def ill() -> FakeKube:
+        kube = a_site()
+        kube.fail("facts", lambda: error, times=None)
+        kube.fail("list", lambda: error, times=None)
+        return kube
+
+    found = cli("doctor", connector=ill)
+    assert found.code == code == cli("nodes", connector=ill).code
+    assert any(row[0] == "FAIL" and words in row[2] for row in found.rows)
+
+
+def test_a_slow_api_is_slow_and_not_dead(cli: Cli) -> None:
+    """When each answer takes its time the doctor says how long, and ends with 0 once all have come."""
+
+    class Slow(FakeKube):
+        async def alive(self, *, deadline_s: float = 3.0) -> str:
+            await asyncio.sleep(SLOW_S + 0.05)
+            return await super().alive(deadline_s=deadline_s)
+
+    site = a_site()
+
+    def slow() -> FakeKube:
+        kube = Slow({kind: list(site.objects(kind).values()) for kind in ("nodes", "leases", "pods", "pg_clusters", "node_usage")})
+        kube.stats = site.stats
+        return kube
+
+    found = cli("doctor", connector=slow)
+    assert found.code == 0, found.out
+    assert any(row[0] == "warn" and row[2].startswith(f"slow: {SLOW_S + 0.1:.1f} s a request") for row in found.rows)
 
 
 def test_state_folder_and_odd_variables_are_told(cli: Cli) -> None:
@@ -99,6 +172,26 @@ def test_clock_skew_is_judged_by_the_nodes_leases() -> None:
         return next(iter(clock(with_shelf(healthy(), "leases", [lease]), NOW))).state
 
     assert (at(-4), at(60), at(-300)) == ("ok", "warn", "warn")
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "said"),
+    [
+        (90.0, "warn this machine is 90 s behind the API server"),
+        (-7.0, "warn this machine is 7 s ahead of the API server"),
+        (1.2, "ok agrees with"),
+    ],
+)
+def test_the_servers_own_clock_is_compared(cli: Cli, skew_s: float, said: str) -> None:
+    """The date of the API's answers tells how far this machine's clock is off; more than 5 s is a warning."""
+
+    def skewed() -> FakeKube:
+        kube = a_site()
+        kube.skew_s = skew_s
+        return kube
+
+    found = cli("doctor", connector=skewed)
+    assert any(" ".join((row[0], row[2])).startswith(said) for row in found.rows if row[1] == "clock"), found.out
 
 
 def test_version_skew_of_kubelets() -> None:

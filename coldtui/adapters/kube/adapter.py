@@ -218,11 +218,10 @@ class KubeAdapter:
                     hint="grant get on nodes/stats to a service account and use its token: nodes/proxy would allow far more",
                 ) from error
             raise Forbidden(
-                "needs get on nodes/proxy",
+                f"{direct.title}, and the way around needs get on nodes/proxy",
                 verb="get",
                 resource="nodes/proxy",
-                detail=f"and the kubelet itself: {direct.title}",
-                hint=error.hint,
+                hint="let this machine reach port 10250 of the nodes",
             ) from error
         return self._summary(raw, self._single)
 

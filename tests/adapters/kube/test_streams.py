@@ -146,7 +146,7 @@ def test_how_long_to_wait(headers: dict[str, Any], expected: float | None) -> No
 
 def test_the_metrics_server_is_down_not_the_cluster() -> None:
     """503 of an aggregated API names its own server."""
-    with Scripted(refuse(503, "ServiceUnavailable")) as server, pytest.raises(LineTrouble, match="^their server is down"):
+    with Scripted(refuse(503, "ServiceUnavailable")) as server, pytest.raises(LineTrouble, match=r"^their server is down"):
         reading(server).poll(NODE_USAGE, deadline_s=2)
 
 
