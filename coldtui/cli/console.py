@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -43,6 +44,8 @@ def show(config: Config, site: Site, picture: Picture | None) -> int:
     from ..tui.app import run_console  # Textual: paid for by the console alone
     from ..tui.site import Options
 
+    if picture is not None and site.state_dir.writable:
+        picture.move(site.state_dir.path, os.environ)
     chosen_mouse = config.mouse if config.origin("mouse").source != "default" else None
     return run_console(
         site,

@@ -13,14 +13,44 @@ LEAVE = b"\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 _CONTEXT = ("TERM", "COLORTERM", "NO_COLOR", "LC_ALL", "LC_CTYPE", "LANG", "KUBECONFIG", "POSTGRES_PRIMARY_HOST", "K3S_MASTER_IP")
 
 
+PLACES = "pictures"
+"""In the user's own state folder: where pictures lie whose folder only the configuration tells. Lines `FINGERPRINT FOLDER`, newest last."""
+PLACES_KEPT = 50
+
+
+def user_folder(environ: "os._Environ[str] | dict[str, str]") -> str:
+    state = environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(state, "coldtui")
+
+
+def folder_of(context: str, environ: "os._Environ[str] | dict[str, str]") -> str:
+    """Where the picture of this context lies: as remembered when it was saved, else the state folder by rule."""
+    wanted = _print(context).encode()
+    try:
+        with open(os.path.join(user_folder(environ), PLACES), "rb") as file:
+            if os.fstat(file.fileno()).st_uid == os.geteuid():
+                for line in file.read(64_000).splitlines():
+                    key, _, folder = line.partition(b" ")
+                    if key == wanted and folder:
+                        return os.fsdecode(folder)
+    except OSError:
+        pass  # none is remembered: the usual case
+    return default_folder(environ)
+
+
+def _print(context: str) -> str:
+    import binascii  # built in: no file is read
+
+    return f"{binascii.crc32(context.encode('utf-8', 'replace')):08x}"
+
+
 def default_folder(environ: "os._Environ[str] | dict[str, str]") -> str:
     """The state folder as far as it can be known before the configuration is read."""
     if environ.get("COLDTUI_STATE"):
         return environ["COLDTUI_STATE"]
     if os.access("/var/lib/coldtui", os.W_OK):
         return "/var/lib/coldtui"
-    state = environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
-    return os.path.join(state, "coldtui")
+    return user_folder(environ)
 
 
 def fingerprint(argv: "list[str]", environ: "os._Environ[str] | dict[str, str]") -> str:
@@ -53,11 +83,34 @@ class Picture:
         self.why = ""
         """Why it was not drawn, in a word, for the log."""
         self._settings: list[object] | None = None
+        self._remember_in = ""
+        """The user's own state folder, when that of the site must be written down there."""
 
     def path(self, cols: int, rows: int) -> str:
-        import binascii  # built in: no file is read
+        return os.path.join(self.folder, f"picture-{cols}x{rows}-{_print(self.context)}.ansi")
 
-        return os.path.join(self.folder, f"picture-{cols}x{rows}-{binascii.crc32(self.context.encode('utf-8', 'replace')):08x}.ansi")
+    def move(self, folder: str, environ: "os._Environ[str] | dict[str, str]") -> None:
+        """The configuration is read: from now on the picture is kept in the site's state folder, which the next start will find."""
+        self.folder = folder
+        self._remember_in = user_folder(environ) if folder != default_folder(environ) else ""
+
+    def _remember(self) -> None:
+        """Write down where the picture lies. Raises OSError."""
+        path = os.path.join(self._remember_in, PLACES)
+        line = _print(self.context).encode() + b" " + os.fsencode(os.path.abspath(self.folder))
+        try:
+            with open(path, "rb") as file:
+                lines = file.read(64_000).splitlines()
+        except FileNotFoundError:
+            lines = []
+        if line in lines or b"\n" in line:
+            return
+        kept = [known for known in lines if known.partition(b" ")[0] != line.partition(b" ")[0]][-PLACES_KEPT + 1 :]
+        os.makedirs(self._remember_in, mode=0o700, exist_ok=True)
+        new = f"{path}.{os.getpid()}"
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(b"\n".join([*kept, line]) + b"\n")
+        os.replace(new, path)
 
     def draw(self) -> bool:
         """Draw it if there is one for this terminal; never raises, never draws half."""
@@ -127,6 +180,8 @@ class Picture:
                 file.write((MAGIC + self.context + "\n").encode("utf-8", "replace") + frame.encode("utf-8", "replace"))
             os.utime(new, (moment, moment))
             os.replace(new, path)
+            if self._remember_in:
+                self._remember()
         except OSError as error:
             return str(error)
         return ""
@@ -145,6 +200,7 @@ def _write(data: bytes) -> None:
 
 def start() -> Picture:
     """The picture for this very call of the program, drawn if there is one."""
-    picture = Picture(default_folder(os.environ), fingerprint(sys.argv[1:], os.environ))
+    context = fingerprint(sys.argv[1:], os.environ)
+    picture = Picture(folder_of(context, os.environ), context)
     picture.draw()
     return picture

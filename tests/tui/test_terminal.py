@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from coldtui.tui.picture import LEAVE, Picture, default_folder, fingerprint, words_of
+from coldtui.tui.picture import LEAVE, Picture, default_folder, fingerprint, folder_of, words_of
 from tests.tui.terminal import Terminal, terminal
 
 SGR = re.compile(rb"\x1b\[([0-9;]*)m")
@@ -198,6 +198,29 @@ def test_a_picture_is_never_drawn_where_it_does_not_belong(tmp_path: Path, monke
     assert not picture.draw()  # the tests' own descriptors are no terminal
     assert not picture.drawn
     assert Picture("/proc/nowhere", "x").save("f", (1, 1), 0.0) != ""
+
+
+def test_a_picture_lies_in_the_sites_state_folder_and_is_found_there(tmp_path: Path) -> None:
+    """Where only the configuration names the state folder, the picture is kept there and the next start of the same call finds it; other calls do not."""
+    environ = {"XDG_STATE_HOME": str(tmp_path / "user")}
+    site, ours = tmp_path / "site", tmp_path / "user" / "coldtui"
+    picture = Picture(folder_of("this", environ), "this")
+    assert picture.folder == default_folder(environ)
+    picture.move(str(site), environ)
+    assert picture.save("row", (80, 24), 1_000_000.0) == ""
+    assert [path.parent for path in tmp_path.rglob("*.ansi")] == [site]
+    assert folder_of("this", environ) == str(site)
+    assert folder_of("that", environ) == default_folder(environ)
+    for n in range(60):
+        other = Picture("", f"other {n}")
+        other.move(str(site), environ)
+        assert other.save("row", (80, 24), 1_000_000.0) == ""
+    assert len((ours / "pictures").read_text().splitlines()) == 50
+    assert (ours / "pictures").stat().st_mode & 0o777 == 0o600
+    plain = Picture(folder_of("plain", environ), "plain")
+    plain.move(default_folder(environ), environ)
+    assert plain.save("row", (80, 24), 1_000_000.0) == ""
+    assert b" " + str(ours).encode() not in (ours / "pictures").read_bytes()
 
 
 def test_an_import_that_fails_after_the_picture_leaves_a_clean_terminal(tmp_path: Path) -> None:
