@@ -53,7 +53,7 @@ _COLUMNS: tuple[Column, ...] = (
     Column("ready", "READY", 5, right=True, sort_key="R"),
     Column("status", "STATUS", 12, grow=1, sort_key="S"),
     Column("restarts", "RESTARTS", 8, grow=1, sort_key="X"),
-    Column("age", "AGE", 5, right=True, sort_key="T"),
+    Column("age", "AGE", 5, right=True, priority=1, sort_key="T"),
     Column("node", "NODE", 14, grow=1, priority=1, sort_key="L"),
     Column("ip", "IP", 12, priority=3),
     Column("cpu", "CPU", 6, right=True, priority=2, sort_key="C"),

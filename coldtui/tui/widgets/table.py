@@ -341,6 +341,18 @@ class RowTable(GuardedWidget, can_focus=True):
         chosen = list(enumerate(self.listing.columns))
         room = width - GUTTER
         identifier = max(chosen, key=lambda pair: (pair[1].grow, -pair[0]))
+
+        def wanted(number: int, column: Column) -> int:
+            """What a column that is always shown needs (a third of the room at most, as one long name must not drive out the rest)."""
+            if not column.grow or column.priority:
+                return column.width
+            return max(column.width, min(self._needs.get(number, 0), room // 3))
+
+        def optional() -> list[tuple[int, Column]]:
+            return [pair for pair in chosen if pair[1].priority and pair is not identifier]
+
+        while optional() and sum(wanted(n, c) + GAP for n, c in chosen) - GAP > room:
+            chosen.remove(max(optional(), key=lambda pair: (pair[1].priority, pair[0])))  # a whole state before one more column
         while len(chosen) > 1 and sum(c.width + GAP for _, c in chosen) - GAP > room:
             # By priority; when all that is left is "always shown", from the right, but never the identifier.
             chosen.remove(max((pair for pair in chosen if pair is not identifier), key=lambda pair: (pair[1].priority, pair[0])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,7 +50,9 @@ class LogKube(FakeKube):
         await self._answer("fetch", kind.name, deadline_s)
         return self.whole
 
-    async def logs(self, request: LogRequest, *, deadline_s: float = 10.0) -> AsyncIterator[tuple[LogLine, ...]]:
+    async def logs(
+        self, request: LogRequest, *, deadline_s: float = 10.0, told: Callable[[str], None] | None = None
+    ) -> AsyncIterator[tuple[LogLine, ...]]:
         self.requests.append(request)
         await self._answer("logs", f"{request.namespace}/{request.pod}", deadline_s)
         if self.fault is not None:
