@@ -6,7 +6,7 @@ since a blocked read is the cheapest way to wait for thirty sockets, and is woke
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -157,8 +157,14 @@ class Kube(Protocol):
         """`domain.nodes.NodeStats`, with the lesser permission first: the kubelet itself (`nodes/stats`), then `nodes/proxy`."""
         ...
 
-    def logs(self, request: LogRequest, *, deadline_s: float = 10.0) -> AsyncIterator[tuple[LogLine, ...]]:
-        """Lines in batches as they come; ends when the container ends, or at once without `follow`. `deadline_s` is for the first byte."""
+    def logs(
+        self, request: LogRequest, *, deadline_s: float = 10.0, told: Callable[[str], None] | None = None
+    ) -> AsyncIterator[tuple[LogLine, ...]]:
+        """Lines in batches as they come; ends when the container ends, or at once without `follow`. `deadline_s` is for the first byte.
+
+        A follow whose line breaks is taken up again, without losing or repeating lines; the error is raised when that fails for half a minute.
+        With `told` it is tried for ever, and `told(sentence)` says when it broke and when it is back; it is called from any thread.
+        """
         ...
 
     async def may(

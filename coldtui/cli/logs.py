@@ -59,11 +59,16 @@ async def _logs(call: Call, since_s: int | None) -> Exit:
             since_s=since_s,
             timestamps=True,
         )
-        async for batch in kube.logs(request):
+        async for batch in kube.logs(request, told=_interrupted if request.follow else None):
             _write(batch, timestamps=bool(flags.get("timestamps")))
         return Exit.DONE
     finally:
         await kube.aclose()
+
+
+def _interrupted(words: str) -> None:
+    """From the thread that reads."""
+    out.say(out.clean(words))
 
 
 def _write(batch: tuple[LogLine, ...], *, timestamps: bool) -> None:

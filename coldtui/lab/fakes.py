@@ -276,7 +276,9 @@ class FakeKube:
             raise NotFound(f"node {node} not found")
         return self.stats[node]
 
-    async def logs(self, request: LogRequest, *, deadline_s: float = 10.0) -> AsyncIterator[tuple[LogLine, ...]]:
+    async def logs(
+        self, request: LogRequest, *, deadline_s: float = 10.0, told: Callable[[str], None] | None = None
+    ) -> AsyncIterator[tuple[LogLine, ...]]:
         key = f"{request.namespace}/{request.pod}"
         await self._answer("logs", key, deadline_s)
         given = 0

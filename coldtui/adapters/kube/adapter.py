@@ -275,7 +275,9 @@ class KubeAdapter:
 
     # --- logs
 
-    async def logs(self, request: LogRequest, *, deadline_s: float = 10.0) -> AsyncIterator[tuple[LogLine, ...]]:
+    async def logs(
+        self, request: LogRequest, *, deadline_s: float = 10.0, told: Callable[[str], None] | None = None
+    ) -> AsyncIterator[tuple[LogLine, ...]]:
         """Each log has a thread and a connection of its own. A follow is taken up again after a broken line, from the last timestamp.
 
         `deadline_s` holds for a log that is not followed: a followed one has no answer before its first line.
@@ -283,7 +285,7 @@ class KubeAdapter:
         loop, queue = asyncio.get_running_loop(), asyncio.Queue[tuple[LogLine, ...] | ColdError | None]()
         stop, room = threading.Event(), threading.Semaphore(_LOG_BATCHES)
         channel = Channel(self._access, kept=1)
-        reader = Reader(channel, request, deadline_s, stop)
+        reader = Reader(channel, request, deadline_s, stop, told)
 
         def read() -> None:
             last: ColdError | None = None

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -146,13 +146,17 @@ class Reader:
     request: LogRequest
     deadline_s: float
     stop: threading.Event
+    told: Callable[[str], None] | None = None
+    """Is told when the line broke and when it is back; then there is no giving up."""
 
     def batches(self) -> Iterator[tuple[LogLine, ...]]:
         """Raises domain.errors."""
-        lines, failures, request = Lines(), 0, self.request
+        lines, failures, request, broken = Lines(), 0, self.request, False
         while True:
             try:
                 response = self._open(lines)
+                if broken:
+                    broken = self._say("the log goes on", False)
                 for batch in self._read(response, lines):
                     failures = 0
                     yield batch
@@ -163,12 +167,21 @@ class Reader:
             except ColdError as error:
                 if isinstance(error, Closed) and self.stop.is_set():
                     return
-                if not request.follow or lines.last is None or not is_line(error) or failures >= len(_PAUSES_S):
+                if not request.follow or not is_line(error):
                     raise
+                if self.told is None and (lines.last is None or failures >= len(_PAUSES_S)):
+                    raise
+                if not broken:
+                    broken = self._say(f"the log is interrupted: {error.title}; it is taken up again by itself", True)
             failures += 1
-            if failures > len(_PAUSES_S) or self.stop.wait(_PAUSES_S[failures - 1]):
+            if (self.told is None and failures > len(_PAUSES_S)) or self.stop.wait(_PAUSES_S[min(failures, len(_PAUSES_S)) - 1]):
                 return
             lines.resume()
+
+    def _say(self, words: str, broken: bool) -> bool:
+        if self.told is not None:
+            self.told(words)
+        return broken
 
     def _open(self, lines: Lines) -> Response:
         r = self.request

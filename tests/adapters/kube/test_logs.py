@@ -210,6 +210,28 @@ def test_a_follow_gives_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 2 <= len(server.requests) <= 8
 
 
+def test_who_is_told_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With somebody to tell, a follow outlasts any number of failures, tells the break and the return once each, and loses and repeats nothing."""
+    monkeypatch.setattr(module, "_PAUSES_S", (0.0, 0.0))
+    told: list[str] = []
+
+    async def go() -> list[str]:
+        adapter = KubeAdapter(Access(server.url, None, Fixed()), clock=SystemClock())
+        try:
+            return [line.text async for batch in adapter.logs(FOLLOW, told=told.append) for line in batch]
+        finally:
+            await adapter.aclose()
+
+    broken = bytes_(CHUNKED + chunk(stamped(1, "a")) + chunk(stamped(2, "half")[:-4])[:-2])
+    again = stream(stamped(1, "a") + stamped(2, "half"))
+    failures = [refuse(502, "BadGateway")] * 6
+    with Scripted(broken, *failures, again, refuse(404, "NotFound")) as server:
+        assert asyncio.run(go()) == ["a", "half"]
+    assert len(told) == 2
+    assert told[0].startswith("the log is interrupted: ")
+    assert told[1] == "the log goes on"
+
+
 def test_who_looks_away_ends_the_thread() -> None:
     """Closing the iterator wakes the reader, though the container is silent; no thread stays behind."""
     before = {t for t in threading.enumerate() if t.name == "kube-log"}
