@@ -11,7 +11,7 @@ GLOBAL: tuple[Flag, ...] = (
     Flag(("--kubeconfig",), "kubeconfig file", "FILE"),
     Flag(("--context",), "context in the kubeconfig", "NAME"),
     Flag(("--namespace", "-n"), "only this namespace", "NS"),
-    Flag(("--read-only",), "nothing can be changed"),
+    Flag(("--read-only",), "nothing can be changed; this version never changes anything"),
     Flag(("--theme",), "theme of the console", "NAME"),
     Flag(("--mouse",), "let the console take the mouse"),
     Flag(("--version",), "print the version"),

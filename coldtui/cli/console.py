@@ -46,15 +46,14 @@ def show(config: Config, site: Site, picture: Picture | None) -> int:
 
     if picture is not None and site.state_dir.writable:
         picture.move(site.state_dir.path, os.environ)
-    chosen_mouse = config.mouse if config.origin("mouse").source != "default" else None
     return run_console(
         site,
         picture,
         Options(
             theme=config.theme,
             keymap=config.keymap,
-            mouse=chosen_mouse,
-            read_only=True,
+            mouse=config.mouse,
+            read_only=config.read_only,
             log=site.log,
             state_dir=Path(site.state_dir.path) if site.state_dir.writable else None,
             begin=site.live.start,

@@ -25,6 +25,8 @@ def rows(call: Call) -> list[tuple[str, Any, str]]:
             value = call.state_path
         elif setting.key == "log.file" and not value:
             value = call.log_path
+        elif setting.unset and value is None:
+            value = setting.unset
         found.append((setting.key, dict(value) if setting.kind is dict else value, origin))
     for name in SITE_VARIABLES:
         if name in config.site_variables:
@@ -45,7 +47,8 @@ def run(call: Call) -> Exit:
     for note in call.config.notes:
         out.say(note)
     if call.parsed.flags.get("json"):
-        out.dump({key: {"value": value, "origin": origin} for key, value, origin in found})
+        why = {setting.key: {"idle": setting.idle} for setting in SETTINGS if setting.idle}
+        out.dump({key: {"value": value, "origin": origin, **why.get(key, {})} for key, value, origin in found})
         return Exit.DONE
     from ..domain.text import plain
     from ..present.rows import Cell, Tone
@@ -59,6 +62,8 @@ def run(call: Call) -> Exit:
             return Cell(plain(", ".join(f"{k}={v}" for k, v in value.items())))
         return Cell(plain(str(value)))
 
-    table = out.table(("SETTING", "VALUE", "FROM"), [(Cell(key), shown(value), Cell(plain(origin))) for key, value, origin in found])
+    idle = {setting.key: f" ({setting.idle})" for setting in SETTINGS if setting.idle}
+    lines = [(Cell(key), shown(value), Cell(plain(origin) + idle.get(key, ""))) for key, value, origin in found]
+    table = out.table(("SETTING", "VALUE", "FROM"), lines)
     out.data(table)
     return Exit.DONE

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from coldtui.domain.values import dataclass
 
 from ..domain.secret import Secret
 
@@ -69,8 +71,10 @@ class Config:
     theme: str = ""
     keymap: Mapping[str, str] = field(default_factory=dict)
     """Binding id -> keys, comma between alternatives."""
-    mouse: bool = False
-    read_only: bool = False
+    mouse: bool | None = None
+    """None: on, but off over SSH."""
+    read_only: bool = True
+    """This version changes nothing, whatever is configured."""
     log: LogSection = LogSection()
 
     file: str = ""
@@ -101,13 +105,23 @@ class Setting:
     choices: tuple[str, ...] = ()
     least: int | None = None
     most: int | None = None
+    unset: str = ""
+    """What holds while it is not set, where that is no single value."""
+    idle: str = ""
+    """Why it has no effect in this version; empty: it has."""
     path: bool = False
     """A path: `~` is the home folder; in a file it is relative to that file."""
 
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("site.name", str, "what the site is called", ("COLDTUI_SITE_NAME",)),
-    Setting("production", bool, "true raises what must be confirmed", ("COLDTUI_PRODUCTION",)),
+    Setting(
+        "production",
+        bool,
+        "a site where more must be confirmed",
+        ("COLDTUI_PRODUCTION",),
+        idle="without effect: this version changes nothing",
+    ),
     Setting("kube.kubeconfig", str, "kubeconfig file", ("COLDTUI_KUBECONFIG", "KUBECONFIG"), "--kubeconfig", path=True),
     Setting("kube.context", str, "context in the kubeconfig", ("COLDTUI_CONTEXT",), "--context"),
     Setting("kube.namespace", str, "namespace that listings show; empty is all", ("COLDTUI_NAMESPACE",), "--namespace"),
@@ -115,8 +129,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("state_dir", str, "folder for the log and the saved World", ("COLDTUI_STATE",), path=True),
     Setting("theme", str, "theme of the console", ("COLDTUI_THEME",), "--theme"),
     Setting("keymap", dict, "binding id: keys"),
-    Setting("mouse", bool, "whether the console takes the mouse", ("COLDTUI_MOUSE",), "--mouse"),
-    Setting("read_only", bool, "true: the console cannot be armed", ("COLDTUI_READ_ONLY",), "--read-only"),
+    Setting("mouse", bool, "whether the console takes the mouse", ("COLDTUI_MOUSE",), "--mouse", unset="auto (off over SSH)"),
+    Setting(
+        "read_only", bool, "nothing can be changed", ("COLDTUI_READ_ONLY",), "--read-only", idle="always true: this version changes nothing"
+    ),
     Setting("log.file", str, "log file", ("COLDTUI_LOG_FILE",), path=True),
     Setting("log.level", str, "least level that is logged", ("COLDTUI_LOG_LEVEL",), choices=("debug", "info", "warning", "error")),
     Setting("log.max_bytes", int, "size at which the log is rotated", ("COLDTUI_LOG_MAX_BYTES",), least=10_000),

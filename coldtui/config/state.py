@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from coldtui.domain.values import dataclass
 
 SHARED = "/var/lib/coldtui"
 """Shared by all operators of a master (group `coldtui`, 2770); used when it exists."""
