@@ -7,9 +7,10 @@ since a blocked read is the cheapest way to wait for thirty sockets, and is woke
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+
+from coldtui.domain.values import dataclass
 
 from .domain.kinds import Kind
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from coldtui.domain.values import dataclass
 
 from ..domain.errors import UsageError
 from ..domain.text import one_of, plain

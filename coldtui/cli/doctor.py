@@ -11,9 +11,10 @@ import os
 import shutil
 import sys
 from collections.abc import Awaitable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+from coldtui.domain.values import dataclass
 
 from ..domain.errors import ColdError, Exit, Forbidden, Unauthorized
 from ..domain.kinds import LEASES, NODE_USAGE, NODES, POD_USAGE, WATCHED, Kind

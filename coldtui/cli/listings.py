@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from coldtui.domain.values import dataclass
 
 from ..domain.errors import Exit, UsageError
 from ..domain.kinds import KINDS

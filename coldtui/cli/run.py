@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from coldtui.domain.values import dataclass
 
 from ..domain.errors import ColdError, Exit, UsageError
 from . import out

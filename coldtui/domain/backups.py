@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .objects import Ref
 from .problems import Problem, Severity
 from .readings import Known, Reading, Unknown
+from .values import dataclass
 from .verdicts import Grade, Verdict, seen, unsure
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from .objects import Condition, Ref
 from .problems import Problem, Severity
 from .readings import Freshness, Known, Reading, Unknown
 from .selectors import Selector
+from .values import dataclass
 from .verdicts import seen, unsure
 
 if TYPE_CHECKING:

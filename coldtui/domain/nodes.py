@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .objects import Condition, Ref
 from .problems import Problem, Severity
 from .readings import Freshness, Known
+from .values import dataclass
 
 if TYPE_CHECKING:
     from .world import World

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .objects import Owner, Ref
 from .problems import Problem, Severity
+from .values import dataclass
 
 if TYPE_CHECKING:
     from .world import World

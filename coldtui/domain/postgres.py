@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from .nodes import LEASE_STALE, lease_age
 from .objects import Condition, Ref
 from .problems import Problem, Severity
 from .readings import Freshness, Reading, Unknown
+from .values import dataclass
 from .verdicts import Grade, Verdict, seen, unsure
 
 if TYPE_CHECKING:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from .objects import Ref
+from .values import dataclass
 
 if TYPE_CHECKING:
     from .world import World

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Generic, TypeVar
+
+from .values import dataclass
 
 T_co = TypeVar("T_co", covariant=True)
 

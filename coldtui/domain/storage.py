@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from .nodes import VolumeFill
 from .objects import Condition, Ref
 from .problems import Problem, Severity
 from .readings import Known, Reading, Unknown
+from .values import dataclass
 from .verdicts import seen, unsure
 
 if TYPE_CHECKING:

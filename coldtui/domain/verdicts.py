@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from .kinds import KINDS
 from .readings import Freshness
+from .values import dataclass
 
 if TYPE_CHECKING:
     from .world import World

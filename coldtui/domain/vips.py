@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from .objects import Condition, Ref
 from .problems import Problem, Severity
 from .readings import Freshness, Known, Reading, Unknown
 from .selectors import Selector
+from .values import dataclass
 from .verdicts import Grade, Verdict, seen, unsure
 
 if TYPE_CHECKING:

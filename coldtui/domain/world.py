@@ -6,7 +6,7 @@ It is for screens and for filling forms; it never leaves its process and no act 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -23,6 +23,7 @@ from .postgres import PgCluster, PgPooler
 from .readings import Reading, SourceState
 from .sources import KUBE
 from .storage import Claim, LhEngine, LhNode, LhReplica, LhSetting, LhSnapshot, LhVolume, Volume
+from .values import dataclass
 from .vips import EndpointSlice, IpPool, L2Advertisement, L2Status, Service
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from time import monotonic
+
+from coldtui.domain.values import dataclass
 
 
 class SystemClock:

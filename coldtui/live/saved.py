@@ -12,13 +12,15 @@ import logging
 import os
 import re
 import tempfile
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
+
+from coldtui.domain.values import dataclass
 
 from .. import __version__
 from ..domain.kinds import EVENTS, KINDS, NODE_STATS, PODS

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from coldtui.domain.values import dataclass
 
 from ..domain import backups as domain
 from ..domain import k3s as domain_k3s

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from coldtui.domain.values import dataclass
 
 from ..domain import postgres as domain
 from ..domain import vips as domain_vips

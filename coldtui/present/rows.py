@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import Enum
 from typing import Any, Generic, TypeVar
+
+from coldtui.domain.values import dataclass
 
 from ..domain.world import World
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from coldtui.domain.values import dataclass
 
 from ..domain import deployments as domain_deployments
 from ..domain import nodes as domain_nodes

@@ -14,7 +14,7 @@ from ..domain.world import World
 from . import words
 from .lines import UNKNOWN, Line, cut_line, label, old, pair
 from .rows import Cell, Column, Listing, Row, Tone
-from .verdicts import GRADES, aside, nothing, verdict_cell
+from .verdicts import aside, nothing, verdict_cell
 
 SOURCES = ("services", "endpointslices", "l2_statuses", "ip_pools", "l2_advertisements", "nodes")
 

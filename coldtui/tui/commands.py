@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from coldtui.domain.values import dataclass
 
 from ..domain.text import one_of
 from ..present.rows import Tone

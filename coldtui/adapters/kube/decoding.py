@@ -15,12 +15,13 @@ function from such a struct to the frozen domain value. `decoders.DECODERS` list
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
+
+from coldtui.domain.values import dataclass
 
 from ...domain.objects import Condition, Owner
 from ...domain.text import plain

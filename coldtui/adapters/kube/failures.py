@@ -9,12 +9,13 @@ import http.client
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import urllib3.exceptions as u
+
+from coldtui.domain.values import dataclass
 
 from ...domain.errors import (
     ColdError,

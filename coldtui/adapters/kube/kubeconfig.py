@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from coldtui.domain.values import dataclass
 
 from ...domain.errors import Misconfigured
 from ...domain.text import one_of, plain

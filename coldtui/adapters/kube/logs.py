@@ -7,11 +7,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import msgspec
+
+from coldtui.domain.values import dataclass
 
 from ...domain.errors import Closed, ColdError, NotFound
 from ...domain.text import plain

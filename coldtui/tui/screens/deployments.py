@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+
+from coldtui.domain.values import dataclass
 
 from ...domain.deployments import Deployment
 from ...domain.objects import Ref

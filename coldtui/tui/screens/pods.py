@@ -158,7 +158,7 @@ class PodsScreen(PodActions):
     NOUN = "pods"
     CSS = """
     PodsScreen #list { width: 1fr; }
-    PodsScreen #pane { display: none; width: 37%; min-width: 42; max-width: 76; margin-left: 1; }
+    PodsScreen #pane { display: none; width: 35%; min-width: 42; max-width: 76; margin-left: 1; }
     PodsScreen.-wide #pane { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from coldtui.domain.values import dataclass
 
 _META = re.compile(r"[.^$*+?{}\[\]|()\\]")
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -17,6 +16,8 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
+
+from coldtui.domain.values import dataclass
 
 from ...domain.kinds import KINDS
 from ...domain.readings import Freshness, SourceState
