@@ -67,7 +67,7 @@ def configuration(call: Call) -> Iterator[Check]:
         for sentence in found:
             yield Check("keymap", WARN, sentence.removeprefix("keymap: "), f"mend keymap in {config.file}")
         if not found:
-            yield Check("keymap", OK, f"{len(config.keymap)} bindings changed, no key twice")
+            yield Check("keymap", OK, f"{counted(len(config.keymap), 'binding')} changed, no key twice")
     if config.theme:
         from ..tui.theme import names
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .objects import Condition, Ref
 from .problems import Problem, Severity
 from .readings import Freshness, Known
+from .text import counted
 from .values import dataclass
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def disk_fraction(world: World, node: Node) -> float | None:
 
 def _hits(world: World, node: Node) -> str:
     load = world.node_loads.get(node.name)
-    parts = [f"{load.pods} pods"] if load and load.pods else []
+    parts = [counted(load.pods, "pod")] if load and load.pods else []
     for cluster in world.pg_clusters.items.values():
         pod = world.pods.items.get(f"{cluster.namespace}/{cluster.current_primary}")
         if pod is not None and pod.node == node.name:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .objects import Owner, Ref
 from .problems import Problem, Severity
+from .text import times
 from .values import dataclass
 
 if TYPE_CHECKING:
@@ -175,8 +176,7 @@ def trouble(world: World, pod: Pod, now: datetime) -> Problem | None:
                 return None
             cause = f"{why} exit {code}".strip() if code is not None else why
             severity = Severity.WARNING if why == "OOMKilled" or pod.restarts > 3 else Severity.NOTICE
-            times = "once" if pod.restarts == 1 else f"{pod.restarts} times"
-            return Problem(pod.ref, severity, f"{pod.name} restarted ({times})", pod.last_restart, _hits(pod), cause)
+            return Problem(pod.ref, severity, f"{pod.name} restarted ({times(pod.restarts)})", pod.last_restart, _hits(pod), cause)
         return None
     if pod.state in STARTING and now - pod.created < PENDING_GRACE:
         return None

@@ -12,6 +12,7 @@ from .nodes import VolumeFill
 from .objects import Condition, Ref
 from .problems import Problem, Severity
 from .readings import Known, Reading, Unknown
+from .text import counted
 from .values import dataclass
 from .verdicts import seen, unsure
 
@@ -599,7 +600,7 @@ def _volume_troubles(world: World, v: LhVolume) -> Iterator[Problem]:
 
 def _degraded(world: World, v: LhVolume, rebuild: Rebuild | None, unplaced: str) -> Problem:
     copies = healthy_copies(world, v)
-    counted = f"has {copies} of {v.replicas} copies" if copies is not None else f"has fewer than {v.replicas} copies"
+    shown = f"has {copies} of {v.replicas} copies" if copies is not None else f"has fewer than {v.replicas} copies"
     cause = unplaced
     if rebuild is not None and rebuild.replicas:
         cause = f"rebuilding {rebuild.percent} %"
@@ -626,7 +627,7 @@ def _degraded(world: World, v: LhVolume, rebuild: Rebuild | None, unplaced: str)
                 users(v),
                 cause,
             )
-    return Problem(v.ref, Severity.WARNING, f"volume {title(v)} {counted}", v.last_degraded_at, users(v), cause)
+    return Problem(v.ref, Severity.WARNING, f"volume {title(v)} {shown}", v.last_degraded_at, users(v), cause)
 
 
 NODE_CONDITIONS = ("MountPropagation", "RequiredPackages", "KernelModulesLoaded")
@@ -638,7 +639,12 @@ def _node_troubles(n: LhNode) -> Iterator[Problem]:
         copies = sum(d.replicas for d in n.disks)
         cause = " ".join(x for x in (ready.reason, ready.message) if x) if ready else "no Ready condition"
         yield Problem(
-            n.ref, Severity.WARNING, f"Longhorn on {n.name} is not ready", ready.since if ready else None, f"{copies} copies there", cause
+            n.ref,
+            Severity.WARNING,
+            f"Longhorn on {n.name} is not ready",
+            ready.since if ready else None,
+            f"{counted(copies, 'copy', 'copies')} there",
+            cause,
         )
         return  # its disks only repeat it
     for type_ in NODE_CONDITIONS:
@@ -675,21 +681,26 @@ def _disk_troubles(n: LhNode, d: LhDisk) -> Iterator[Problem]:
     if not d.known or (ready is not None and ready.status == "False"):
         cause = (ready.message or ready.reason) if ready else "no size is known"
         yield Problem(
-            n.ref, Severity.WARNING, f"{where} tells nothing", ready.since if ready else None, f"{d.replicas} copies there", cause
+            n.ref,
+            Severity.WARNING,
+            f"{where} tells nothing",
+            ready.since if ready else None,
+            f"{counted(d.replicas, 'copy', 'copies')} there",
+            cause,
         )
         return
     fraction = d.fraction or 0.0
     if fraction >= DISK_WARNING:
         severity = Severity.CRITICAL if fraction >= DISK_CRITICAL else Severity.WARNING
         cause = placing.message if placing is not None and placing.status == "False" else ""
-        yield Problem(n.ref, severity, f"{where} is {fraction:.0%} full", None, f"{d.replicas} copies there", cause)
+        yield Problem(n.ref, severity, f"{where} is {fraction:.0%} full", None, f"{counted(d.replicas, 'copy', 'copies')} there", cause)
     elif placing is not None and placing.status == "False" and n.allow_scheduling and not _follows_node(placing):
         yield Problem(
             n.ref,
             Severity.WARNING,
             f"{where} takes no new copies",
             placing.since,
-            f"{d.replicas} copies there",
+            f"{counted(d.replicas, 'copy', 'copies')} there",
             placing.message or placing.reason,
         )
     elif not d.allow_scheduling:

@@ -9,6 +9,7 @@ from typing import Any
 from ..domain import k3s as domain
 from ..domain.k3s import EtcdSnapshot, UpgradePlan
 from ..domain.readings import Known
+from ..domain.text import counted
 from ..domain.verdicts import Grade, Verdict, unsure
 from ..domain.world import World
 from . import words
@@ -36,7 +37,7 @@ def plan_verdict(world: World, plan: UpgradePlan) -> Verdict:
         return Verdict(Grade.UNKNOWN, "unknown", "the version it goes to is not resolved yet")
     if domain.upgraded(world, plan) == len(nodes):
         return Verdict(Grade.GOOD, "done")
-    return Verdict(Grade.PART, "waiting", f"{len(nodes) - domain.upgraded(world, plan)} nodes to go")
+    return Verdict(Grade.PART, "waiting", f"{counted(len(nodes) - domain.upgraded(world, plan), 'node')} to go")
 
 
 def _done_text(world: World, plan: UpgradePlan) -> str:

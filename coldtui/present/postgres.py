@@ -13,6 +13,7 @@ from ..domain import vips as domain_vips
 from ..domain.backups import last_good, store_of
 from ..domain.postgres import Instance, PgCluster
 from ..domain.readings import Known
+from ..domain.text import counted
 from ..domain.verdicts import Grade, Verdict, seen, unsure
 from ..domain.world import World
 from . import words
@@ -344,7 +345,10 @@ def describe(world: World, c: PgCluster, now: datetime) -> tuple[Line, ...]:
         elapsed = f", {words.age(now - c.target_primary_since)} ago" if c.target_primary_since else ""
         lines.append(pair("Under way", f"{change} to {c.target_primary}{elapsed}", Tone.WARN))
     lines += [
-        pair("Instances", f"{c.ready_instances} of {c.instances} ready on {c.nodes_used if c.nodes_used is not None else '?'} nodes"),
+        pair(
+            "Instances",
+            f"{c.ready_instances} of {c.instances} ready on {counted(c.nodes_used, 'node') if c.nodes_used is not None else '? nodes'}",
+        ),
         pair("Version", f"{c.version or UNKNOWN}  {c.image}"),
         pair("Timeline", f"{c.timeline or UNKNOWN}  system {c.system_id or UNKNOWN}"),
         pair("Synchronous", _sync_words(c)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coldtui.__main__ import TAKES_A_VALUE, wants_console
+from coldtui.cli.args import command_help
 from coldtui.cli.catalogue import COMMANDS, GLOBAL
 from coldtui.cli.run import understand
 from coldtui.domain.errors import UsageError
@@ -64,3 +65,9 @@ def test_the_console_is_recognised(argv: list[str], console: bool) -> None:
     assert wants_console(argv) is console
     if "--help" not in argv and "--version" not in argv:
         assert (understand(argv).command is None) is console
+
+
+@pytest.mark.parametrize("name", ["status", "nodes", "logs", "doctor", "demo"])
+def test_help_names_the_exit_codes(name: str) -> None:
+    """Whoever writes a script finds what each end means in the help of the command itself."""
+    assert "Exit codes: 0 " in command_help(COMMANDS[name], GLOBAL)

@@ -14,6 +14,7 @@ from textual.screen import Screen
 
 from ...domain.objects import Ref
 from ...domain.problems import Problem
+from ...domain.text import counted
 from ...domain.world import World
 from ...present.problems import worst_line
 from ...present.rows import Cell, Tone
@@ -298,7 +299,7 @@ class WorldScreen(Guarded, Screen[None]):
         if not to_file:
             if len(text.encode()) <= take.CLIPBOARD_CAP_B:
                 self.app.copy_to_clipboard(text)
-                self.say(f"copied {len(lines)} lines", Tone.MUTED)
+                self.say(f"copied {counted(len(lines), 'line')}", Tone.MUTED)
                 return
             self.app.copy_to_clipboard(_tail(text, take.CLIPBOARD_CAP_B))
         path = self.cold.save_folder / take.file_name(stem, self.cold.now(), ending)
@@ -317,7 +318,7 @@ class WorldScreen(Guarded, Screen[None]):
             self.say(f"not saved: {path}: {error.strerror}", Tone.BAD, sticky=True)
             return
         before = "too long for the clipboard: its end is copied, all of it is" if copied else ""
-        self.say(f"{before} saved {path} ({len(lines)} lines, {size} bytes)".strip(), sticky=True)
+        self.say(f"{before} saved {path} ({counted(len(lines), 'line')}, {size} bytes)".strip(), sticky=True)
 
 
 def _tail(text: str, limit_b: int) -> str:

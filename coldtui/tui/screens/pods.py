@@ -14,6 +14,7 @@ from textual.containers import Horizontal
 from ...domain.events import Event
 from ...domain.objects import Ref
 from ...domain.pods import Container, Pod
+from ...domain.text import counted
 from ...domain.world import World
 from ...present import pods as pod_words
 from ...present import words
@@ -77,7 +78,7 @@ def container_lines(world: World, pod: Pod, now: datetime) -> list[Line]:
 def restarts_cells(c: Container, now: datetime) -> tuple[Cell, ...]:
     ended = ended_before(c, now)
     bad = bool(c.last_exit_code)
-    return (Cell(f"{c.restarts} restarts"), Cell(f", before: {ended}" if ended else "", Tone.WARN if bad else Tone.MUTED))
+    return (Cell(counted(c.restarts, "restart")), Cell(f", before: {ended}" if ended else "", Tone.WARN if bad else Tone.MUTED))
 
 
 def ended_before(c: Container, now: datetime) -> str:
