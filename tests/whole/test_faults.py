@@ -137,7 +137,11 @@ def acted(played: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def stage(acted: Stage, record_property: Record) -> Iterator[Stage]:
-    """Everything is live before, and the same two processes live afterwards, no more than 20 MB bigger than when they began."""
+    """Everything is live before, and the same two processes live afterwards, no more than 60 MB bigger than when they began.
+
+    In that is what is loaded once (the certificate library at the first refusal takes 8 MB, each screen something when it is opened) and what
+    the collector of cycles, which the console lets come seldom, has not taken yet: 80 KB a key. `test_memory_is_flat` has the narrow bound.
+    """
     acted.calm(40)
     yield acted
     if isinstance(acted.ground, Embedded):
@@ -146,7 +150,7 @@ def stage(acted: Stage, record_property: Record) -> Iterator[Stage]:
     acted.lives()
     for each, before in zip(acted.consoles, acted.memory, strict=True):
         record_property(f"grown_mb_{each.screen.columns}", round(each.rss_mb - before, 1))
-        assert each.rss_mb - before < 20
+        assert each.rss_mb - before < 60
 
 
 # ---------------------------------------------------------------- the server goes away
@@ -298,6 +302,31 @@ def test_a_clock_that_is_an_hour_ahead(stage: Stage) -> None:
         each.send(":nodes\r")
         each.until("Nodes [")
     stage.calm(5)
+
+
+@pytest.mark.controlplane
+@pytest.mark.timeout(240)
+def test_memory_is_flat(stage: Stage, record_property: Record) -> None:
+    """The second to fifth time that streams break, versions expire, credentials are refused and the listener closes cost less than 16 MB in all: garbage not yet collected, no growth of what lives."""
+    ground = stage.ground
+    if not isinstance(ground, Embedded):
+        pytest.skip("a real server cannot be made to do this")
+    before: list[float] = []
+    for _ in range(5):
+        for fault, words in (("down", "connection refused"), ("unauthorized", "credentials refused"), ("expired", "")):
+            ground.server.control(fault)
+            if fault != "down":
+                ground.server.control("cut", once=True)
+            if words:
+                stage.says(words, 8)
+            else:
+                stage.read(1.0)
+            ground.server.control(fault, False)
+            stage.calm(60)
+        before = before or [c.rss_mb for c in stage.consoles]
+    grown = [c.rss_mb - was for c, was in zip(stage.consoles, before, strict=True)]
+    record_property("grown_by_repetition_mb", [round(g, 1) for g in grown])
+    assert max(grown) < 16
 
 
 @pytest.mark.controlplane
