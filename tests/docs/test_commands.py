@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -210,7 +210,8 @@ def test_permissions_name_every_kind_that_is_read() -> None:
 def test_json_has_the_documented_keys(noun: str, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """The keys of a row are those that command-line.md names, no more and no fewer: scripts rest on them."""
     told = next(pages.codes(row[1]) for row in pages.rows(DOCS / "command-line.md", "## JSON") if row[0] == f"`{noun}`")
-    assert main([noun, "--json"], place.environ) == 0
+    with fault(place, "metrics-down") if noun == "problems" else nullcontext():  # a calm site has none
+        assert main([noun, "--json"], place.environ) == 0
     document = json.loads(capsys.readouterr().out)
     found = list(dict.fromkeys(key for row in document[noun] for key in row))
     assert sorted(found) == sorted(told)
