@@ -69,9 +69,9 @@ def _volumes(seed: Seed) -> list[VolumeSpec]:
     wanted = (
         *(("database", name, 20, 4.6 + 0.1 * n, name, ("Cluster", postgres.CLUSTER)) for n, name in enumerate(postgres.INSTANCES)),
         ("monitoring", "data-prometheus-0", 12, 8.1, "prometheus-0", ("StatefulSet", "prometheus")),
-        ("monitoring", "data-loki-0", 8, 4.2, "loki-0", ("StatefulSet", "loki")),
+        ("monitoring", "data-loki-0", 6, 4.2, "loki-0", ("StatefulSet", "loki")),
         ("monitoring", "grafana", 2, 0.3, pod_of("grafana"), ("ReplicaSet", "grafana")),
-        ("production", "registry-data", 8, 4.0, pod_of("registry"), ("ReplicaSet", "registry")),
+        ("production", "registry-data", 6, 4.0, pod_of("registry"), ("ReplicaSet", "registry")),
         ("production", "customer-uploads", 5, 1.6, pod_of("file-exchange"), ("ReplicaSet", "file-exchange")),
         ("production", "data-redis-0", 2, 0.2, "redis-0", ("StatefulSet", "redis")),
         ("production", "data-redis-1", 2, 0.2, "redis-1", ("StatefulSet", "redis")),

@@ -34,6 +34,8 @@ from .waits import happens, within
 if TYPE_CHECKING:
     from .saved import SavedWorlds
 
+FIRST = 4
+"""Kinds that are opened before the others: what the title and the first screens judge by."""
 log = logging.getLogger("coldtui.live")
 
 Connector = Callable[[], Kube | Awaitable[Kube]]
@@ -91,7 +93,7 @@ class Live:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._subscribers: list[Subscriber] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._published = float("-inf")
+        self._published = self._begun = float("-inf")
         self._armed = {True: False, False: False}
         self._retry = asyncio.Event()
         self._facts_known = False
@@ -337,7 +339,8 @@ class Live:
             self._site = replace(self._site, server=kube.server)
             self._builder.site(self._site)
         self._heartbeat = Heartbeat(self._client, self._line, self._builder, self._clock, pace, self._good, self._denied)
-        self._open()
+        self._begun = self._loop.time() if self._loop is not None else self._begun
+        self._open(FIRST)
         self._spawn(self._tended(self._heartbeat.run, "heartbeat", KUBE), "heartbeat")
 
     def _client(self) -> Kube:
@@ -382,13 +385,18 @@ class Live:
         for name in (KUBE, *self._wanted):
             self._builder.troubled(name, trouble)
 
-    def _open(self) -> None:
-        """Start what is wanted and not running yet, in the order in which it shall come."""
+    def _open(self, few: int = 0) -> None:
+        """Start what is wanted and not running yet, in the order in which it shall come: `few` at once, the rest a moment later."""
         running = {thread.name for thread in self._threads}
+        started = 0
         assert self._heartbeat is not None
         for kind in (*WATCHED, NODE_USAGE, POD_USAGE):
             if kind.name not in self._wanted or f"live-{kind.name}" in running:
                 continue
+            started += 1
+            if few and started > few:
+                self._later(self._pace.stagger_s, self._open)
+                break
             worker: Reflector | Poller
             if kind.polled:
                 worker = Poller(
@@ -543,7 +551,9 @@ class Live:
         if self._closed:
             return
         assert self._loop is not None
-        due = self._published + (self._pace.publish_s if urgent else self._pace.lazy_s)
+        pace = self._pace
+        new = self._loop.time() < self._begun + pace.new_s  # whoever starts the program waits for this
+        due = self._published + (pace.new_publish_s if new else pace.publish_s if urgent else pace.lazy_s)
         if self._timer is not None:
             if self._timer.when() <= due:
                 return

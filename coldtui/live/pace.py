@@ -28,11 +28,16 @@ class Pace:
     """Deadline of one probe: 5 + 2 × 3 = a paused API is named within 11 s."""
     lost_probe_s: float = 1.0
     """Between probes while the API is lost or not ready: the return must be seen at once."""
+    stagger_s: float = 0.25
+    """Between the kinds of the first screen and the others: thirty TLS handshakes at once would delay the first paint."""
     settle_s: float = 1.0
     """A re-opened watch that was neither refused nor broken for so long counts as live, though nothing came on it yet."""
     wake_jitter_s: float = 0.5
     """Spread of the reflectors that all start again when the API returns."""
 
+    new_s: float = 1.0
+    """After the client was made, for so long each piece of news is published almost at once."""
+    new_publish_s: float = 0.02
     publish_s: float = 0.1
     """Least distance of two revisions of the World."""
     lazy_s: float = 5.0

@@ -9,10 +9,11 @@ import time
 import pytest
 
 from coldtui.domain.errors import Forbidden, Misconfigured, Unreachable
+from coldtui.domain.kinds import WATCHED
 from coldtui.domain.readings import Freshness
 from coldtui.domain.world import World
 from coldtui.lab.fakes import FakeKube
-from coldtui.live import Live
+from coldtui.live import Live, Pace
 from coldtui.ports import Kube
 
 from .things import FAST, a_node, a_pod, eventually, holds, is_live, running, trouble
@@ -111,7 +112,7 @@ def test_revisions_are_coalesced() -> None:
 
     async def scene() -> None:
         kube = FakeKube({"pods": []})
-        async with running(kube, "pods", pace=FAST.__class__()) as live:
+        async with running(kube, "pods", pace=Pace(new_s=0.0)) as live:
             await live.until(is_live("pods"), 3)
             first = live.world.revision
             began = time.monotonic()
@@ -284,5 +285,18 @@ def test_unreachable_words() -> None:
         found = world.sources["kube"].trouble
         assert found is not None
         assert (found.kind, found.hint) == ("dns", "check DNS")
+
+    asyncio.run(scene())
+
+
+def test_the_first_screen_comes_first_and_the_rest_follows() -> None:
+    """The kinds of the first screen are listed before any other, and all the others a moment later without being asked."""
+
+    async def scene() -> None:
+        kube = FakeKube({"nodes": [a_node("a")], "pods": [a_pod("p1")]})
+        async with running(kube, pace=FAST) as live:
+            await live.until(is_live(*(kind.name for kind in WATCHED)), 3)
+            listed = list(dict.fromkeys(name for call, name in kube.calls if call == "list"))
+            assert set(listed[:4]) == {"nodes", "pods", "leases", "pg_clusters"}
 
     asyncio.run(scene())
