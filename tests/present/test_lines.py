@@ -26,8 +26,8 @@ def test_half_a_name_is_left_out_but_a_sentence_is_cut() -> None:
     """At the end of a line a name that does not fit whole goes with the blanks before it; a sentence keeps its beginning."""
     line = (Cell("State   "), Cell("ready"), Cell("  "), Cell("k3s-worker-4"))
     assert plain_text([cut_line(line, 20)]) == "State   ready"
-    line = (Cell("State   "), Cell("ready"), Cell("  the last archived WAL is not read"))
-    assert plain_text([cut_line(line, 27)]) == "State   ready  the last ar…"
+    sentence = (Cell("State   "), Cell("ready"), Cell("  the last archived WAL is not read"))
+    assert plain_text([cut_line(sentence, 27)]) == "State   ready  the last ar…"
 
 
 def test_totals_are_exact_only_when_every_part_is() -> None:
