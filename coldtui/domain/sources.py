@@ -38,7 +38,7 @@ def problems(world: World, now: datetime) -> tuple[Problem, ...]:
             alike.setdefault(state.trouble.kind, []).append(state)
     for states in alike.values():
         if len(states) >= MANY:
-            found.append(_many(states))
+            found.append(_many(states, most=3 * len(states) > 2 * sum(1 for s in world.sources.values() if _counts(s))))
             continue
         found += [_one(state) for state in states]
     return tuple(found)
@@ -61,14 +61,22 @@ def _one(state: SourceState) -> Problem:
     return Problem(Ref("sources", state.name), severity, f"{title}: {state.trouble.words}", state.since, hits, state.trouble.hint)
 
 
-def _many(states: list[SourceState]) -> Problem:
-    """One line for a trouble that many kinds share: it is one fault, and thirty lines would hide everything else."""
+def _counts(state: SourceState) -> bool:
+    """Whether the source is one that we try to read."""
+    return state.freshness not in (Freshness.NOT_INSTALLED, Freshness.LOADING)
+
+
+def _many(states: list[SourceState], *, most: bool) -> Problem:
+    """One line for a trouble that many kinds share: it is one fault, and thirty lines would hide everything else.
+
+    When it holds most of what is shown, the picture is as old as with a lost API.
+    """
     first = min(states, key=lambda s: (s.since is None, s.since))
     assert first.trouble is not None
     forbidden = first.freshness is Freshness.FORBIDDEN
     names = ", ".join(KINDS[s.name].title if s.name in KINDS else s.name for s in states[:4])
     hits = f"{names} and {len(states) - 4} more"
     return Problem(
-        Ref("sources", first.name), Severity.NOTICE if forbidden else Severity.WARNING,
+        Ref("sources", first.name), Severity.NOTICE if forbidden else Severity.CRITICAL if most else Severity.WARNING,
         f"{len(states)} kinds of object cannot be read: {first.trouble.words}", first.since, hits, first.trouble.hint,
     )  # fmt: skip

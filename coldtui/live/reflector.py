@@ -142,7 +142,10 @@ class Reflector:
         self._watch(self._version or "")
 
     def _confirm(self) -> None:
-        """A server that was restored accepts a version of its future and then stays silent until it has counted so far: ask where it stands."""
+        """A server that was restored accepts a version of its future and then stays silent until it has counted so far: ask where it stands.
+
+        As for every client of the API, a datastore that was put back and has meanwhile counted past what we knew cannot be told by its versions.
+        """
         for page in self._streams().pages(self._kind, version=None, limit=1, deadline_s=self._pace.list_s):
             if went_back(page.version, self._newest):
                 raise _Restored("the versions of a list went back")

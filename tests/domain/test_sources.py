@@ -42,7 +42,7 @@ def test_a_trouble_that_many_kinds_share_is_one_problem() -> None:
     forbidden = SourceState("leases", trouble=Trouble("forbidden", "needs list on leases"), since=NOW)
     many = [cut(kind.name) for kind in WATCHED if kind.name != "leases"]
     found = sorted(problems(world_of(forbidden, *many), NOW), key=lambda p: p.severity)
-    assert [p.severity for p in found] == [Severity.NOTICE, Severity.WARNING]
+    assert [p.severity for p in found] == [Severity.NOTICE, Severity.CRITICAL]
     assert found[0].sentence == "node leases: needs list on leases"
     assert found[1].sentence.startswith(f"{len(many)} kinds of object cannot be read: ")
     assert f"and {len(many) - 4} more" in found[1].hits
