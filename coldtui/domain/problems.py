@@ -49,11 +49,13 @@ CAUSES = {"sources": 0, "nodes": 1, "pg_clusters": 2}
 """Kinds whose problems explain those of others, in that order; everything else follows by age."""
 
 
+def _rank(problem: Problem) -> int:
+    return CAUSES.get(problem.object.kind, len(CAUSES)) if problem.severity is Severity.CRITICAL else 0
+
+
 def problems(world: World, now: datetime) -> tuple[Problem, ...]:
-    """All problems, worst first; of the same severity causes before effects (a lost node before what ran on it), then the oldest."""
+    """All problems, worst first; of the critical ones causes before effects (a lost node before what ran on it), then the oldest."""
     from . import backups, deployments, k3s, nodes, pods, postgres, sources, storage, vips  # the nouns import this module
 
     found = [p for noun in (sources, nodes, postgres, storage, vips, backups, deployments, pods, k3s) for p in noun.problems(world, now)]
-    return tuple(
-        sorted(found, key=lambda p: (-p.severity, CAUSES.get(p.object.kind, len(CAUSES)), p.since is None, p.since or now, p.sentence))
-    )
+    return tuple(sorted(found, key=lambda p: (-p.severity, _rank(p), p.since is None, p.since or now, p.sentence)))

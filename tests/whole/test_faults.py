@@ -20,7 +20,9 @@ from tests.whole.ground import CORDONED, Console, Embedded, Ground, Json, Real, 
 
 REFUSED_S, FROZEN_S, RETURN_S = 2.0, 11.0, 5.0
 MEDIAN_MS, WORST_MS = 100.0, 300.0
-UNWELL = re.compile(r"stale|failed|loading|saved|not permitted|Kubernetes API|refused|could not be read|too old|read yet|restored")
+UNWELL = re.compile(
+    r"stale|failed|loading|saved|not permitted|Kubernetes API|connection refused|could not be read|too old|read yet|restored"
+)
 Record = Callable[[str, object], None]
 
 

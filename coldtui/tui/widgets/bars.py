@@ -64,15 +64,12 @@ def _fewer(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     return unwell or (Cell(f"{words.GLYPHS['good']} all live", Tone.GOOD),)
 
 
-_WORST_FIRST = (Tone.BAD, Tone.STALE, Tone.WARN, Tone.MUTED)
-
-
 def _fewest(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The first of the worst, and how many more are not well: 80 columns, too, say that what they show is old."""
+    """One that is old or failed (the API itself comes first), and how many more are not well: 80 columns, too, say that what they show is old."""
     unwell = [cell for cell in cells if cell.tone is not Tone.GOOD]
     if len(unwell) < 2:
         return _fewer(cells)
-    worst = min(unwell, key=lambda cell: _WORST_FIRST.index(cell.tone) if cell.tone in _WORST_FIRST else len(_WORST_FIRST))
+    worst = next((cell for tones in ((Tone.STALE, Tone.BAD), (Tone.WARN,)) for cell in unwell if cell.tone in tones), unwell[0])
     return (Cell(f"{worst.text} +{len(unwell) - 1}", worst.tone),)
 
 
