@@ -130,13 +130,22 @@ def test_a_certificate_of_another_authority_is_not_trusted(tmp_path: Path, autho
 
 
 def test_plain_http_behind_an_https_address(tmp_path: Path, authority: Authority) -> None:
-    """The wrong port is named as such."""
-    with Scripted(body(listing())) as server:
-        path = kubeconfig(
-            tmp_path / "c", server.url.replace("http:", "https:"), **{"certificate-authority-data": b64(authority.certificate)}
-        )
+    """The wrong port is named as such: what answers a TLS greeting in plain HTTP, as web servers do, does not speak TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            line, _ = listener.accept()
+            with line:
+                line.recv(65536)
+                line.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+        server = threading.Thread(target=answer, daemon=True)
+        server.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        path = kubeconfig(tmp_path / "c", url, **{"certificate-authority-data": b64(authority.certificate)})
         with pytest.raises(LineTrouble, match="does not speak TLS"):
             nodes(connect(kubeconfig=path))
+        server.join(5)
 
 
 @pytest.mark.parametrize(
