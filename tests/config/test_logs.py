@@ -126,7 +126,9 @@ def test_python_logging_goes_to_the_file_and_not_to_the_terminal(tmp_path: Path,
     logging.getLogger("urllib3").info("theirs, quiet")
     logging.getLogger("urllib3").warning("theirs, loud")
     logging.getLogger("urllib3.connectionpool").warning("Connection pool is full")
-    assert [line["event"] for line in lines(path)] == ["ours 1", "theirs, loud"]
+    said = [line["event"] for line in lines(path)]
+    told = ("ours 1", "theirs, quiet", "theirs, loud", "Connection pool is full")
+    assert [event for event in said if event in told] == ["ours 1", "theirs, loud"]  # other tests' threads may log too
     logs.start(os.devnull)
     logging.getLogger("asyncio").error("nowhere")
     assert capfd.readouterr().err == ""
