@@ -66,7 +66,7 @@ def cut_line(line: Sequence[Cell], cells: int) -> Line:
         if room > 0 and (len(shown) < 2 or (sentence and room >= SENTENCE)):
             shown.append(Cell(cut(cell.text, room), cell.tone))
         break
-    while len(shown) > 1 and not shown[-1].text.strip():
+    while len(shown) > 1 and shown[-1].text.strip() in ("", "·"):  # nor a separator before nothing
         shown.pop()
     return tuple(shown)
 
