@@ -6,13 +6,17 @@ since a blocked read is the cheapest way to wait for thirty sockets, and is woke
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import field
 from datetime import datetime
+from enum import Enum
 from typing import Any, Protocol
 
 from coldtui.domain.values import dataclass
 
 from .domain.kinds import Kind
+from .domain.runs import AuditEntry, Run, RunEvent, RunLine, RunState, Verified, What, Who
+from .domain.secret import Secret
 
 
 class Clock(Protocol):
@@ -121,8 +125,37 @@ class ServerFacts:
     """UID of namespace kube-system; empty when it may not be read."""
 
 
+class PatchForm(Enum):
+    """The three patches of the API; a value is the content type."""
+
+    STRATEGIC = "application/strategic-merge-patch+json"
+    """Built-in kinds only."""
+    MERGE = "application/merge-patch+json"
+    JSON = "application/json-patch+json"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """A `coordination.k8s.io/v1` Lease as it stands."""
+
+    namespace: str
+    name: str
+    holder: str
+    """holderIdentity; empty: free."""
+    version: str
+    """resourceVersion, for the guarded write."""
+    renewed: datetime | None
+    """renewTime, by the holder's clock: compared for change only."""
+    duration_s: int
+    transitions: int = 0
+
+
 class Kube(Protocol):
-    """Single questions to the Kubernetes API, read only. Raises `domain.errors` only."""
+    """Single questions to the Kubernetes API and, behind the write gate, acts. Raises `domain.errors` only.
+
+    The gate is a constructor argument of the adapter. While it is closed every writing method raises Refused unless `dry_run` is set,
+    and nothing is sent. A write is sent once: of unknown outcome (Unreachable) the caller reads the object back before deciding.
+    """
 
     @property
     def server(self) -> str:
@@ -174,4 +207,323 @@ class Kube(Protocol):
         """SelfSubjectAccessReview."""
         ...
 
+    # --- fresh reads, for plans and for checks: never from a cache
+
+    async def read(self, kind: Kind, name: str, namespace: str = "", *, deadline_s: float = 10.0) -> Any:
+        """One object as its domain value (see `read_all`), with the version of now. Raises NotFound, NotInstalled, Forbidden, ..."""
+        ...
+
+    async def read_all(
+        self, kind: Kind, *, namespace: str = "", fields: str = "", labels: str = "", deadline_s: float = 10.0
+    ) -> tuple[Any, ...]:
+        """Every object of a kind as domain values: a consistent list (no resourceVersion), all pages; 410 on a later page lists anew in one go.
+
+        `fields`, `labels`: selectors. Besides `domain.kinds.KINDS` it knows the kinds of `domain.drains`, which are read in more detail.
+        An item that cannot be decoded is an error here (Unreachable, kind garbage): a plan must not overlook it.
+        """
+        ...
+
+    # --- acts
+
+    async def patch(
+        self,
+        kind: Kind,
+        name: str,
+        body: Any,
+        namespace: str = "",
+        *,
+        form: PatchForm = PatchForm.MERGE,
+        subresource: str = "",
+        dry_run: bool = False,
+        deadline_s: float = 10.0,
+    ) -> Mapping[str, Any]:
+        """The object after the patch, as `fetch` gives it. Raises Conflict (409, where the body holds a resourceVersion), Invalid, NotFound."""
+        ...
+
+    async def create(
+        self, kind: Kind, body: Mapping[str, Any], namespace: str = "", *, dry_run: bool = False, deadline_s: float = 10.0
+    ) -> Mapping[str, Any]:
+        """Raises Conflict when one of that name exists."""
+        ...
+
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str = "",
+        *,
+        uid: str = "",
+        grace_s: int | None = None,
+        dry_run: bool = False,
+        deadline_s: float = 10.0,
+    ) -> None:
+        """With `uid` only that one, not a namesake (precondition; Conflict). `grace_s` None: the object's own. Raises NotFound."""
+        ...
+
+    async def evict(
+        self, namespace: str, pod: str, *, uid: str = "", grace_s: int | None = None, dry_run: bool = False, deadline_s: float = 10.0
+    ) -> None:
+        """`POST pods/eviction` (policy/v1), once. Accepted when it returns.
+
+        Raises NotFound (gone already), BudgetRefused (429, DisruptionBudget), Throttled (429 of flow control), EvictionImpossible (500, two
+        budgets), NamespaceEnds (403 with that cause), Forbidden, Conflict (another pod has this name now), Unreachable, ColdError.
+        """
+        ...
+
+    async def lease(self, namespace: str, name: str, *, deadline_s: float = 5.0) -> HeldLease | None:
+        """None: there is none of that name."""
+        ...
+
+    async def put_lease(self, lease: HeldLease, *, acquired: bool, deadline_s: float = 5.0) -> HeldLease:
+        """Create it (`version` empty) or replace exactly the version that was read; renewTime is now, acquireTime too when `acquired`.
+
+        Raises Conflict when somebody else was quicker.
+        """
+        ...
+
     async def aclose(self) -> None: ...
+
+
+# ------------------------------------------------------------ hosts
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program and its arguments; never a line for a shell. `mutates` False is taken by a closed gate only if the fixed table has it."""
+
+    argv: tuple[str, ...]
+    mutates: bool
+    root: bool = False
+    """Needs root: goes through sudo unless the login is root."""
+    stdin: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A line that a command wrote."""
+
+    stream: str
+    """`out` or `err`."""
+    text: str
+    """Plain, at most 4,096 characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a command ended."""
+
+    exit: int
+    """Exit status; 128 + n when signal n ended it."""
+    out: tuple[str, ...]
+    """Last lines of stdout, at most 2,000."""
+    err: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return self.exit == 0
+
+
+@dataclass(frozen=True, slots=True)
+class ShellAddress:
+    """Where a node is reached."""
+
+    node: str
+    host: str
+    port: int
+    user: str
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.host}:{self.port}"
+
+
+class Shell(Protocol):
+    """Commands on nodes over SSH. Raises `domain.errors` only: Unreachable (also: dropped in mid-command), Unauthorized, HostKeyUnknown,
+    HostKeyChanged, Refused (closed gate), NotFound (no such node in the configuration and no address known)."""
+
+    def address(self, node: str, ip: str = "") -> ShellAddress:
+        """By configuration, else `ip`. Raises NotFound."""
+        ...
+
+    async def run(
+        self,
+        node: str,
+        command: Command,
+        *,
+        ip: str = "",
+        on_line: Callable[[Output], None] | None = None,
+        deadline_s: float = 30.0,
+        connect_s: float = 10.0,
+    ) -> Finished:
+        """Run to its end; lines are told as they come. A deadline that passes ends the command (and the connection) and raises Unreachable.
+
+        A command of unknown outcome (the connection was dropped) raises Unreachable with kind `lost`. Connections are kept and used again.
+        Raises StepFailed when sudo wants a password that we do not have, or refuses.
+        """
+        ...
+
+    async def hang_up(self, node: str) -> None:
+        """Forget the connection to a node, as before it reboots."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+# ------------------------------------------------------------ journal and runs
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """A part of a run's log."""
+
+    lines: tuple[RunLine, ...]
+    next: int
+    """Byte offset at which to go on."""
+    size: int
+    """Of the whole log, in bytes."""
+
+
+class Journal(Protocol):
+    """What was asked, what is under way, what happened. One file, several processes at once. Blocking: some ms a call; never on a UI loop.
+
+    Raises JournalTrouble (and Locked where it says so). What returned is on disk.
+    """
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def id(self) -> str:
+        """journal_id, made with the journal."""
+        ...
+
+    @property
+    def notice(self) -> str:
+        """What an operator must know: runs on its reserve, the old file was corrupt and lies aside; empty: nothing."""
+        ...
+
+    def changed(self) -> int:
+        """Differs from an earlier answer when another connection or this one has written since. Costs microseconds."""
+        ...
+
+    # runs
+
+    def begin(self, run: Run, entry: AuditEntry) -> None:
+        """Write a confirmed run, take its locks and append its audit entry (`confirmed`), all or nothing.
+
+        Raises Locked (with who, what, since when) when another run that has not ended holds one of `run.locks`.
+        """
+        ...
+
+    def run(self, id: str) -> Run:
+        """Raises NotFound, with the nearest id as a hint. A prefix of at least four characters that is unique will do."""
+        ...
+
+    def runs(self, *, active: bool | None = None, limit: int = 200) -> tuple[Run, ...]:
+        """Newest first."""
+        ...
+
+    def holder(self, lock: str) -> Run | None:
+        """The run that holds a lock."""
+        ...
+
+    def take_up(self, id: str, *, pid: int, host: str, steps: Sequence[str] = ()) -> Run:
+        """A runner takes a run: attempts + 1, state running, started (the first time). Raises Refused when it ended, or when another runner's
+        beat is younger than `domain.runs.LOST_AFTER`."""
+        ...
+
+    def set_state(
+        self, id: str, state: RunState, *, outcome: str = "", steps: Sequence[str] | None = None, after_boot: str | None = None
+    ) -> None:
+        """An ended state also sets `ended` and frees the locks."""
+        ...
+
+    def beat(self, id: str) -> None: ...
+
+    def ask_cancel(self, id: str, by: str) -> None:
+        """Raises Refused when it has ended."""
+        ...
+
+    def record(
+        self,
+        run: str,
+        what: What,
+        *,
+        step: int = -1,
+        text: str = "",
+        object: str = "",
+        memo: Mapping[str, Any] | None = None,
+    ) -> RunEvent:
+        """Append an event; returns once it is on disk, so that the act it announces may begin."""
+        ...
+
+    def events(self, run: str, *, after: int = 0, limit: int = 10_000) -> tuple[RunEvent, ...]:
+        """Oldest first."""
+        ...
+
+    # output
+
+    def write_log(self, run: str, lines: Sequence[RunLine]) -> None:
+        """Append lines to `runs/<id>.log`. Past the cap (16 MiB) lines are counted instead, and the count is the last line.
+
+        Never raises for a full disk: the lines are then lost, and counted.
+        """
+        ...
+
+    def read_log(self, run: str, *, offset: int = 0, limit_b: int = 1 << 20) -> LogPart:
+        """Whole lines from a byte offset. A negative offset counts from the end (and begins with a whole line)."""
+        ...
+
+    def log_path(self, run: str) -> str: ...
+
+    # audit
+
+    def audit(self, entry: AuditEntry) -> AuditEntry:
+        """Append an entry: seq, prev and hash are filled in."""
+        ...
+
+    def audit_entries(self, *, after: int = 0, limit: int = 1_000_000, newest_first: bool = False) -> tuple[AuditEntry, ...]: ...
+
+    def verify(self) -> Verified:
+        """Walk the whole chain and compare it with the second head file."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Launcher(Protocol):
+    """Starts the process of a confirmed run."""
+
+    def launch(self, run: Run, *, secrets: Mapping[str, Secret], deadline_s: float = 15.0) -> int:
+        """Start it detached, hand it the secrets through an inherited pipe, and wait for its first beat. Returns its pid. Blocking.
+
+        Raises StepFailed with the last words of the runner when it does not come up.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Self:
+    """The machine and the person we are."""
+
+    who: Who
+    hostname: str
+    boot_id: str
+    """Empty where the kernel does not tell."""
+    addresses: tuple[str, ...] = ()
+    """Of this machine, without loopback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """All that a step or a plan may use, as one value."""
+
+    kube: Kube
+    shell: Shell
+    clock: Clock
+    me: Self
+    pg_cluster: str = ""
+    """`namespace/name` of the site's database; empty: the only one, or the first."""
+    lease_namespace: str = "kube-system"
+    production: bool = False
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    """In memory only: `sudo/NODE`, `sudo`, `key/PATH`."""

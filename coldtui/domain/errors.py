@@ -93,3 +93,73 @@ class Throttled(Unreachable):
 
 class Closed(ColdError):
     """A stream was shut down by our own side."""
+
+
+class Conflict(ColdError):
+    """409: the object changed since it was read, or one of that name exists. Read again and apply the intent anew."""
+
+
+class Invalid(ColdError):
+    """422 or 400: the server does not take what was sent; `detail` names field and reason."""
+
+
+class BudgetRefused(ColdError):
+    """An eviction answered by 429 with cause DisruptionBudget: it may be asked again.
+
+    `detail` is the server's sentence about the budget. `retry_after_s` is set when the budget is only not up to date yet.
+    """
+
+    def __init__(self, title: str, *, retry_after_s: float | None = None, detail: str = "", hint: str = "") -> None:
+        super().__init__(title, detail=detail, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class EvictionImpossible(ColdError):
+    """An eviction answered by 500, more than one budget selects the pod: no repetition helps."""
+
+
+class NamespaceEnds(ColdError):
+    """403 with cause NamespaceTerminating: the pod goes with its namespace."""
+
+
+class Refused(ColdError):
+    """The plan, a lock, a missing confirmation or read-only mode forbids it. Nothing was changed."""
+
+    exit = Exit.REFUSED
+
+
+class Locked(Refused):
+    """Another run holds what this one needs; `holder` is its id."""
+
+    def __init__(self, title: str, *, holder: str = "", detail: str = "", hint: str = "") -> None:
+        super().__init__(title, detail=detail, hint=hint)
+        self.holder = holder
+
+
+class StepFailed(ColdError):
+    """A step of a run cannot reach its end: what, where, and what the operator can do."""
+
+
+class Cancelled(ColdError):
+    """The operator asked the run to stop; it stopped before its next act."""
+
+    exit = Exit.CANCELLED
+
+
+class JournalTrouble(ColdError):
+    """The journal cannot be read or written: disk full, read-only, corrupt, of a newer version."""
+
+
+class HostKeyUnknown(ColdError):
+    """SSH: the host is in no known_hosts file. `fingerprint` is what it showed; it was not accepted."""
+
+    def __init__(self, title: str, *, fingerprint: str, line: str, detail: str = "", hint: str = "") -> None:
+        super().__init__(title, detail=detail, hint=hint)
+        self.fingerprint = fingerprint
+        """`ED25519 SHA256:...`."""
+        self.line = line
+        """The line for known_hosts."""
+
+
+class HostKeyChanged(ColdError):
+    """SSH: the host shows another key than the one that is known."""
