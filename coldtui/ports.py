@@ -148,6 +148,8 @@ class HeldLease:
     """renewTime, by the holder's clock: compared for change only."""
     duration_s: int
     transitions: int = 0
+    acquired: datetime | None = None
+    """acquireTime, by the holder's clock: for words only."""
 
 
 class Kube(Protocol):
@@ -498,6 +500,10 @@ class Launcher(Protocol):
 
         Raises StepFailed with the last words of the runner when it does not come up.
         """
+        ...
+
+    def lives(self, run: Run) -> bool | None:
+        """Whether the process that took the run up is there. None: it cannot be told (another machine, or the run has no process of its own)."""
         ...
 
 

@@ -187,6 +187,61 @@ def agreed(plan: Plan) -> dict[str, Any]:
     }
 
 
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """The plan as plain JSON values: what was agreed to, what was said of it, and when its premises were read."""
+    return {
+        **agreed(plan),
+        "title": plan.title,
+        "verb": plan.verb,
+        "confirm": plan.confirm,
+        "remedies": [f.remedy for f in plan.findings],
+        "outlooks": [f.outlook.value for f in plan.findings],
+        "more": [[i.remedy, [list(fact) for fact in i.facts]] for i in plan.items],
+        "notes": [s.note for s in plan.steps],
+        "premises": [
+            {"name": p.name, "as_of": p.as_of.isoformat() if p.as_of is not None else None, "reason": p.reason} for p in plan.premises
+        ],
+        "blocked": plan.blocked,
+        "needs_reason": plan.needs_reason,
+        "took_s": round(plan.took_s, 3),
+        "done": plan.done,
+    }
+
+
+def plan_of_json(made: Mapping[str, Any]) -> Plan:
+    """The plan that `plan_json` was made of, with the same digest. Raises ValueError when it is no such thing."""
+    try:
+        return _plan_of(made)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"not a plan: {error}") from None
+
+
+def _plan_of(made: Mapping[str, Any]) -> Plan:
+    findings = zip(made["findings"], made["remedies"], made["outlooks"], strict=True)
+    items = zip(made["items"], made["more"], strict=True)
+    steps = zip(made["steps"], made["notes"], strict=True)
+    return Plan(
+        operation=made["operation"],
+        title=made["title"],
+        object=made["object"],
+        findings=tuple(Finding(f[0], Weight(f[2]), f[3], f[1], remedy, Outlook(outlook)) for f, remedy, outlook in findings),
+        steps=tuple(PlannedStep(s[0], s[1], dict(s[2]), note) for s, note in steps),
+        locks=tuple(made["locks"]),
+        rung=Rung(made["rung"]),
+        verb=made["verb"],
+        confirm=made["confirm"],
+        items=tuple(PlanItem(i[0], Fate(i[1]), i[2], more[0], tuple((n, t) for n, t in more[1])) for i, more in items),
+        premises=tuple(
+            Premise(p["name"], datetime.fromisoformat(p["as_of"]) if p["as_of"] else None, p["reason"]) for p in made["premises"]
+        ),
+        outlook=Outlook(made["outlook"]),
+        blocked=made["blocked"],
+        needs_reason=made["needs_reason"],
+        took_s=made["took_s"],
+        done=made["done"],
+    )
+
+
 def outlook_of(findings: Iterable[Finding], items: Iterable[PlanItem] = ()) -> Outlook:
     """The worst of what was found: one pod that can never go makes the plan hang."""
     fates = {Fate.WAITS: Outlook.GO_AFTER, Fate.NOT_EVALUATED: Outlook.NOT_EVALUATED, Fate.NEVER: Outlook.WOULD_HANG}

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from ..domain.errors import ColdError, JournalTrouble, Refused, UsageError
-from ..domain.plans import Outlook, Plan, Rung, agreed
+from ..domain.plans import Outlook, Plan, Rung, plan_json
 from ..domain.runs import AuditEntry, Run, RunSite, RunState, Who
 from ..domain.secret import Secret
 from ..domain.text import one_of, plain
@@ -185,19 +185,6 @@ class Desk:
 def raised(rung: Rung, production: bool) -> Rung:
     """`production` raises the two lower rungs by one."""
     return Rung(rung + 1) if production and rung <= Rung.VISIBLE else rung
-
-
-def plan_json(plan: Plan) -> dict[str, Any]:
-    """The plan as plain JSON values: what was agreed to, and when its premises were read."""
-    return {
-        **agreed(plan),
-        "title": plan.title,
-        "verb": plan.verb,
-        "confirm": plan.confirm,
-        "premises": [
-            {"name": p.name, "as_of": p.as_of.isoformat() if p.as_of is not None else None, "reason": p.reason} for p in plan.premises
-        ],
-    }
 
 
 def _age(span: timedelta) -> str:
