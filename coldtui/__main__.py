@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-TAKES_A_VALUE = frozenset({"--config", "--kubeconfig", "--context", "--namespace", "-n", "--theme"})
+TAKES_A_VALUE = frozenset({"--config", "--kubeconfig", "--context", "--namespace", "-n", "--theme", "--journal"})
 """Global flags whose next word is their value; `cli.catalogue` says the same and a test compares them."""
 
 

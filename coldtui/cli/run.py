@@ -25,6 +25,7 @@ _FLAG_SETTINGS = {
     "context": "kube.context",
     "namespace": "kube.namespace",
     "theme": "theme",
+    "journal": "journal",
     "mouse": "mouse",
     "read_only": "read_only",
 }
@@ -50,6 +51,12 @@ class Call:
         from ..config.state import choose
 
         return choose(self.config.state_dir, self.environ)
+
+    @property
+    def journal_path(self) -> str:
+        from ..config.state import journal_path
+
+        return journal_path(self.config.journal, self.state_path)
 
     @property
     def log_path(self) -> str:

@@ -23,6 +23,8 @@ def rows(call: Call) -> list[tuple[str, Any, str]]:
         origin = str(origins[setting.key])
         if setting.key == "state_dir" and not value:
             value = call.state_path
+        elif setting.key == "journal":
+            value = call.journal_path
         elif setting.key == "log.file" and not value:
             value = call.log_path
         elif setting.unset and value is None:

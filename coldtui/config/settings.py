@@ -66,8 +66,13 @@ class Config:
     production: bool = False
     kube: KubeSection = KubeSection()
     postgres: PostgresSection = PostgresSection()
+    ssh: SshSection = SshSection()
+    nodes: Mapping[str, NodeSection] = field(default_factory=dict)
+    """What is set for single nodes, by name."""
     state_dir: str = ""
     """Empty: /var/lib/coldtui if it exists, else the XDG state folder."""
+    journal: str = ""
+    """Path of the journal; empty: journal.db in the state folder."""
     theme: str = ""
     keymap: Mapping[str, str] = field(default_factory=dict)
     """Binding id -> keys, comma between alternatives."""
@@ -126,7 +131,21 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("kube.context", str, "context in the kubeconfig", ("COLDTUI_CONTEXT",), "--context"),
     Setting("kube.namespace", str, "namespace that listings show; empty is all", ("COLDTUI_NAMESPACE",), "--namespace"),
     Setting("postgres.cluster", str, "namespace/name of the site's database", ("COLDTUI_POSTGRES_CLUSTER",)),
-    Setting("state_dir", str, "folder for the log and the saved World", ("COLDTUI_STATE",), path=True),
+    Setting("ssh.user", str, "user that logs in to the nodes", ("COLDTUI_SSH_USER",), unset="the user that runs coldtui"),
+    Setting("ssh.port", int, "port of SSH on the nodes", ("COLDTUI_SSH_PORT",), least=1, most=65535),
+    Setting("ssh.keys", tuple, "private keys", ("COLDTUI_SSH_KEYS",), path=True, unset="the usual ones in ~/.ssh"),
+    Setting(
+        "ssh.known_hosts",
+        tuple,
+        "files with the keys of the hosts",
+        ("COLDTUI_SSH_KNOWN_HOSTS",),
+        path=True,
+        unset="~/.ssh/known_hosts, /etc/ssh/ssh_known_hosts",
+    ),
+    Setting("ssh.agent", bool, "whether the keys of an SSH agent are used", ("COLDTUI_SSH_AGENT",)),
+    Setting("nodes.NAME.ssh", str, "how one node is reached over SSH: [user@]host[:port]", address=True),
+    Setting("state_dir", str, "folder for the journal, the log and the saved World", ("COLDTUI_STATE",), path=True),
+    Setting("journal", str, "journal of runs and audit", ("COLDTUI_JOURNAL",), "--journal", path=True),
     Setting("theme", str, "theme of the console", ("COLDTUI_THEME",), "--theme"),
     Setting("keymap", dict, "binding id: keys"),
     Setting("mouse", bool, "whether the console takes the mouse", ("COLDTUI_MOUSE",), "--mouse", unset="auto (off over SSH)"),

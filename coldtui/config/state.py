@@ -1,4 +1,4 @@
-"""The state folder: where the log, the saved World and the saved picture live."""
+"""The state folder: where the journal, the log, the saved World and the saved picture live."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ def choose(configured: str, environ: Mapping[str, str]) -> str:
         return SHARED
     base = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".local", "state")
     return os.path.join(base, "coldtui")
+
+
+def journal_path(configured: str, folder: str) -> str:
+    """The journal in force. `configured`: setting `journal`; `folder`: the state folder."""
+    return os.path.abspath(os.path.expanduser(configured)) if configured else os.path.join(folder, "journal.db")
 
 
 def prepare(path: str) -> StateDir:

@@ -17,6 +17,7 @@ def test_each_value_tells_where_it_came_from(cli: Cli) -> None:
     assert found["kube.context"] == {"value": "x", "origin": "flag --context"}
     assert found["log.level"] == {"value": "info", "origin": "default"}
     assert found["state_dir"]["value"] == str(cli.folder / "state")
+    assert found["journal"] == {"value": str(cli.folder / "state/journal.db"), "origin": "default"}
     rows = cli("--config", str(config), "settings").rows
     assert ["theme", "ansi", "environment COLDTUI_THEME"] in rows
 

@@ -23,6 +23,7 @@ kube:
 postgres:
   cluster: databases/cold-postgres
 state_dir: ~/state
+journal: journal/site.db
 theme: cold
 keymap:
   table.down: ctrl+n
@@ -56,6 +57,7 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
     assert config.production
     assert config.kube.kubeconfig == str(tmp_path / "kube/config")
     assert config.state_dir == str(Path("~/state").expanduser())
+    assert config.journal == str(tmp_path / "journal/site.db")
     assert config.keymap == {"table.down": "ctrl+n"}
     assert (config.log.max_bytes, config.log.backups) == (20000, 2)
     assert {value_of(config, s.key) for s in SETTINGS if s.key.startswith("kube")} == {str(tmp_path / "kube/config"), "cold", "production"}

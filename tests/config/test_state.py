@@ -29,3 +29,10 @@ def test_a_folder_is_made_and_a_file_in_its_place_is_told(tmp_path: Path) -> Non
         refused = state.prepare(str(path))
         assert not refused.writable
         assert "set state_dir" in refused.trouble
+
+
+def test_the_journal_is_in_the_state_folder_unless_named() -> None:
+    """There is one journal for all who share a state folder; a named one wins, with ~ and relative paths made absolute."""
+    assert state.journal_path("", "/var/lib/coldtui") == "/var/lib/coldtui/journal.db"
+    assert state.journal_path("/run/coldtui/journal.db", "/var/lib/coldtui") == "/run/coldtui/journal.db"
+    assert state.journal_path("here.db", "/s") == str(Path("here.db").absolute())
