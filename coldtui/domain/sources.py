@@ -10,6 +10,7 @@ from .kinds import KINDS
 from .objects import Ref
 from .problems import Problem, Severity
 from .readings import Freshness, SourceState
+from .runboard import JOURNAL
 
 if TYPE_CHECKING:
     from .world import World
@@ -25,22 +26,22 @@ KUBE = "kube"
 
 def problems(world: World, now: datetime) -> tuple[Problem, ...]:
     """One problem for a lost API instead of thirty; then one for each kind that fails on its own."""
-    line = world.sources.get(KUBE)
+    line, states = world.sources.get(KUBE), [s for s in world.sources.values() if s.name != JOURNAL]  # of that one the runs tell
     if line is not None and line.trouble is not None:
-        hits = "everything shown is old" if any(s.as_of for s in world.sources.values()) else "nothing could be read yet"
+        hits = "everything shown is old" if any(s.as_of for s in states) else "nothing could be read yet"
         return (
             Problem(Ref("sources", KUBE), Severity.CRITICAL, f"Kubernetes API: {line.trouble.words}", line.since, hits, line.trouble.hint),
         )
     found = [*_clocks(world.site.clock_skew_s)]
     alike: dict[str, list[SourceState]] = {}
-    for state in sorted(world.sources.values(), key=lambda s: _ORDER.get(s.name, len(_ORDER))):  # a Map has no order of its own
+    for state in sorted(states, key=lambda s: _ORDER.get(s.name, len(_ORDER))):  # a Map has no order of its own
         if state.trouble is not None and state.freshness is not Freshness.NOT_INSTALLED:
             alike.setdefault(state.trouble.kind, []).append(state)
-    for states in alike.values():
-        if len(states) >= MANY:
-            found.append(_many(states, most=3 * len(states) > 2 * sum(1 for s in world.sources.values() if _counts(s))))
+    for group in alike.values():
+        if len(group) >= MANY:
+            found.append(_many(group, most=3 * len(group) > 2 * sum(1 for s in states if _counts(s))))
             continue
-        found += [_one(state) for state in states]
+        found += [_one(state) for state in group]
     return tuple(found)
 
 

@@ -21,6 +21,7 @@ from .nodes import Lease, Node, NodeLoad, NodeStats, NodeUsage
 from .pods import Namespace, Pod, PodCounts, PodUsage
 from .postgres import PgCluster, PgPooler
 from .readings import Reading, SourceState
+from .runboard import RunBoard
 from .sources import KUBE
 from .storage import Claim, LhEngine, LhNode, LhReplica, LhSetting, LhSnapshot, LhVolume, Volume
 from .values import dataclass
@@ -125,6 +126,9 @@ class World:
     trends: Map[str, Trend] = field(default_factory=Map)
     """`cpu`, `memory`, `disk` (0..1), `net_rx`, `net_tx` (bytes/s) of the site, and `cpu/NODE`, `memory/NODE`, `disk/NODE`, `net_rx/NODE`, `net_tx/NODE`."""
     trend_step_s: float = 15.0
+
+    runs: RunBoard = RunBoard()
+    """Of the journal on this machine; source `journal` says how it stands, and is not there where nobody reads it."""
 
     def shelf(self, kind: str) -> Shelf[Any]:
         """The shelf of a kind by its name (`domain.kinds`)."""
