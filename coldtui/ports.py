@@ -6,6 +6,7 @@ since a blocked read is the cheapest way to wait for thirty sockets, and is woke
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
@@ -226,6 +227,12 @@ class Kube(Protocol):
         ...
 
     # --- acts
+
+    @property
+    def warnings(self) -> deque[str]:
+        """What the server said beside its answers to acts (`Warning:` headers: deprecations, notes of admission): plain, each once, the last hundred.
+        Who shows them takes them out."""
+        ...
 
     async def patch(
         self,
@@ -533,3 +540,5 @@ class Means:
     production: bool = False
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     """In memory only: `sudo/NODE`, `sudo`, `key/PATH`."""
+    under_way: Callable[[], tuple[Run, ...]] = tuple
+    """Runs of this machine's journal that have not ended, for findings; blocking. Raises JournalTrouble."""

@@ -133,7 +133,7 @@ def test_any_history_of_faults_ends_in_the_servers_state(story: list[tuple[str, 
                         kube.put("pods", what)
                     case "delete":
                         if f"shop/p{what}" in kube.objects("pods"):
-                            kube.delete("pods", f"shop/p{what}")
+                            kube.remove("pods", f"shop/p{what}")
                     case "expire":
                         kube.expire("pods")
                     case "end":

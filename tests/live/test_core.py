@@ -38,7 +38,7 @@ async def _listed_and_followed() -> None:
         end = live.subscribe(seen.append)
         await live.until(is_live("nodes", "pods", "kube"), 3)
         kube.put("pods", a_pod("p2"))
-        kube.delete("pods", "shop/p1")
+        kube.remove("pods", "shop/p1")
         world = await live.until(holds("pods", ["shop/p2"]), 3)
         assert world.pods.roster > 0
         assert [w.revision for w in seen] == sorted({w.revision for w in seen})

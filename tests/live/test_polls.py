@@ -21,7 +21,7 @@ def test_usage_is_polled_again_and_again() -> None:
         async with running(kube, "nodes", "node_usage") as live:
             await live.until(lambda w: len(w.node_usage) == 2, 3)
             kube.put("node_usage", a_usage("a", 300))
-            kube.delete("node_usage", "b")
+            kube.remove("node_usage", "b")
             await live.until(lambda w: {u.cpu_m for u in w.node_usage.items.values()} == {300}, 3)
 
     asyncio.run(scene())

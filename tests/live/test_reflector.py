@@ -80,7 +80,7 @@ def test_expired_watch_lists_again_from_what_is_known() -> None:
             kube.expire("pods")
             world = await live.until(lambda w: w.sources["pods"].restarts == 1, 3)
             assert set(world.pods.items) == {"shop/p1", "shop/p2"}
-            kube.delete("pods", "shop/p1")
+            kube.remove("pods", "shop/p1")
             kube.expire("pods")
             await live.until(holds("pods", ["shop/p2"]), 3)
 
@@ -157,7 +157,7 @@ def test_halves_of_two_lists_are_never_merged() -> None:
         def between(kind: str, given: int) -> None:
             further.append(given)
             if len(further) == 1:
-                kube.delete("pods", *[f"shop/p{n}" for n in range(10)])
+                kube.remove("pods", *[f"shop/p{n}" for n in range(10)])
                 raise Expired("the continue token is too old")
 
         kube.between_pages(between)
@@ -179,7 +179,7 @@ def test_a_relist_swaps_at_once() -> None:
             await live.until(is_live("pods"), 3)
             sizes: set[int] = set()
             live.subscribe(lambda world: sizes.add(len(world.pods)))
-            kube.delete("pods", *[f"shop/p{n}" for n in range(0, 30, 2)])
+            kube.remove("pods", *[f"shop/p{n}" for n in range(0, 30, 2)])
             kube.expire("pods")
             await live.until(lambda w: w.sources["pods"].restarts == 1, 3)
             assert sizes == {15} or sizes == {30, 15}

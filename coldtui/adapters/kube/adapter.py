@@ -1,4 +1,4 @@
-"""`ports.Kube` on an API server: single questions, read only. The entrance is `connect`."""
+"""`ports.Kube` on an API server: single questions, fresh reads, acts behind the write gate. The entrance is `connect`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import ipaddress
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -17,36 +18,35 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-import msgspec
-
-from ...domain.errors import ColdError, Forbidden, Misconfigured, Unauthorized
+from ...domain.errors import ColdError, Forbidden, Misconfigured
 from ...domain.events import Event
 from ...domain.kinds import EVENTS, Kind
 from ...domain.nodes import NodeStats
 from ...domain.text import plain, plain_lines
 from ...domain.troubles import LineTrouble
-from ...ports import Clock, LogLine, LogRequest, ServerFacts
+from ...ports import Clock, HeldLease, LogLine, LogRequest, PatchForm, ServerFacts
 from . import kubeconfig as kubeconfigs
+from . import objects
 from .credentials import Access, access, in_cluster
 from .decoders import DECODERS
 from .decoding import UNDECODABLE
-from .failures import Question, no_api
+from .failures import Question, no_api, unsure
 from .kubeconfig import Places
+from .kubelets import Kubelets
+from .leases import Leases
 from .logs import Reader
-from .nodes import node_stats
+from .reads import Reads
 from .streams import KubeStreams
 from .transport import CONNECT_S, Channel
+from .writes import Writes
 
 T = TypeVar("T")
 
-_KUBELET_PORT = 10250
-_KUBELET_AGAIN_S = 300.0
-"""After a kubelet refused us it is asked through the API for this long."""
-_CALLS = 8
+_CALLS, _ACTS = 8, 8
+"""Threads, each with one call at a time."""
+_WARNINGS = 100
 _LOG_BATCHES = 16
 """That may wait to be looked at."""
-_HIDDEN = "•••"
-_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 class SystemClock:
@@ -71,7 +71,7 @@ def connect(
 ) -> KubeAdapter:
     """The adapter for the cluster of a kubeconfig. Reads files, opens no connection. Raises domain.errors.Misconfigured.
 
-    `namespace` is read where the whole cluster may not be. `writable` opens the write gate; nothing here needs it.
+    `namespace` is read where the whole cluster may not be. `writable` opens the write gate; reading never needs it.
     """
     places = places or Places()
     paths = kubeconfigs.files(kubeconfig, places)
@@ -90,13 +90,19 @@ class KubeAdapter:
     def __init__(self, access: Access, *, clock: Clock, namespace: str = "", writable: bool = False, connect_s: float = CONNECT_S) -> None:
         self._access = access
         self._clock = clock
-        make = functools.partial(Channel, access, writable=writable, connect_s=connect_s)
+        make = functools.partial(Channel, access, connect_s=connect_s)
         self._flow, self._single, self._probe = make(kept=8), make(kept=4), make(kept=1)
-        self._streams = KubeStreams(self._flow, clock, namespace, gzip=not _is_near(access.server))
+        self._acts = make(kept=_ACTS, writable=writable)  # nothing else of this program ever writes, so no other channel has an open gate
+        far = not _is_near(access.server)
+        self._streams = KubeStreams(self._flow, clock, namespace, gzip=far)
+        self._reads = Reads(self._single, clock, gzip=far)
+        self._warnings = deque[str](maxlen=_WARNINGS)
+        self._writes = Writes(self._acts, self._warnings)
+        self._leases = Leases(self._single, self._writes, clock)
+        self._kubelets = Kubelets(access, self._single, clock)
         self._workers = ThreadPoolExecutor(_CALLS, "kube-call")
+        self._actors = ThreadPoolExecutor(_ACTS, "kube-act")  # a drain's evictions do not queue behind reads, nor they behind them
         self._prober = ThreadPoolExecutor(1, "kube-probe")
-        self._kubelets: dict[str, Channel] = {}
-        self._kubelet_refused: dict[str, tuple[float, ColdError]] = {}
         self._logs: set[tuple[threading.Event, Channel]] = set()
         self._skew_s: float | None = None
 
@@ -126,6 +132,22 @@ class KubeAdapter:
         except TimeoutError:
             raise LineTrouble(f"{self._single.where} did not answer within {deadline_s:.0f} s", kind="timeout") from None
 
+    async def _act(self, work: Callable[[], T], deadline_s: float) -> T:
+        """As `_call`, for what changes something. What waited for a thread until its deadline was not sent, and never will be."""
+        began = threading.Event()
+
+        def begun() -> T:
+            began.set()
+            return work()
+
+        future = asyncio.get_running_loop().run_in_executor(self._actors, begun)
+        try:
+            return await asyncio.wait_for(future, deadline_s + 0.25)
+        except TimeoutError:
+            if not began.is_set():
+                raise LineTrouble(f"{self._acts.where} is busy with earlier acts: not sent", kind="timeout") from None
+            raise unsure(LineTrouble(f"{self._acts.where} did not answer within {deadline_s:.0f} s", kind="timeout")) from None
+
     # --- the line
 
     @property
@@ -152,11 +174,11 @@ class KubeAdapter:
 
     def _facts(self, deadline_s: float) -> ServerFacts:
         end = time.monotonic() + deadline_s
-        version = _object(self._single, self._single.json("/version", Question("get", "/version"), deadline_s=deadline_s))
+        version = objects.decoded(self._single.json("/version", Question("get", "/version"), deadline_s=deadline_s), self._single.where)
         try:
             question = Question("get", "namespaces", name="kube-system")
             left = max(0.1, end - time.monotonic())
-            namespace = _object(self._single, self._single.json("/api/v1/namespaces/kube-system", question, deadline_s=left))
+            namespace = objects.decoded(self._single.json("/api/v1/namespaces/kube-system", question, deadline_s=left), self._single.where)
             uid = str(namespace.get("metadata", {}).get("uid", ""))
         except Forbidden:
             uid = ""
@@ -170,14 +192,8 @@ class KubeAdapter:
 
     def _fetch(self, kind: Kind, name: str, namespace: str, deadline_s: float) -> Mapping[str, Any]:
         path = kind.path(quote(namespace, safe=""), quote(name, safe=""))
-        found = _object(self._single, self._single.json(path, Question.of("get", kind, namespace, name), deadline_s=deadline_s))
-        meta = found.get("metadata")
-        if isinstance(meta, dict):
-            meta.pop("managedFields", None)
-        if found.get("kind") == "Secret":
-            _hide(found)
-        plained: Mapping[str, Any] = _plain(found)
-        return plained
+        raw = self._single.json(path, Question.of("get", kind, namespace, name), deadline_s=deadline_s)
+        return objects.shown(raw, self._single.where)
 
     async def events_of(self, api_kind: str, name: str, namespace: str = "", *, deadline_s: float = 10.0) -> tuple[Event, ...]:
         return await self._call(functools.partial(self._events_of, api_kind, name, namespace, deadline_s), deadline_s)
@@ -197,59 +213,7 @@ class KubeAdapter:
     # --- kubelets
 
     async def node_stats(self, node: str, address: str, *, deadline_s: float = 5.0) -> NodeStats:
-        return await self._call(functools.partial(self._node_stats, node, address, deadline_s), deadline_s)
-
-    def _node_stats(self, node: str, address: str, deadline_s: float) -> NodeStats:
-        end = time.monotonic() + deadline_s
-        direct = self._from_kubelet(node, address, deadline_s / 2)
-        if isinstance(direct, NodeStats):
-            return direct
-        question = Question("get", "nodes/proxy", name=node)
-        path = f"/api/v1/nodes/{quote(node, safe='')}/proxy/stats/summary"
-        try:
-            raw = self._single.json(path, question, deadline_s=max(0.1, end - time.monotonic()))
-        except Forbidden as error:
-            if isinstance(direct, Forbidden | Unauthorized) or direct is None:
-                raise Forbidden(
-                    "needs get on nodes/stats (kubelet) or on nodes/proxy",
-                    verb="get",
-                    resource="nodes/stats",
-                    detail=error.detail,
-                    hint="grant get on nodes/stats to a service account and use its token: nodes/proxy would allow far more",
-                ) from error
-            raise Forbidden(
-                f"{direct.title}, and the way around needs get on nodes/proxy",
-                verb="get",
-                resource="nodes/proxy",
-                hint="let this machine reach port 10250 of the nodes",
-            ) from error
-        return self._summary(raw, self._single)
-
-    def _from_kubelet(self, node: str, address: str, deadline_s: float) -> NodeStats | ColdError | None:
-        """Straight from the node, with our token. None: that was not possible to try; an error: it was tried and refused."""
-        tls = self._access.tls
-        if tls is None or self._access.insecure or self._access.proxy is not None or not address or not self._access.has_token:
-            return None  # the token goes only to who proves to be of this cluster
-        since, error = self._kubelet_refused.get(address, (float("-inf"), None))
-        if error is not None and time.monotonic() - since < _KUBELET_AGAIN_S:
-            return error
-        channel = self._kubelets.get(address)
-        if channel is None:
-            channel = self._kubelets.setdefault(
-                address, Channel(_at_kubelet(self._access, address), kept=1, connect_s=min(1.0, deadline_s))
-            )
-        try:
-            raw = channel.json("/stats/summary", Question("get", "nodes/stats", name=node), deadline_s=deadline_s)
-            return self._summary(raw, channel)
-        except ColdError as error:
-            self._kubelet_refused[address] = (time.monotonic(), error)
-            return error
-
-    def _summary(self, raw: bytes, channel: Channel) -> NodeStats:
-        try:
-            return node_stats(raw, self._clock.now())
-        except UNDECODABLE:
-            raise LineTrouble(f"the summary of {channel.where} cannot be read", kind="garbage") from None
+        return await self._call(functools.partial(self._kubelets.stats, node, address, deadline_s), deadline_s)
 
     # --- rights
 
@@ -269,9 +233,70 @@ class KubeAdapter:
         end = time.monotonic() + deadline_s
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         response = self._single.open("POST", path, question, body=json.dumps(review).encode(), deadline_s=deadline_s)
-        answer = _object(self._single, self._single.read(response, max(0.1, end - time.monotonic())))
+        answer = objects.decoded(self._single.read(response, max(0.1, end - time.monotonic())), self._single.where)
         status = answer.get("status")
         return isinstance(status, dict) and status.get("allowed") is True
+
+    # --- fresh reads
+
+    async def read(self, kind: Kind, name: str, namespace: str = "", *, deadline_s: float = 10.0) -> Any:
+        return await self._call(functools.partial(self._reads.one, kind, name, namespace, deadline_s), deadline_s)
+
+    async def read_all(
+        self, kind: Kind, *, namespace: str = "", fields: str = "", labels: str = "", deadline_s: float = 10.0
+    ) -> tuple[Any, ...]:
+        return await self._call(functools.partial(self._reads.every, kind, namespace, fields, labels, deadline_s), deadline_s)
+
+    # --- acts
+
+    @property
+    def warnings(self) -> deque[str]:
+        return self._warnings
+
+    async def patch(
+        self,
+        kind: Kind,
+        name: str,
+        body: Any,
+        namespace: str = "",
+        *,
+        form: PatchForm = PatchForm.MERGE,
+        subresource: str = "",
+        dry_run: bool = False,
+        deadline_s: float = 10.0,
+    ) -> Mapping[str, Any]:
+        work = functools.partial(self._writes.patch, kind, name, body, namespace, form, subresource, dry_run, deadline_s)
+        return await self._act(work, deadline_s)
+
+    async def create(
+        self, kind: Kind, body: Mapping[str, Any], namespace: str = "", *, dry_run: bool = False, deadline_s: float = 10.0
+    ) -> Mapping[str, Any]:
+        return await self._act(functools.partial(self._writes.create, kind, body, namespace, dry_run, deadline_s), deadline_s)
+
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str = "",
+        *,
+        uid: str = "",
+        grace_s: int | None = None,
+        dry_run: bool = False,
+        deadline_s: float = 10.0,
+    ) -> None:
+        work = functools.partial(self._writes.delete, kind, name, namespace, uid, grace_s, dry_run, deadline_s)
+        await self._act(work, deadline_s)
+
+    async def evict(
+        self, namespace: str, pod: str, *, uid: str = "", grace_s: int | None = None, dry_run: bool = False, deadline_s: float = 10.0
+    ) -> None:
+        await self._act(functools.partial(self._writes.evict, namespace, pod, uid, grace_s, dry_run, deadline_s), deadline_s)
+
+    async def lease(self, namespace: str, name: str, *, deadline_s: float = 5.0) -> HeldLease | None:
+        return await self._call(functools.partial(self._leases.get, namespace, name, deadline_s), deadline_s)
+
+    async def put_lease(self, lease: HeldLease, *, acquired: bool, deadline_s: float = 5.0) -> HeldLease:
+        return await self._act(functools.partial(self._leases.put, lease, acquired, deadline_s), deadline_s)
 
     # --- logs
 
@@ -319,22 +344,17 @@ class KubeAdapter:
     async def aclose(self) -> None:
         for handle in tuple(self._logs):
             _end_log(handle)
-        for channel in (self._flow, self._single, self._probe, *self._kubelets.values()):
+        for channel in (self._flow, self._single, self._probe, self._acts):
             channel.close()
-        self._workers.shutdown(wait=False, cancel_futures=True)
-        self._prober.shutdown(wait=False, cancel_futures=True)
+        self._kubelets.close()
+        for pool in (self._workers, self._actors, self._prober):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _end_log(handle: tuple[threading.Event, Channel]) -> None:
     stop, channel = handle
     stop.set()
     channel.close()
-
-
-def _at_kubelet(access: Access, address: str) -> Access:
-    """The same credentials at a node's address."""
-    host = f"[{address}]" if ":" in address else address
-    return Access(f"https://{host}:{_KUBELET_PORT}", access.tls, access.auth, impersonate=access.impersonate, source=access.source)
 
 
 def _skew_s(date: str | None, asked: datetime, answered: datetime) -> float | None:
@@ -356,36 +376,3 @@ def _is_near(server: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return False
-
-
-def _object(channel: Channel, raw: bytes) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(raw)
-    except UNDECODABLE:
-        found = None
-    if not isinstance(found, dict):
-        raise no_api(200, {}, channel.where)
-    return found
-
-
-def _hide(secret: dict[str, Any]) -> None:
-    """The values of a Secret, and the copy of them that `kubectl apply` leaves in an annotation."""
-    for key in ("data", "stringData"):
-        if isinstance(secret.get(key), dict):
-            secret[key] = dict.fromkeys(secret[key], _HIDDEN)
-    meta = secret.get("metadata")
-    notes = meta.get("annotations") if isinstance(meta, dict) else None
-    if isinstance(notes, dict) and _APPLIED in notes:
-        notes[_APPLIED] = _HIDDEN
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case str():
-            return plain(value) if "\n" not in value else "\n".join(plain_lines(value))
-        case dict():
-            return {plain(key): _plain(inner) for key, inner in value.items()}
-        case list():
-            return [_plain(inner) for inner in value]
-        case _:
-            return value

@@ -151,14 +151,18 @@ def _tls(error: ssl.SSLError, where: str) -> ColdError:
 # --- the answer ------------------------------------------------------------------------------------------------------------------------
 
 
-class _Cause(Wire):
+class StatusCause(Wire):
     reason: str = ""
     message: str = ""
+    field: str = ""
 
 
 class _Details(Wire):
+    name: str = ""
+    kind: str = ""
+    """Plural of what is named."""
     retry_after_seconds: int = 0
-    causes: list[_Cause] | None = None
+    causes: list[StatusCause] | None = None
 
 
 class Status(Wire):
@@ -169,6 +173,24 @@ class Status(Wire):
     reason: str = ""
     code: int = 0
     details: _Details | None = None
+
+    @property
+    def causes(self) -> list[StatusCause]:
+        return (self.details.causes if self.details is not None else None) or []
+
+    @property
+    def about(self) -> tuple[str, str]:
+        """(plural, name) of the object that the refusal is about, empty when it does not say."""
+        return (self.details.kind, self.details.name) if self.details is not None else ("", "")
+
+    def caused_by(self, reason: str) -> StatusCause | None:
+        return next((cause for cause in self.causes if cause.reason == reason), None)
+
+    def wait_s(self, headers: Mapping[str, str]) -> float | None:
+        """After how many seconds to ask again, by header or body."""
+        given = _retry_after(headers)
+        told = self.details.retry_after_seconds if self.details is not None else 0
+        return given if given is not None else (float(told) or None)
 
 
 _status = msgspec.json.Decoder(Status).decode
@@ -203,9 +225,7 @@ def no_api(code: int, headers: Mapping[str, str], where: str) -> ColdError:
 def of_status(code: int, status: Status, question: Question, where: str, retry_after_s: float | None = None) -> ColdError:
     """A Status, whether it came as an answer or as an ERROR event."""
     said = plain(status.message)[:500]
-    details = status.details or _Details()
-    causes = {cause.reason for cause in details.causes or ()}
-    wait = retry_after_s if retry_after_s is not None else (float(details.retry_after_seconds) or None)
+    wait = retry_after_s if retry_after_s is not None else status.wait_s({})
     match code:
         case 403:
             resource = f"{question.resource}.{question.group}" if question.group else question.resource
@@ -222,7 +242,7 @@ def of_status(code: int, status: Status, question: Question, where: str, retry_a
             )
         case 410:
             return Expired("the version is too old", detail=said)
-        case 504 | 500 if "ResourceVersionTooLarge" in causes:
+        case 504 | 500 if status.caused_by("ResourceVersionTooLarge"):
             return TooNew("the server does not know this version yet", detail=said)
         case 429:
             return Throttled("the API server asks to slow down", retry_after_s=wait, detail=said)
@@ -246,6 +266,16 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     with contextlib.suppress(ValueError, TypeError):
         return min(3600.0, max(0.0, (email.utils.parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds()))
     return None
+
+
+UNSURE = "whether it was done is not known: read it back"
+
+
+def unsure(error: ColdError) -> ColdError:
+    """A line that breaks under an act leaves open whether it was done; the error says so."""
+    if not isinstance(error, LineTrouble) or UNSURE in error.detail:
+        return error
+    return LineTrouble(error.title, kind=error.kind, detail=" · ".join(filter(None, (error.detail, UNSURE))), hint=error.hint)
 
 
 def is_line(error: Any) -> bool:

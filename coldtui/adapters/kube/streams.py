@@ -19,9 +19,9 @@ from ...domain.errors import Closed, ColdError, Expired, Forbidden
 from ...domain.kinds import Kind
 from ...domain.troubles import LineTrouble
 from ...ports import Batch, Clock, Page
-from .decoders import DECODERS
-from .decoding import UNDECODABLE, Decoder, Listing, Wire
+from .decoding import UNDECODABLE, Listing, Wire
 from .failures import LINE_ERRORS, Question, no_api, of_status, status_of, translate
+from .reads import decoder_of
 from .transport import Channel, Response, line_of
 
 SILENCE_S = 150.0
@@ -108,7 +108,7 @@ class KubeStreams:
         headers = {name.lower(): value for name, value in response.headers.items()}
         raw = self._channel.read(response, max(0.1, end - time.monotonic()))
         try:
-            return _decoder(kind).listing(raw, self._clock.now())
+            return decoder_of(kind).listing(raw, self._clock.now())
         except UNDECODABLE:
             raise no_api(200, headers, self._channel.where) from None
 
@@ -139,13 +139,6 @@ class KubeStreams:
         self._channel.close()
 
 
-def _decoder(kind: Kind) -> Decoder[Any]:
-    found = DECODERS.get(kind.name)
-    if found is None:
-        raise ColdError(f"{kind.title} cannot be decoded", detail=f"no decoder is registered for {kind.name}")
-    return found
-
-
 @dataclass(slots=True)
 class _Folded:
     """Events since the last batch, the newest of each key."""
@@ -164,7 +157,7 @@ class _Watch:
 
     def __init__(self, kind: Kind, response: Response, channel: Channel, cuts: int, clock: Clock, question: Question) -> None:
         self._response, self._channel, self._cuts, self._clock, self._question = response, channel, cuts, clock, question
-        self._decoder = _decoder(kind)
+        self._decoder = decoder_of(kind)
         self._bare = not kind.namespaced or bool(kind.namespace)
         """Keys are names alone."""
         self._rest = b""

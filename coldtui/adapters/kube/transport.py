@@ -18,10 +18,11 @@ from urllib.parse import urlencode, urlsplit
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from ...domain.errors import Closed, ColdError
+from ...domain.errors import Closed
 from ...domain.troubles import LineTrouble
+from . import gate
 from .credentials import Access
-from .failures import LINE_ERRORS, Question, no_api, refusal, translate
+from .failures import LINE_ERRORS, Question, no_api, refusal, translate, unsure
 
 CONNECT_S = 3.0
 _BODY_LIMIT = 1 << 16
@@ -36,13 +37,6 @@ SOCKET_OPTIONS: list[tuple[int, int, int]] = [  # urllib3 replaces its own list 
         if hasattr(socket, name)
     ),
 ]
-_REVIEWS = frozenset({
-    "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-    "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
-    "/apis/authentication.k8s.io/v1/selfsubjectreviews",
-})  # fmt: skip
-"""POSTs that change nothing: questions about oneself."""
-
 Response = urllib3.BaseHTTPResponse
 
 
@@ -70,30 +64,50 @@ class _Lines:
                     continue  # closed meanwhile, which is all we want
 
 
-class _Http(HTTPConnection):
+class _Attempt(threading.local):
+    """The request that this thread is sending."""
+
+    sent = False
+    """Whether any byte of it may have left."""
+    until = float("inf")
+    """By `time.monotonic`: nothing is sent after that, since who asked has been told that it failed."""
+
+
+_attempt = _Attempt()
+
+
+class _Line:
+    """A connection that can be cut from another thread, and knows whether it has begun to send."""
+
+    lines: _Lines
+    line: socket.socket | None
+    sock: socket.socket | None
+
     def __init__(self, *args: Any, lines: _Lines, **kw: Any) -> None:
         self.lines, self.line = lines, None
         super().__init__(*args, **kw)
 
-    line: socket.socket | None
-
     def connect(self) -> None:
-        super().connect()
+        super().connect()  # type: ignore[misc]  # of the class beside this one
         self.line = self.sock  # kept, since http.client gives its own reference away when the server will close
         self.lines.add(self)
+        _attempt.sent = False  # what a proxy was told does not count
+        if time.monotonic() > _attempt.until:
+            raise TimeoutError("connected too late")
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        _attempt.sent = True
+        super().send(data)  # type: ignore[misc]
 
 
-class _Https(HTTPSConnection):
-    def __init__(self, *args: Any, lines: _Lines, **kw: Any) -> None:
-        self.lines, self.line = lines, None
-        super().__init__(*args, **kw)
+class _Http(_Line, HTTPConnection):
+    pass
 
-    line: socket.socket | None
 
-    def connect(self) -> None:
-        super().connect()
-        self.line = self.sock
-        self.lines.add(self)
+class _Https(_Line, HTTPSConnection):
+    pass
 
 
 def line_of(response: Response) -> socket.socket | None:
@@ -173,18 +187,19 @@ class Channel:
         query: Sequence[tuple[str, str]] = (),
         body: bytes | None = None,
         accept: str = "application/json",
+        content: str = "application/json",
         gzip: bool = False,
         deadline_s: float | None = 10.0,
     ) -> Response:
-        """As `open`, but any status but 401 is an answer."""
-        if method not in {"GET", "HEAD"} and not self._writable and not (method == "POST" and path in _REVIEWS):
-            raise ColdError("read-only: this connection does not change anything", detail=f"{method} {path}")
+        """As `open`, but any status but 401 is an answer. `content` is the type of the body. Raises Refused at a closed gate."""
+        if not self._writable:
+            gate.check(method, path, query, body)
         cuts = self.cuts
         self.check(cuts)
         url = f"{self._prefix}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": accept, "User-Agent": "coldtui", "Accept-Encoding": "gzip" if gzip else "identity"}
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = content
         response = self._send(method, url, headers, body, deadline_s, cuts)
         if response.status == 401:
             response.close()
@@ -204,8 +219,10 @@ class Channel:
         sent = urllib3.HTTPHeaderDict({**headers, **self.access.auth.headers()})
         for name, value in self.access.impersonate:
             sent.add(name, value)
+        reads = method in {"GET", "HEAD"}
         for attempt in (1, 2):
             begun = time.monotonic()
+            _attempt.sent, _attempt.until = False, float("inf") if reads or deadline_s is None else begun + deadline_s
             try:
                 found = self._pool.urlopen(
                     method,
@@ -222,15 +239,10 @@ class Channel:
                 self.check(cuts)
                 failure = translate(error, self.where, time.monotonic() - begun)
                 # The server may close a kept connection just as we use it again. Then nothing was done, and a new one will tell.
-                if (
-                    attempt == 1
-                    and method in {"GET", "HEAD"}
-                    and isinstance(failure, LineTrouble)
-                    and failure.kind == "lost"
-                    and _stale(error)
-                ):
+                if attempt == 1 and reads and isinstance(failure, LineTrouble) and failure.kind == "lost" and _stale(error):
                     continue
-                raise failure from error
+                # (Before an act urllib3 has looked whether the idle connection is still open; what closes after that is not known.)
+                raise failure if reads or not _attempt.sent else unsure(failure) from error
             if self.cuts != cuts or self.closed:
                 found.close()
                 self.check(cuts)
@@ -268,10 +280,12 @@ class Channel:
             response.release_conn()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def json(self, path: str, question: Question, *, query: Sequence[tuple[str, str]] = (), deadline_s: float = 10.0) -> bytes:
+    def json(
+        self, path: str, question: Question, *, query: Sequence[tuple[str, str]] = (), gzip: bool = False, deadline_s: float = 10.0
+    ) -> bytes:
         """GET the whole of a JSON answer."""
         end = time.monotonic() + deadline_s
-        response = self.open("GET", path, question, query=query, deadline_s=deadline_s)
+        response = self.open("GET", path, question, query=query, gzip=gzip, deadline_s=deadline_s)
         data = self.read(response, max(0.1, end - time.monotonic()))
         if not data.lstrip()[:1] == b"{":
             raise no_api(response.status, {k.lower(): v for k, v in response.headers.items()}, self.where)

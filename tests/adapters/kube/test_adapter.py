@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from coldtui.adapters.kube import adapter as module
+from coldtui.adapters.kube import kubelets
 from coldtui.adapters.kube.adapter import KubeAdapter, SystemClock
 from coldtui.adapters.kube.credentials import Access, Fixed
 from coldtui.adapters.kube.kubeconfig import Places
@@ -237,7 +238,7 @@ def test_our_token_goes_only_to_a_kubelet_of_this_cluster(tmp_path: Path, monkey
     api_tls, kubelet_tls = serving(cluster, "api"), serving(cluster if genuine else stranger, "kubelet")
     answers = (body(SUMMARY), body(SUMMARY))
     with Scripted(*answers, tls=api_tls) as api, Scripted(*answers, tls=kubelet_tls) as kubelet:
-        monkeypatch.setattr(module, "_KUBELET_PORT", kubelet.port)
+        monkeypatch.setattr(kubelets, "_PORT", kubelet.port)
         ca = base64.b64encode(cluster.certificate.read_bytes()).decode()
         adapter = module.connect(kubeconfig=kubeconfig(tmp_path / "c", api.url, {"token": "secret"}, **{"certificate-authority-data": ca}))
         for _ in range(2):

@@ -1,84 +1,22 @@
-"""In-memory fakes of the ports, with faults to order. The tests of every room use them.
-
-`FakeKube` is a small API server that deals in domain values: put and delete objects, and whoever lists or watches sees them as through the
-real port, in versions, pages and batches. Faults are methods: `kill`, `pause`, `fail`, `expire`, `garble`, `restore`, `end_watches`, `break_watches`.
-Everything may be called from any thread.
-"""
+"""`FakeKube`: a small API server that deals in domain values."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from threading import Condition
 from typing import Any
 
-from ..domain.errors import Closed, Expired, NotFound, TooNew, Unreachable
-from ..domain.kinds import Kind
-from ..ports import Batch, LogLine, LogRequest, Page, ServerFacts
-
-START = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
-"""Where fake time begins."""
-
-EVERY = "*"
-
-
-class FakeClock:
-    """Time that moves only when told."""
-
-    def __init__(self, now: datetime = START) -> None:
-        self._start = now
-        self._passed = 0.0
-
-    def now(self) -> datetime:
-        return self._start + timedelta(seconds=self._passed)
-
-    def monotonic(self) -> float:
-        return self._passed
-
-    def advance(self, seconds: float) -> None:
-        self._passed += seconds
+from ...domain.errors import Closed, NotFound, Unreachable
+from ...domain.kinds import Kind
+from ...ports import Clock, LogLine, LogRequest, ServerFacts
+from .acts import Acts
+from .clock import START, FakeClock
+from .state import EVERY, Fault, Log
+from .streams import FakeStreams
 
 
-@dataclass
-class _Fault:
-    call: str
-    """list, watch, poll, alive, facts, fetch, stats, may, logs or `*`."""
-    kind: str
-    make: Callable[[], Exception]
-    times: int | None
-
-
-@dataclass
-class _Log:
-    """One kind: its objects and what happened to them, oldest first."""
-
-    objects: dict[str, Any] = field(default_factory=dict)
-    events: list[tuple[int, str | None, Any | None]] = field(default_factory=list)
-    """(version, key, value); value None: deleted; key None: a bookmark."""
-    oldest: int = 0
-    """Watches from a lower version are expired."""
-    garbage: int = 0
-    """Unreadable lines that the open watches deliver next."""
-    skipped: int = 0
-    """Objects that no list can decode."""
-    forgotten: dict[str, Any] = field(default_factory=dict)
-    """The objects as of `oldest`, where the events begin."""
-
-    def as_of(self, version: int) -> dict[str, Any]:
-        """The objects at a version. Raises Expired."""
-        if version < self.oldest:
-            raise Expired("too old resource version")
-        found = dict(self.forgotten)
-        for at, key, value in self.events:
-            if at > version or key is None:
-                continue
-            found.pop(key, None) if value is None else found.__setitem__(key, value)
-        return found
-
-
-class FakeKube:
+class FakeKube(Acts):
     """Port `Kube`, and its streams."""
 
     def __init__(
@@ -89,8 +27,9 @@ class FakeKube:
         version: str = "v1.34.4+k3s1",
         uid: str = "00000000-0000-4000-8000-000000000001",
         page_size: int = 500,
+        clock: Clock | None = None,
     ) -> None:
-        """`objects`: domain values by name of their kind. `page_size` caps the pages of a list."""
+        """`objects`: domain values by name of their kind. `page_size` caps the pages of a list. `clock` dates deletions and leases."""
         self._server = server
         self.version = version
         self.uid = uid
@@ -107,10 +46,11 @@ class FakeKube:
         self.log_lines: dict[str, list[str]] = {}
         """Lines by `namespace/pod`."""
         self.allowed: Callable[[str, str, str], bool] = lambda verb, group, resource: True
+        self._prepare_acts(clock or FakeClock())
         self._cond = Condition()
         self._rv = 1000
-        self._kinds: dict[str, _Log] = {}
-        self._faults: list[_Fault] = []
+        self._kinds: dict[str, Log] = {}
+        self._faults: list[Fault] = []
         self._dead = False
         self._paused = False
         self._cut = 0
@@ -141,7 +81,8 @@ class FakeKube:
                 log.events.append((self._rv, value.key, value))
             self._cond.notify_all()
 
-    def delete(self, kind: str, *keys: str) -> None:
+    def remove(self, kind: str, *keys: str) -> None:
+        """Somebody deletes objects."""
         with self._cond:
             log = self._log(kind)
             for key in keys:
@@ -190,7 +131,7 @@ class FakeKube:
     def fail(self, call: str, make: Callable[[], Exception], kind: str = EVERY, *, times: int | None = 1) -> None:
         """Raise `make()` from the next `times` calls (None: until `heal`) of `call` (list, watch, poll, ...) for `kind` or node."""
         with self._cond:
-            self._faults.append(_Fault(call, kind, make, times))
+            self._faults.append(Fault(call, kind, make, times))
 
     def heal(self) -> None:
         """No ordered failure any more."""
@@ -239,7 +180,7 @@ class FakeKube:
         with self._cond:
             self._rv = version
             kinds = set(self._kinds) | set(objects)
-            self._kinds = {kind: _Log() for kind in kinds}
+            self._kinds = {kind: Log() for kind in kinds}
             self._ended += 1
             self._cond.notify_all()
         for kind, values in objects.items():
@@ -305,8 +246,8 @@ class FakeKube:
 
     # Inside
 
-    def _log(self, kind: str) -> _Log:
-        return self._kinds.setdefault(kind, _Log())
+    def _log(self, kind: str) -> Log:
+        return self._kinds.setdefault(kind, Log())
 
     async def _answer(self, call: str, kind: str, deadline_s: float) -> None:
         """What stands between a question and its answer: the line, and ordered faults."""
@@ -342,102 +283,3 @@ class FakeKube:
             raise Closed("shut")
         if not back:
             raise Unreachable("no answer: timed out", detail=self._server)
-
-
-class FakeStreams:
-    """Port `KubeStreams` over a FakeKube."""
-
-    def __init__(self, kube: FakeKube) -> None:
-        self._kube = kube
-
-    def pages(self, kind: Kind, *, version: str | None, limit: int | None = 500, deadline_s: float = 30.0) -> Iterator[Page]:
-        kube = self._kube
-        call = "glance" if limit == 1 else "list"  # one object: only the version is wanted
-        with kube._cond:
-            kube.calls.append((call, kind.name))
-            kube._hang(deadline_s)
-            kube._check(call, kind.name)
-            if version not in (None, "", "0") and int(version or 0) > kube._rv:
-                raise TooNew("too large resource version")
-            log = kube._log(kind.name)
-            at, skipped = kube._rv, log.skipped
-            objects: Mapping[str, Any] = log.objects
-            if version not in (None, "", "0") and limit is not None:  # as a real server: exactly that version
-                at = int(version or 0)
-                objects = log.as_of(at)
-            items = tuple(objects.values())
-        size = len(items) or 1 if limit is None else min(limit, kube.page_size)
-        starts = range(0, max(1, len(items)), size)
-        for number, start in enumerate(starts):
-            if number and kube._between is not None:
-                kube._between(kind.name, number)
-            with kube._cond:
-                if number:
-                    kube._hang(deadline_s)
-                    kube._check("page", kind.name)
-            more = start + size < len(items)
-            yield Page(items[start : start + size], str(at), more, len(items) - start - size if more else None, 0 if more else skipped)
-
-    def watch(self, kind: Kind, version: str, *, timeout_s: int) -> Iterator[Batch]:
-        kube = self._kube
-        with kube._cond:
-            kube.calls.append(("watch", kind.name))
-            kube._hang(30.0)
-            kube._check("watch", kind.name)
-            cut, ended, broken, log = kube._cut, kube._ended, kube._broken, kube._log(kind.name)
-            seen = int(version)
-            if seen > kube._rv:
-                raise TooNew("too large resource version")
-            if seen < log.oldest:
-                raise Expired("too old resource version")
-        while True:
-            with kube._cond:
-                while True:
-                    if kube._closed or cut != kube._cut:
-                        raise Closed("shut")
-                    if kube._dead or broken != kube._broken:
-                        raise Unreachable("connection reset by peer", detail=kube._server)
-                    if not kube._paused:
-                        if log is not kube._kinds.get(kind.name) or ended != kube._ended:
-                            return
-                        if seen < log.oldest:
-                            raise Expired("too old resource version")
-                        if log.garbage or (log.events and log.events[-1][0] > seen):
-                            break
-                    kube._cond.wait()
-                changed: dict[str, Any] = {}
-                gone: set[str] = set()
-                fresh = [event for event in log.events[-1000:] if event[0] > seen]
-                if len(fresh) == 1000:
-                    fresh = [event for event in log.events if event[0] > seen]
-                for at, key, value in fresh:
-                    seen = at
-                    if key is None:
-                        continue
-                    if value is None:
-                        changed.pop(key, None)
-                        gone.add(key)
-                    else:
-                        gone.discard(key)
-                        changed[key] = value
-                skipped, log.garbage = log.garbage, 0
-            yield Batch(changed, frozenset(gone), str(seen) if fresh else "", skipped, len(fresh))
-
-    def poll(self, kind: Kind, *, deadline_s: float) -> Page:
-        kube = self._kube
-        with kube._cond:
-            kube.calls.append(("poll", kind.name))
-            kube._hang(deadline_s)
-            kube._check("poll", kind.name)
-            log = kube._log(kind.name)
-            return Page(tuple(log.objects.values()), "", False, None, log.skipped)
-
-    def shut(self) -> None:
-        with self._kube._cond:
-            self._kube._cut += 1
-            self._kube._cond.notify_all()
-
-    def close(self) -> None:
-        with self._kube._cond:
-            self._kube._closed = True
-            self._kube._cond.notify_all()

@@ -1,0 +1,77 @@
+"""Fresh reads for plans and checks: one object or all of a kind, decoded, never from a cache."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from urllib.parse import quote
+
+from ...domain.errors import ColdError, Expired
+from ...domain.kinds import Kind
+from ...domain.troubles import LineTrouble
+from ...ports import Clock
+from .decoders import DECODERS
+from .decoding import UNDECODABLE, Decoder, Listing
+from .failures import Question, no_api
+from .transport import Channel
+
+PAGE = 500
+
+
+def decoder_of(kind: Kind) -> Decoder[Any]:
+    """Raises ColdError for a kind that cannot be decoded."""
+    found = DECODERS.get(kind.name)
+    if found is None:
+        raise ColdError(f"{kind.title} cannot be decoded", detail=f"no decoder is registered for {kind.name}")
+    return found
+
+
+class Reads:
+    """Blocking; see `ports.Kube.read` and `read_all`."""
+
+    def __init__(self, channel: Channel, clock: Clock, *, gzip: bool) -> None:
+        self._channel, self._clock, self._gzip = channel, clock, gzip
+
+    def one(self, kind: Kind, name: str, namespace: str, deadline_s: float) -> Any:
+        path = kind.path(quote(namespace, safe=""), quote(name, safe=""))
+        decoder = decoder_of(kind)
+        raw = self._channel.json(path, Question.of("get", kind, namespace, name), deadline_s=deadline_s)
+        try:
+            return decoder.item(raw, self._clock.now())
+        except UNDECODABLE:
+            whole = f"{namespace}/{name}" if namespace else name
+            raise LineTrouble(f"{kind.plural} {whole} cannot be read: it is not what the API describes", kind="garbage") from None
+
+    def every(self, kind: Kind, namespace: str, fields: str, labels: str, deadline_s: float) -> tuple[Any, ...]:
+        """All pages within the deadline. Without a resourceVersion, since a plan rests on what is, not on what some server remembers."""
+        end = time.monotonic() + deadline_s
+        selectors = [(name, text) for name, text in (("fieldSelector", fields), ("labelSelector", labels)) if text]
+        found: list[Any] = []
+        token = ""
+        while True:
+            limits = [("limit", str(PAGE)), *([("continue", token)] if token else [])]
+            try:
+                page = self._page(kind, namespace, selectors + limits, end)
+            except Expired:
+                if not token:
+                    raise
+                return self._page(kind, namespace, selectors, end).items  # never two halves of different times
+            found += page.items
+            token = page.meta.continue_
+            if not token:
+                return tuple(found)
+
+    def _page(self, kind: Kind, namespace: str, query: list[tuple[str, str]], end: float) -> Listing[Any]:
+        left = end - time.monotonic()
+        if left <= 0:
+            raise LineTrouble(f"{self._channel.where} did not list all {kind.title} in time", kind="timeout")
+        question = Question.of("list", kind, namespace)
+        decoder = decoder_of(kind)
+        raw = self._channel.json(kind.path(quote(namespace, safe="")), question, query=query, gzip=self._gzip, deadline_s=left)
+        try:
+            page = decoder.listing(raw, self._clock.now())
+        except UNDECODABLE:
+            raise no_api(200, {}, self._channel.where) from None
+        if page.skipped:
+            raise LineTrouble(f"{page.skipped} of the {kind.title} cannot be read: they are not what the API describes", kind="garbage")
+        return page
