@@ -1,0 +1,335 @@
+"""Plans in words: verdict, findings worst first, steps, what happens to each thing. One wording for the console's dialogs and the command line.
+
+Lines are wrapped here, to the width that is given: a plan is read to its end before it is confirmed, so nothing of it is cut but facts of
+things that are well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from ..domain.plans import Fate, Finding, Outlook, Plan, PlanItem, Rung, Weight
+from ..domain.text import counted
+from . import words
+from .lines import Line, cut, pad, width
+from .rows import Cell, Tone
+
+OLD = timedelta(seconds=15)
+"""A plan that was read longer ago says how long."""
+WIDE = 100
+"""From this width on the things of a plan stand in columns."""
+
+_OUTLOOK = {
+    Outlook.GO: ("good", Tone.GOOD),
+    Outlook.GO_AFTER: ("part", Tone.WARN),
+    Outlook.WOULD_HANG: ("bad", Tone.BAD),
+    Outlook.WOULD_LOSE: ("bad", Tone.BAD),
+    Outlook.NOT_EVALUATED: ("off", Tone.WARN),
+    Outlook.REFUSED: ("failed", Tone.BAD),
+}
+_WEIGHT = {
+    Weight.STOP: ("failed", Tone.BAD),
+    Weight.WARNING: ("bad", Tone.WARN),
+    Weight.NOTE: ("none", Tone.PLAIN),
+    Weight.GOOD: ("done", Tone.GOOD),
+}
+_FATE = {
+    Fate.STAYS: ("none", Tone.MUTED, "stays", "stay"),
+    Fate.GOES: ("good", Tone.GOOD, "goes", "go"),
+    Fate.WAITS: ("part", Tone.WARN, "waits", "wait"),
+    Fate.NOT_EVALUATED: ("off", Tone.WARN, "not evaluated", "not evaluated"),
+    Fate.NEVER: ("failed", Tone.BAD, "never", "never"),
+}
+_RUNGS = {
+    Rung.SMALL: "acts at once, undo for 10 s",
+    Rung.VISIBLE: "asks y/N",
+    Rung.DISRUPTIVE: "shows the plan, then type the verb",
+    Rung.DESTRUCTIVE: "shows the plan, then type the name and a reason",
+}
+
+
+def rung_words(rung: Rung) -> str:
+    """How an act of this rung is confirmed."""
+    return _RUNGS[rung]
+
+
+# ------------------------------------------------------------ the parts
+
+
+def verdict_cell(plan: Plan) -> Cell:
+    """`▲ WOULD HANG`: glyph, word and tone."""
+    if plan.done:
+        return Cell(f"{words.GLYPHS['done']} NOTHING TO DO", Tone.GOOD)
+    glyph, tone = _OUTLOOK[plan.outlook]
+    return Cell(f"{words.GLYPHS[glyph]} {plan.words.upper()}", tone)
+
+
+def read_words(plan: Plan, now: datetime) -> str:
+    """`read 14:02:10Z, 0.4 s; will be read again`."""
+    at = plan.read_at
+    if at is None:
+        return "nothing of it could be read" if plan.premises else "will be read again"
+    age = f", {words.duration(now - at)} ago" if now - at >= OLD else ""
+    return f"read {at:%H:%M:%S}Z{age}, {plan.took_s:.1f} s; will be read again"
+
+
+def verdict_line(plan: Plan, now: datetime, cells: int = 0) -> Line:
+    """Verdict, and when it was read; with `cells` the latter stands at the right end, if there is room for both."""
+    verdict, read = verdict_cell(plan), read_words(plan, now)
+    gap = cells - width(verdict.text) - width(read)
+    return (verdict, Cell(" " * (gap if gap >= 2 else 2)), Cell(read, Tone.MUTED))
+
+
+def fate_counts(items: Iterable[PlanItem]) -> dict[Fate, int]:
+    """How many things share each fate, worst first."""
+    counts = dict.fromkeys(sorted(Fate, key=lambda f: -f.rank), 0)
+    for item in items:
+        counts[item.fate] += 1
+    return {fate: n for fate, n in counts.items() if n}
+
+
+def summary(plan: Plan) -> str:
+    """The consequence in one line: `1 never · 2 wait · 9 go · 3 stay`; without things the steps are named; empty: nothing is done."""
+    counts = fate_counts(plan.items)
+    if counts:
+        kind = _kind_of(plan.items)
+        parts = [f"{n} {_FATE[fate][2] if n == 1 else _FATE[fate][3]}" for fate, n in counts.items()]
+        return f"{counted(len(plan.items), kind)}: " + " · ".join(parts)
+    return " · ".join(step.title for step in plan.steps)
+
+
+def _kind_of(items: Iterable[PlanItem]) -> str:
+    kinds = {item.object.partition("/")[0] for item in items}
+    return "pod" if kinds == {"pods"} else "thing"
+
+
+def blocked_words(plan: Plan) -> str:
+    """Why it cannot be confirmed at all; empty: it can."""
+    if plan.blocked:
+        return plan.blocked
+    if plan.outlook is Outlook.REFUSED:
+        stop = next((f for f in plan.findings if f.outlook is Outlook.REFUSED), None)
+        return f"{stop.sentence}{' → ' + stop.remedy if stop.remedy else ''}" if stop is not None else "the plan refuses"
+    return ""
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda f: (-int(f.weight), -f.outlook.rank))
+
+
+def finding_lines(finding: Finding, cells: int) -> list[Line]:
+    """The sentence behind its glyph, the remedy below it."""
+    glyph, tone = _WEIGHT[finding.weight]
+    said = Tone.STRONG if finding.weight is Weight.STOP else Tone.PLAIN
+    out = hung(Cell(f"{words.GLYPHS[glyph]} ", tone), finding.sentence, said, cells)
+    if finding.remedy:
+        out += hung(Cell(f"  {words.GLYPHS['arrow']} ", Tone.ACCENT), finding.remedy, Tone.PLAIN, cells)
+    return out
+
+
+def unread_lines(plan: Plan, cells: int) -> list[Line]:
+    """Premises that could not be read: each is said, as what was not looked at is never well."""
+    out: list[Line] = []
+    for premise in plan.premises:
+        if premise.as_of is None and not any(premise.reason and premise.reason in f.sentence for f in plan.findings):
+            text = f"not evaluated: {premise.name}" + (f" ({premise.reason})" if premise.reason else "")
+            out += hung(Cell(f"{words.GLYPHS['off']} ", Tone.WARN), text, Tone.WARN, cells)
+    return out
+
+
+def step_lines(plan: Plan, cells: int) -> list[Line]:
+    """What is done, in order; what cannot be undone says so."""
+    out: list[Line] = []
+    for number, step in enumerate(plan.steps, 1):
+        text = step.title + (f" ({step.note})" if step.note else "")
+        out += hung(Cell(f"{number} ", Tone.MUTED), text, Tone.PLAIN, cells)
+    return out
+
+
+def item_lines(plan: Plan, cells: int) -> list[Line]:
+    """Each thing with its fate and why, worst first: columns where there is room for them."""
+    items = sorted(plan.items, key=lambda item: (-item.fate.rank, item.object))
+    if not items:
+        return []
+    names = [_short(item.object) for item in items]
+    fates = [f"{words.GLYPHS[_FATE[i.fate][0]]} {_FATE[i.fate][2]}" for i in items]
+    fate_room = max(width(fate) for fate in fates) + 2
+    name_room = max(width(name) for name in names) + 2
+    out: list[Line] = []
+    for item, name, fate in zip(items, names, fates, strict=True):
+        head = (
+            Cell(pad(fate, fate_room), _FATE[item.fate][1]),
+            Cell(name, Tone.STRONG if item.fate.rank >= Fate.WAITS.rank else Tone.PLAIN),
+        )
+        if cells >= WIDE and fate_room + name_room <= cells // 2:
+            out += _columns(item, head, fate_room, name_room, cells)
+        else:
+            out += _stacked(item, head, fate_room, cells)
+    return out
+
+
+def _short(object: str) -> str:
+    """`production/redis-0` of `pods/production/redis-0`."""
+    return object.removeprefix("pods/")
+
+
+def _grave(item: PlanItem) -> bool:
+    return item.fate.rank >= Fate.WAITS.rank
+
+
+def _facts(item: PlanItem) -> str:
+    return " · ".join(f"{name} {text}" for name, text in item.facts if text)
+
+
+def _columns(item: PlanItem, head: Line, fate_room: int, name_room: int, cells: int) -> list[Line]:
+    """Fate, name, and beside them why; what is grave is told in full, facts in one line."""
+    left = (head[0], Cell(pad(head[1].text, name_room), head[1].tone))
+    room = cells - fate_room - name_room
+    told = _told(item, room)
+    first, *rest = told or [()]
+    return [(*left, *first), *((Cell(" " * (fate_room + name_room)), *line) for line in rest)]
+
+
+def _stacked(item: PlanItem, head: Line, fate_room: int, cells: int) -> list[Line]:
+    """The name whole; why on the lines below it when it is grave, else what there is room for behind the name."""
+    indent = Cell(" " * fate_room)
+    if _grave(item):
+        return [head, *((indent, *line) for line in _told(item, cells - fate_room))]
+    room = cells - fate_room - width(head[1].text) - 2
+    text = " · ".join(part for part in (item.why, _facts(item)) if part)
+    return [(*head, Cell("  "), Cell(cut(text, room), Tone.MUTED)) if text and room >= 8 else head]
+
+
+def _told(item: PlanItem, room: int) -> list[Line]:
+    if not _grave(item):
+        text = " · ".join(part for part in (item.why, _facts(item)) if part)
+        return [(Cell(cut(text, room), Tone.MUTED),)] if text else []
+    out = hung(Cell(""), item.why, Tone.PLAIN, room) if item.why else []
+    if item.remedy:
+        out += hung(Cell(f"{words.GLYPHS['arrow']} ", Tone.ACCENT), item.remedy, Tone.PLAIN, room)
+    if facts := _facts(item):
+        out.append((Cell(cut(facts, room), Tone.MUTED),))
+    return out
+
+
+# ------------------------------------------------------------ the whole
+
+
+def body_lines(plan: Plan, cells: int) -> tuple[Line, ...]:
+    """All below the verdict: what is wrong or worth knowing, what is done, what happens to each thing, what was found well."""
+    findings = worst_first(plan.findings)
+    loud = [line for f in findings if f.weight is not Weight.GOOD for line in finding_lines(f, cells)]
+    calm = [line for f in findings if f.weight is Weight.GOOD for line in finding_lines(f, cells)]
+    stops = any(f.weight is Weight.STOP for f in findings)
+    unread = unread_lines(plan, cells)
+    out = [*loud, *unread] if stops else [*unread, *loud]
+    for title, lines in (
+        ("What is done", step_lines(plan, cells)),
+        (f"Each {_kind_of(plan.items)}", item_lines(plan, cells)),
+        ("Looked at, and well", calm),
+    ):
+        if lines:
+            out += [(Cell(title, Tone.MUTED),), *lines]
+    return tuple(out)
+
+
+def head_lines(plan: Plan, now: datetime, cells: int) -> tuple[Line, ...]:
+    """Verdict with its time, what becomes of how many things, and why it cannot be confirmed or that there is nothing to do."""
+    out: list[Line] = [verdict_line(plan, now, cells)]
+    if plan.items:
+        out += hung(Cell(""), summary(plan), Tone.PLAIN, cells)
+    if plan.done:
+        out += hung(Cell("  "), plan.done, Tone.PLAIN, cells)
+    elif why := blocked_words(plan):
+        out += hung(Cell(f"{words.GLYPHS['failed']} ", Tone.BAD), f"cannot be confirmed: {why}", Tone.STRONG, cells)
+    return tuple(out)
+
+
+def plan_lines(plan: Plan, now: datetime, cells: int = 80) -> tuple[Line, ...]:
+    """The whole plan, for the command line."""
+    return ((Cell(plan.title, Tone.STRONG),), *head_lines(plan, now, cells), *body_lines(plan, cells))
+
+
+def worse_lines(found: Iterable[str], cells: int) -> list[Line]:
+    """What got worse since the plan was read."""
+    out: list[Line] = []
+    for sentence in found:
+        out += hung(Cell(f"{words.GLYPHS['bad']} worse: ", Tone.BAD), sentence, Tone.STRONG, cells)
+    return out
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """The plan for `--json`: what was agreed to (`digest` is over that), and beside it the same in words."""
+    return {
+        "operation": plan.operation,
+        "title": plan.title,
+        "object": plan.object,
+        "outlook": plan.outlook.value,
+        "verdict": "nothing to do" if plan.done else plan.words,
+        "done": plan.done or None,
+        "blocked": blocked_words(plan) or None,
+        "rung": int(plan.rung),
+        "confirm": plan.confirm,
+        "needs_reason": plan.needs_reason,
+        "findings": [_finding_json(f) for f in worst_first(plan.findings)],
+        "items": [_item_json(i) for i in sorted(plan.items, key=lambda i: (-i.fate.rank, i.object))],
+        "counts": {fate.value: n for fate, n in fate_counts(plan.items).items()},
+        "steps": [{"name": s.name, "title": s.title, "note": s.note or None} for s in plan.steps],
+        "locks": list(plan.locks),
+        "premises": [{"name": p.name, "as_of": words.iso(p.as_of) if p.as_of else None, "reason": p.reason or None} for p in plan.premises],
+        "read_at": words.iso(plan.read_at) if plan.read_at else None,
+        "took_s": round(plan.took_s, 3),
+        "digest": plan.digest,
+    }
+
+
+def _finding_json(f: Finding) -> Mapping[str, Any]:
+    return {
+        "code": f.code, "weight": f.weight.name.lower(), "object": f.object or None, "sentence": f.sentence, "remedy": f.remedy or None,
+        "outlook": f.outlook.value,
+    }  # fmt: skip
+
+
+def _item_json(i: PlanItem) -> Mapping[str, Any]:
+    return {"object": i.object, "fate": i.fate.value, "why": i.why or None, "remedy": i.remedy or None, "facts": dict(i.facts)}
+
+
+# ------------------------------------------------------------ running text
+
+
+def hung(head: Cell, text: str, tone: Tone, cells: int) -> list[Line]:
+    """A sentence behind a head, broken at blanks; what follows hangs below its beginning."""
+    indent = width(head.text)
+    rows = broken(text, max(8, cells - indent))
+    blank = (Cell(" " * indent),) if indent else ()
+    first = (head,) if indent else ()
+    return [(*(first if not n else blank), Cell(row, tone)) for n, row in enumerate(rows)]
+
+
+def broken(text: str, cells: int) -> list[str]:
+    """A sentence in lines of at most `cells` cells, broken at blanks where there are any."""
+    rows: list[str] = []
+    row = ""
+    for word in text.split():
+        if row and width(row) + 1 + width(word) > cells:
+            rows.append(row)
+            row = word
+        else:
+            row = f"{row} {word}" if row else word
+        while width(row) > cells:
+            at = _fits(row, cells)
+            rows.append(row[:at])
+            row = row[at:]
+    return [*rows, row] if row or not rows else rows
+
+
+def _fits(text: str, cells: int) -> int:
+    """How many letters fit, at least one."""
+    room = cells
+    for at, letter in enumerate(text):
+        room -= width(letter)
+        if room < 0:
+            return max(1, at)
+    return len(text)
