@@ -27,9 +27,10 @@ def rows(call: Call) -> list[tuple[str, Any, str]]:
             value = call.journal_path
         elif setting.key == "log.file" and not value:
             value = call.log_path
-        elif setting.unset and value is None:
+        elif setting.unset and value in (None, "", ()):
             value = setting.unset
-        found.append((setting.key, dict(value) if setting.kind is dict else value, origin))
+        plain_value = dict(value) if setting.kind is dict else list(value) if isinstance(value, tuple) else value
+        found.append((setting.key, plain_value, origin))
     for name in SITE_VARIABLES:
         if name in config.site_variables:
             found.append((name, str(config.site_variables[name]), f"environment {name}"))
@@ -56,13 +57,13 @@ def run(call: Call) -> Exit:
     from ..present.rows import Cell, Tone
 
     def shown(value: Any) -> Cell:
-        if value is None or value in ("", {}):
+        if value is None or value in ("", {}, []):
             return Cell("–", Tone.MUTED)
         if isinstance(value, bool):
             return Cell("true" if value else "false")
         if isinstance(value, dict):
             return Cell(plain(", ".join(f"{k}={v}" for k, v in value.items())))
-        return Cell(plain(str(value)))
+        return Cell(plain(", ".join(value) if isinstance(value, list) else str(value)))
 
     idle = {setting.key: f" ({setting.idle})" for setting in SETTINGS if setting.idle}
     lines = [(Cell(key), shown(value), Cell(plain(origin) + idle.get(key, ""))) for key, value, origin in found]

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..domain.errors import Misconfigured
+from ..domain.hosts import host_address
 from ..domain.text import one_of, plain
-from .settings import BY_KEY, SETTINGS, Setting
+from .settings import ANY, BY_KEY, SETTINGS, Setting
 
 SYSTEM_FILE = "/etc/coldtui/config.yaml"
 
@@ -83,35 +84,46 @@ def _broken(path: str, error: Exception) -> Misconfigured:
     return Misconfigured("configuration is not valid YAML", detail=where, hint=f"{problem}: mend the indentation or quoting there")
 
 
-def _walk(document: dict[Any, Any], at: tuple[str, ...], values: dict[str, Any], path: str, text: str) -> None:
+def _walk(document: dict[Any, Any], at: tuple[str, ...], values: dict[str, Any], path: str, text: str, known: tuple[str, ...] = ()) -> None:
+    """`at`: the keys down to here as written; `known`: the same as the table of settings has them."""
     for name, value in document.items():
         here = (*at, str(name))
-        key = ".".join(here)
+        spelled = (*known, ANY if _inside((*known, ANY)) else str(name))
+        key, shown = ".".join(spelled), plain(".".join(here))
         setting = BY_KEY.get(key)
         if setting is not None:
             if value is not None:  # `theme:` with nothing behind it means the default
-                values[key] = _checked(setting, value, path, text, here)
-        elif any(s.key.startswith(key + ".") for s in SETTINGS):
+                checked = _checked(setting, value, path, text, here)
+                if setting.each:
+                    values.setdefault(key, {})[here[spelled.index(ANY)]] = checked
+                else:
+                    values[key] = checked
+        elif inside := _inside(spelled):
             if value is None:
                 continue
             if not isinstance(value, dict):
-                inside = ", ".join(s.key[len(key) + 1 :] for s in SETTINGS if s.key.startswith(key + "."))
-                raise Misconfigured(f"{key} must hold keys", detail=_where(path, text, here), hint=f"such as {inside}")
-            _walk(value, here, values, path, text)
+                raise Misconfigured(f"{shown} must hold keys", detail=_where(path, text, here), hint=f"such as {', '.join(inside)}")
+            _walk(value, here, values, path, text, spelled)
         else:
-            raise _unknown(key, at, path, text, here)
+            raise _unknown(shown, known, path, text, here)
 
 
-def _unknown(key: str, at: tuple[str, ...], path: str, text: str, here: tuple[str, ...]) -> Misconfigured:
-    prefix = ".".join(at)
-    siblings = sorted({s.key[len(prefix) + 1 if prefix else 0 :].split(".")[0] for s in SETTINGS if s.key.startswith(prefix)})
+def _inside(known: tuple[str, ...]) -> list[str]:
+    """What of the table stands below these keys."""
+    prefix = ".".join(known) + "."
+    return [s.key.removeprefix(prefix) for s in SETTINGS if s.key.startswith(prefix)]
+
+
+def _unknown(key: str, known: tuple[str, ...], path: str, text: str, here: tuple[str, ...]) -> Misconfigured:
+    at, below = here[:-1], ".".join(known) + "." if known else ""
+    siblings = sorted({s.key.removeprefix(below).split(".")[0] for s in SETTINGS if s.key.startswith(below)})
     near = one_of(siblings, here[-1])
     if near:
         hint = f"did you mean {'.'.join((*at, near))}?"
     else:
-        whole = one_of([s.key for s in SETTINGS], key)
+        whole = one_of([s.key for s in SETTINGS if not s.each], key)
         hint = f"did you mean {whole}?" if whole else f"known here: {', '.join(siblings)}"
-    return Misconfigured(f"unknown key {plain(key)}", detail=_where(path, text, here), hint=hint)
+    return Misconfigured(f"unknown key {key}", detail=_where(path, text, here), hint=hint)
 
 
 def _where(path: str, text: str, at: tuple[str, ...]) -> str:
@@ -143,13 +155,14 @@ _NAMES: dict[type, str] = {
     dict: "keys and texts",
     float: "a number",
     list: "a list",
+    tuple: "a list of texts",
 }
 
 
 def _checked(setting: Setting, value: Any, path: str, text: str, at: tuple[str, ...]) -> Any:
     def wrong(hint: str) -> Misconfigured:
         is_ = _NAMES.get(type(value), type(value).__name__)
-        return Misconfigured(f"{setting.key} must be {_NAMES[setting.kind]}, not {is_}", detail=_where(path, text, at), hint=hint)
+        return Misconfigured(f"{plain('.'.join(at))} must be {_NAMES[setting.kind]}, not {is_}", detail=_where(path, text, at), hint=hint)
 
     if setting.kind is dict:
         if not isinstance(value, dict):
@@ -162,6 +175,11 @@ def _checked(setting: Setting, value: Any, path: str, text: str, at: tuple[str, 
                     hint="put the key in quotes",
                 )
         return {str(name): str(keys) for name, keys in value.items()}
+    if setting.kind is tuple:
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list) or not all(isinstance(t, str) and t for t in texts):
+            raise wrong("write one text a line, each behind `- `")
+        return tuple(resolve_path(t, os.path.dirname(path)) if setting.path else t for t in texts)
     if setting.kind is int and (not isinstance(value, int) or isinstance(value, bool)):
         raise wrong("write digits only")
     if setting.kind is bool and not isinstance(value, bool):
@@ -170,7 +188,7 @@ def _checked(setting: Setting, value: Any, path: str, text: str, at: tuple[str, 
         raise wrong("put it in quotes" if isinstance(value, int | float | bool) else "write one text")
     problem = out_of_range(setting, value)
     if problem:
-        raise Misconfigured(f"{setting.key} {problem[0]}", detail=_where(path, text, at), hint=problem[1])
+        raise Misconfigured(f"{plain('.'.join(at))} {problem[0]}", detail=_where(path, text, at), hint=problem[1])
     if setting.path and value:
         return resolve_path(value, os.path.dirname(path))
     return value
@@ -186,6 +204,11 @@ def out_of_range(setting: Setting, value: Any) -> tuple[str, str] | None:
         return f"is {value}, less than {setting.least}", f"at least {setting.least}"
     if setting.most is not None and value > setting.most:
         return f"is {value}, more than {setting.most}", f"at most {setting.most}"
+    if setting.address and value:
+        try:
+            host_address(value)
+        except ValueError as error:
+            return f"is {plain(value)!r}", f"{error}, such as root@192.168.15.111:22"
     if isinstance(value, str) and "\0" in value:
         return "holds a NUL character", "remove it"
     return None

@@ -19,10 +19,12 @@ from .settings import (
     Config,
     KubeSection,
     LogSection,
+    NodeSection,
     Origin,
     PostgresSection,
     Setting,
     SiteSection,
+    SshSection,
 )
 
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
@@ -66,6 +68,8 @@ def _value(
 
 
 def _as_path(setting: Setting, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(resolve_path(part, os.getcwd()) for part in value) if setting.path else value
     return resolve_path(value, os.getcwd()) if setting.path and value else value
 
 
@@ -82,6 +86,8 @@ def _from_text(setting: Setting, text: str, variable: str) -> Any:
         if not text.strip().isascii() or not text.strip().isdigit():
             raise Misconfigured(f"{variable} must be a whole number", detail=f"it is {plain(text)!r}", hint=f"mend or unset {variable}")
         value = int(text)
+    elif setting.kind is tuple:
+        value = tuple(part for part in text.split(os.pathsep) if part)
     _fits(setting, value, variable)
     return value
 
@@ -100,6 +106,8 @@ def _build(values: Mapping[str, Any]) -> Config:
         site=SiteSection(**section("site")),
         kube=KubeSection(**section("kube")),
         postgres=PostgresSection(**section("postgres")),
+        ssh=SshSection(**section("ssh")),
+        nodes={name: NodeSection(ssh) for name, ssh in values.get("nodes.NAME.ssh", {}).items()},
         log=LogSection(**section("log")),
         **{key: value for key, value in values.items() if "." not in key},
     )

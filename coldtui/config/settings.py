@@ -34,6 +34,24 @@ class PostgresSection:
 
 
 @dataclass(frozen=True, slots=True)
+class SshSection:
+    user: str = ""
+    """Empty: the user that runs this program."""
+    port: int = 22
+    keys: tuple[str, ...] = ()
+    """Paths of private keys; empty: the usual ones in ~/.ssh that are there."""
+    known_hosts: tuple[str, ...] = ()
+    """Empty: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts. A key that is accepted goes into the first."""
+    agent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSection:
+    ssh: str = ""
+    """`[user@]host[:port]`."""
+
+
+@dataclass(frozen=True, slots=True)
 class LogSection:
     file: str = ""
     """Empty: coldtui.log in the state folder."""
@@ -100,9 +118,9 @@ class Setting:
     """One thing that can be set."""
 
     key: str
-    """Dotted path in the file, and of the attribute in Config."""
+    """Dotted path in the file, and of the attribute in Config. The part NAME stands for any name: the value is then name -> value."""
     kind: type
-    """str, bool, int or dict (of texts)."""
+    """str, bool, int, tuple (of texts) or dict (of texts)."""
     about: str
     variables: tuple[str, ...] = ()
     """Environment, the first that is set wins."""
@@ -116,6 +134,16 @@ class Setting:
     """Why it has no effect in this version; empty: it has."""
     path: bool = False
     """A path: `~` is the home folder; in a file it is relative to that file."""
+    address: bool = False
+    """`[user@]host[:port]`."""
+
+    @property
+    def each(self) -> bool:
+        """Whether it is set by name."""
+        return ANY in self.key.split(".")
+
+
+ANY = "NAME"
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -175,8 +203,11 @@ OTHER_VARIABLES = frozenset({"COLDTUI_CONFIG"})
 
 
 def value_of(config: Config, key: str) -> Any:
-    """The value of a setting by its dotted key."""
+    """The value of a setting by its dotted key; of one that is set by name: name -> value."""
     value: Any = config
-    for part in key.split("."):
+    for place, part in enumerate(key.split(".")):
+        if part == ANY:
+            rest = key.split(".")[place + 1 :]
+            return {name: getattr(section, rest[0]) for name, section in value.items()}
         value = getattr(value, part)
     return value

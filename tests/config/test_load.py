@@ -22,6 +22,19 @@ kube:
   namespace: production
 postgres:
   cluster: databases/cold-postgres
+ssh:
+  user: deploy
+  port: 2222
+  keys:
+    - keys/one
+    - ~/.ssh/two
+  known_hosts: known
+  agent: false
+nodes:
+  k3s-worker-1:
+    ssh: root@192.168.15.111:22
+  worker.two:
+    ssh: "[fe80::1]:2200"
 state_dir: ~/state
 journal: journal/site.db
 theme: cold
@@ -61,6 +74,27 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
     assert config.keymap == {"table.down": "ctrl+n"}
     assert (config.log.max_bytes, config.log.backups) == (20000, 2)
     assert {value_of(config, s.key) for s in SETTINGS if s.key.startswith("kube")} == {str(tmp_path / "kube/config"), "cold", "production"}
+
+
+def test_ssh_and_nodes_are_read(tmp_path: Path) -> None:
+    """Keys and known hosts are lists of paths relative to the file, one text counts as a list; each node has its address by its name."""
+    path = written(tmp_path, FULL)
+    config = load({}, {"HOME": str(tmp_path)}, config_flag=path)
+    assert (config.ssh.user, config.ssh.port, config.ssh.agent) == ("deploy", 2222, False)
+    assert config.ssh.keys == (str(tmp_path / "keys/one"), str(Path("~/.ssh/two").expanduser()))
+    assert config.ssh.known_hosts == (str(tmp_path / "known"),)
+    assert {name: section.ssh for name, section in config.nodes.items()} == {
+        "k3s-worker-1": "root@192.168.15.111:22",
+        "worker.two": "[fe80::1]:2200",
+    }
+    assert value_of(config, "nodes.NAME.ssh")["worker.two"] == "[fe80::1]:2200"
+    assert str(config.origin("nodes.NAME.ssh")) == f"file {path}"
+
+
+def test_ssh_from_the_environment() -> None:
+    """Several keys stand in one variable, with colons between."""
+    config = load({}, {"HOME": "/nonexistent", "COLDTUI_SSH_KEYS": "/k/one:/k/two", "COLDTUI_SSH_AGENT": "no", "COLDTUI_SSH_PORT": "2200"})
+    assert (config.ssh.keys, config.ssh.agent, config.ssh.port) == (("/k/one", "/k/two"), False, 2200)
 
 
 def test_flag_beats_environment_beats_file(tmp_path: Path) -> None:
@@ -123,7 +157,15 @@ def test_a_mistyped_variable_is_noted() -> None:
 BAD = [
     ("thme: x\n", "unknown key thme", ":1", "did you mean theme?"),
     ("\nkube:\n  contxt: a\n", "unknown key kube.contxt", ":3", "did you mean kube.context?"),
-    ("nodes: {}\n", "unknown key nodes", ":1", "known here"),
+    ("zebra: {}\n", "unknown key zebra", ":1", "known here"),
+    ("nodes:\n  a: {shs: b}\n", "unknown key nodes.a.shs", ":2", "did you mean nodes.a.ssh?"),
+    ("nodes:\n  a: b\n", "nodes.a must hold keys", ":2", "such as ssh"),
+    ("nodes:\n  a:\n    ssh: 'a b'\n", "nodes.a.ssh is 'a b'", ":3", "[user@]host[:port]"),
+    ("nodes:\n  a:\n    ssh: h:99999\n", "nodes.a.ssh is 'h:99999'", ":3", "between 1 and 65535"),
+    ("nodes:\n  a:\n    ssh: 22\n", "nodes.a.ssh must be text, not a whole number", ":3", "quotes"),
+    ("ssh:\n  port: 0\n", "ssh.port is 0, less than 1", ":2", "at least 1"),
+    ("ssh:\n  keys: [1]\n", "ssh.keys must be a list of texts", ":2", "- "),
+    ("ssh:\n  key: a\n", "unknown key ssh.key", ":2", "did you mean ssh.keys?"),
     ("context: a\n", "unknown key context", ":1", "did you mean kube.context?"),
     ("production: 'yes'\n", "production must be true or false, not text", ":1", "without quotes"),
     ("site:\n  name: 12\n", "site.name must be text, not a whole number", ":2", "put it in quotes"),
