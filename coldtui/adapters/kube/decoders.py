@@ -52,3 +52,20 @@ DECODERS: dict[str, Decoder[Any]] = {
     "etcd_snapshots": ETCD_SNAPSHOTS,
     "upgrade_plans": UPGRADE_PLANS,
 }
+
+
+def registered(kind: str) -> Decoder[Any] | None:
+    """Of a watched kind, or of one that only plans read (`domain.drains`)."""
+    return DECODERS.get(kind) or _of_plans(kind)
+
+
+def _of_plans(kind: str) -> Decoder[Any] | None:
+    from . import drains  # 5 ms that no start of the console must pay
+
+    found: dict[str, Decoder[Any]] = {
+        "drain_pods": drains.DRAIN_PODS,
+        "drain_budgets": drains.DRAIN_BUDGETS,
+        "drain_volumes": drains.DRAIN_VOLUMES,
+        "lh_attachments": drains.LH_ATTACHMENTS,
+    }
+    return found.get(kind)

@@ -10,7 +10,7 @@ from ...domain.errors import ColdError, Expired
 from ...domain.kinds import Kind
 from ...domain.troubles import LineTrouble
 from ...ports import Clock
-from .decoders import DECODERS
+from .decoders import registered
 from .decoding import UNDECODABLE, Decoder, Listing
 from .failures import Question, no_api
 from .transport import Channel
@@ -20,7 +20,7 @@ PAGE = 500
 
 def decoder_of(kind: Kind) -> Decoder[Any]:
     """Raises ColdError for a kind that cannot be decoded."""
-    found = DECODERS.get(kind.name)
+    found = registered(kind.name)
     if found is None:
         raise ColdError(f"{kind.title} cannot be decoded", detail=f"no decoder is registered for {kind.name}")
     return found
