@@ -366,8 +366,14 @@ class Shell(Protocol):
         """Run to its end; lines are told as they come. A deadline that passes ends the command (and the connection) and raises Unreachable.
 
         A command of unknown outcome (the connection was dropped) raises Unreachable with kind `lost`. Connections are kept and used again.
-        Raises StepFailed when sudo wants a password that we do not have, or refuses.
+        Raises SecretWanted (a StepFailed) when sudo wants a password that we do not have or that is wrong, or a key its passphrase; StepFailed
+        when sudo refuses.
         """
+        ...
+
+    def agent_only(self, node: str) -> str:
+        """Why the login to a node that we have a connection to may be gone when the operator logs out: its key is only in an agent that their own
+        SSH session forwards. Empty: it is not so, or there is no connection."""
         ...
 
     async def hang_up(self, node: str) -> None:

@@ -140,6 +140,16 @@ class StepFailed(ColdError):
     """A step of a run cannot reach its end: what, where, and what the operator can do."""
 
 
+class SecretWanted(StepFailed):
+    """A secret that nobody gave, or a wrong one. `secret` is its name among the secrets of `ports.Means`: `sudo/NODE`, `key/PATH`."""
+
+    exit = Exit.NOT_PERMITTED
+
+    def __init__(self, title: str, *, secret: str, detail: str = "", hint: str = "") -> None:
+        super().__init__(title, detail=detail, hint=hint)
+        self.secret = secret
+
+
 class Cancelled(ColdError):
     """The operator asked the run to stop; it stopped before its next act."""
 

@@ -10,6 +10,7 @@ _HARMFUL = re.compile(
     "\ud800-\udfff\ufff9-\ufffb\U000e0000-\U000e007f]"  # lone surrogates, interlinear marks, tags
 )
 _BREAKS = re.compile("[\t\n]")
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[ -/][0-~])|\x9b[0-?]*[ -/]*[@-~]")
 
 
 def plain(text: str) -> str:
@@ -26,6 +27,11 @@ def plain(text: str) -> str:
 def plain_lines(text: str) -> tuple[str, ...]:
     """The lines of a longer text, each made plain; tabs become four spaces."""
     return tuple(_HARMFUL.sub("\ufffd", line.replace("\t", "    ").rstrip("\r")) for line in text.split("\n"))
+
+
+def without_ansi(text: str) -> str:
+    """Without the sequences by which programs colour their output and move the cursor."""
+    return _ANSI.sub("", text) if "\x1b" in text or "\x9b" in text else text
 
 
 def counted(n: int, one: str, many: str = "") -> str:

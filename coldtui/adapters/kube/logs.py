@@ -15,7 +15,7 @@ import msgspec
 from coldtui.domain.values import dataclass
 
 from ...domain.errors import Closed, ColdError, NotFound
-from ...domain.text import plain
+from ...domain.text import plain, without_ansi
 from ...ports import LogLine, LogRequest
 from .decoding import Present, Wire
 from .failures import LINE_ERRORS, Question, is_line, translate
@@ -27,7 +27,6 @@ _CARRY = 1 << 16
 """A line without an end is cut here, in bytes."""
 _PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 """Between attempts to go on after the line broke; then the error is told."""
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[ -/][0-~])|\x9b[0-?]*[ -/]*[@-~]")
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) ?")
 
 Moment = tuple[int, int]
@@ -36,7 +35,7 @@ Moment = tuple[int, int]
 
 def clean(raw: bytes) -> str:
     """One line as text that is safe to draw."""
-    text = _ANSI.sub("", raw[: 4 * LONGEST].decode("utf-8", "replace")).rstrip("\r").replace("\t", "    ")
+    text = without_ansi(raw[: 4 * LONGEST].decode("utf-8", "replace")).rstrip("\r").replace("\t", "    ")
     text = text.rpartition("\r")[2]  # a progress bar that was drawn over itself
     return plain(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
 
