@@ -34,7 +34,7 @@ class Health(StrEnum):
     WAITING = "waiting"
     STOPPING = "stopping"
     LOST = "runner lost"
-    AFTER_BOOT = "waits for resume"
+    AFTER_BOOT = "after boot"
     """It marked itself for resume after a boot of its machine, and no runner has taken it up."""
     DONE = "done"
     FAILED = "failed"
@@ -95,8 +95,8 @@ _STATES = {
 
 
 def health(run: Run, board: RunBoard, now: datetime) -> Health:
-    """A lost runner goes before whatever it last said of itself."""
-    if run.active and (run.id in board.lost or silent(run, now)):
+    """A lost runner goes before whatever it last said of itself. While the journal cannot be read nobody is called lost: its beats are in there."""
+    if run.active and board.trouble is None and (run.id in board.lost or silent(run, now)):
         return Health.AFTER_BOOT if run.after_boot else Health.LOST
     if run.state is RunState.RUNNING and run.id in board.waits:
         return Health.WAITING
@@ -114,7 +114,12 @@ def place(run: Run) -> str:
 def problems(world: World, now: datetime) -> tuple[Problem, ...]:
     """Lost and waiting runs, a journal that cannot be used, and the bad ends of the last hour."""
     board = world.runs
-    return (*_journal(board), *(p for run in board.active for p in _active(run, board, now)), *_bad_ends(board, now))
+    return (*_journal(board), *(p for run in board.runs for p in problems_of(run, board, now)))
+
+
+def problems_of(run: Run, board: RunBoard, now: datetime) -> tuple[Problem, ...]:
+    """What is wrong with one run."""
+    return tuple(_active(run, board, now) if run.active else _bad_end(run, board, now))
 
 
 def _journal(board: RunBoard) -> Iterator[Problem]:
@@ -144,9 +149,9 @@ def _active(run: Run, board: RunBoard, now: datetime) -> Iterator[Problem]:
             return
 
 
-def _bad_ends(board: RunBoard, now: datetime) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for run in board.runs:  # newest first
-        if run.state in (RunState.FAILED, RunState.PARTIAL) and run.object not in seen and now - (run.ended or run.created) < FRESH:
-            yield Problem(Ref("runs", run.id), Severity.NOTICE, f"{run.title}: {run.outcome or run.state}", run.ended, run.object, "")
-        seen.add(run.object)
+def _bad_end(run: Run, board: RunBoard, now: datetime) -> Iterator[Problem]:
+    if run.state not in (RunState.FAILED, RunState.PARTIAL) or now - (run.ended or run.created) >= FRESH:
+        return
+    newest = next(other for other in board.runs if other.object == run.object)
+    if newest.id == run.id:
+        yield Problem(Ref("runs", run.id), Severity.NOTICE, f"{run.title}: {run.outcome or run.state}", run.ended, run.object, "")

@@ -17,6 +17,7 @@ from ..domain.kinds import KINDS, LEASES, NODES, PODS
 from ..domain.nodes import LEASE_STALE, Lease, NodeLoad, NodeStats
 from ..domain.pods import RECENT_RESTART, Pod, PodCounts
 from ..domain.readings import Reading, SourceState, Trouble
+from ..domain.runboard import JOURNAL, RunBoard
 from ..domain.sources import KUBE
 from ..domain.world import Shelf, SiteFacts, Trend, World
 from ..ports import Clock
@@ -157,7 +158,7 @@ class Builder:
             for name, shelf in self._shelves.items():
                 self._apply(name, {}, list(shelf.items))
             for state in list(self._sources.values()):
-                if state.name != KUBE:
+                if state.name not in (KUBE, JOURNAL):
                     self._set(replace(state, as_of=None, partial=False, saved=False))
             self._fields["node_stats"] = Map()
             self._fields["trends"] = Map()
@@ -233,6 +234,13 @@ class Builder:
     def trends(self, trends: Map[str, Trend]) -> None:
         with self._lock:
             self._fields["trends"] = trends
+        self._changed(True)
+
+    def runs(self, board: RunBoard) -> None:
+        """What the journal has now."""
+        with self._lock:
+            self._fields["runs"] = board
+            self._set(SourceState(JOURNAL, board.as_of, board.trouble, board.since))
         self._changed(True)
 
     def site(self, site: SiteFacts) -> None:

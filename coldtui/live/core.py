@@ -17,10 +17,11 @@ from ..domain.errors import ColdError, Unreachable
 from ..domain.kinds import KINDS, LEASES, NODE_STATS, NODE_USAGE, NODES, POD_USAGE, POLLED, WATCHED, Kind
 from ..domain.nodes import Lease
 from ..domain.readings import Freshness, Trouble
+from ..domain.runboard import JOURNAL, RunBoard
 from ..domain.sources import KUBE
 from ..domain.troubles import trouble_of
 from ..domain.world import SiteFacts, World
-from ..ports import Clock, Kube, KubeStreams
+from ..ports import Clock, Journal, Kube, KubeStreams
 from .backoff import Backoff
 from .builder import Builder
 from .heartbeat import Heartbeat
@@ -29,6 +30,7 @@ from .line import Line
 from .pace import Pace, SystemClock
 from .polls import Poller, StatsRounds, read_stats
 from .reflector import RESTORED, Reflector, unreadable
+from .runs import RunSource, RunWatch, read_once
 from .waits import happens, within
 
 if TYPE_CHECKING:
@@ -69,8 +71,10 @@ class Live:
         state_dir: Path | None = None,
         pace: Pace | None = None,
         random: Callable[[], float] = chance.random,
+        runs: RunSource | None = None,
     ) -> None:
-        """`site` is what the configuration says (name, server, context, production); with `state_dir` the World is kept over sessions there."""
+        """`site` is what the configuration says (name, server, context, production); with `state_dir` the World is kept over sessions there.
+        `runs` is the journal of this machine."""
         self._connector = connector
         self._clock: Clock = clock or SystemClock()
         self._pace = pace or Pace()
@@ -83,6 +87,8 @@ class Live:
         self._kube: Kube | None = None
         self._heartbeat: Heartbeat | None = None
         self._rounds: StatsRounds | None = None
+        self._run_source = runs
+        self._run_watch: RunWatch | None = None
         self._listing = BoundedSemaphore(LISTS_AT_ONCE)
         self._wanted: dict[str, Kind] = {}
         self._asked: frozenset[str] = frozenset()
@@ -116,6 +122,11 @@ class Live:
     def kube(self) -> Kube | None:
         """The client for single questions; None while there is none (see the trouble of source `kube`)."""
         return self._kube
+
+    @property
+    def journal(self) -> Journal | None:
+        """The journal as it is looked at; None while there is none, or none that can be read (see source `journal`). Blocking: for threads."""
+        return self._run_watch.journal if self._run_watch is not None else None
 
     @property
     def latency_s(self) -> float | None:
@@ -161,12 +172,17 @@ class Live:
     async def start(self, interests: Iterable[str | Kind] | None = None) -> None:
         """Begin to read these kinds (None: all that are known) and keep them current. Returns at once, with the saved World painted if there is one."""
         self._loop = asyncio.get_running_loop()
+        interests = None if interests is None else tuple(interests)
         self._wanted = _kinds(interests)
         self._asked = frozenset() if interests is None else frozenset(self._wanted)
         self._builder.activate(self._wanted)
         if self._state_dir is not None:
             await self._load()
         self._publish()
+        if self._run_source is not None and self._reads_runs(interests):
+            self._run_watch = RunWatch(self._run_source, self._builder.runs, self._clock, poll_s=self._pace.journal_s)
+            self._threads.append(self._run_watch.thread)
+            self._run_watch.start()
         self._spawn(self._connect(), "connect")
         self._spawn(self._every(self._pace.sweep_s, self._builder.sweep), "sweep")
         self._spawn(self._every(self._pace.trend_s, self._sample), "history")
@@ -202,6 +218,8 @@ class Live:
             return
         self._closed = True
         self._line.close()
+        if self._run_watch is not None:
+            self._run_watch.close()
         for task in list(self._tasks):
             task.cancel()
         if self._kube is not None:
@@ -230,11 +248,14 @@ class Live:
         Closes this Live. Nothing of a saved World is used.
         """
         self._loop = asyncio.get_running_loop()
+        interests = tuple(interests)
         self._wanted = _kinds(interests)
         if NODE_STATS.name in self._wanted:
             self._wanted[NODES.name] = NODES
         self._builder.activate(self._wanted)
         end = self._loop.time() + deadline_s
+        source = self._run_source if self._reads_runs(interests) else None
+        runs = in_thread("live-once-runs", partial(read_once, source, self._clock)) if source is not None else None
         try:
             self._kube = await within(self._make_client(), deadline_s)
         except (ColdError, TimeoutError) as error:
@@ -244,9 +265,17 @@ class Live:
             self._all_troubled(error)
         else:
             await self._read_once(self._kube, max(0.05, end - self._loop.time()))
+        if runs is not None:
+            await self._bounded(self._take_runs(runs), "reading the journal", max(end, self._loop.time() + OWN_WORDS_S))
         self._publish()
         await self.close()
         return self.world
+
+    def _reads_runs(self, interests: Iterable[str | Kind] | None) -> bool:
+        return self._run_source is not None and (interests is None or JOURNAL in tuple(interests))
+
+    async def _take_runs(self, board: Awaitable[RunBoard]) -> None:
+        self._builder.runs(await board)
 
     async def _read_once(self, kube: Kube, limit_s: float) -> None:
         left_s = max(0.05, limit_s - OWN_WORDS_S)
@@ -661,7 +690,7 @@ def _kinds(interests: Iterable[str | Kind] | None) -> dict[str, Kind]:
     if interests is None:
         return {kind.name: kind for kind in (*WATCHED, *POLLED)}
     names = [kind if isinstance(kind, str) else kind.name for kind in interests]
-    return {name: KINDS[name] for name in names if name != KUBE}
+    return {name: KINDS[name] for name in names if name not in (KUBE, JOURNAL)}
 
 
 def _listed(streams: KubeStreams, deadline_s: float) -> dict[str, Lease]:

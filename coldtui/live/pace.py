@@ -67,6 +67,8 @@ class Pace:
     quiet_s: float = 25.0
     """No kubelet's heartbeat on the stream for so long (they come every 10 s): ask whether there are any, well before a node is called late at 40 s."""
 
+    journal_s: float = 0.2
+    """Between looks at the journal: a look that finds nothing new costs microseconds."""
     poll_s: float = 15.0
     stats_s: float = 15.0
     stats_deadline_s: float = 5.0
