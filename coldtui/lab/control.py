@@ -54,11 +54,41 @@ CATALOGUE: dict[str, str] = {**OTHER_FAULTS, **{name: fault.about for name, faul
 """Every fault by name, and what it does."""
 
 
+class ApiPower:
+    """Whether the API server listens: not while the fault api-down is on, nor while its host is off or restarts K3s."""
+
+    def __init__(self, server: ApiServerProcess) -> None:
+        self._server = server
+        self._reasons: set[str] = set()
+        self._lock = asyncio.Lock()
+
+    async def set(self, reason: str, down: bool, **options: Any) -> None:
+        """Raises ColdError when it cannot be switched."""
+        async with self._lock:
+            before = bool(self._reasons)
+            (self._reasons.add if down else self._reasons.discard)(reason)
+            if before != bool(self._reasons):
+                await order(self._server, "down", not before, options if down else {})
+
+    async def host(self, up: bool) -> None:
+        """The host of the control plane has gone down, or runs again."""
+        await self.set("host", not up)
+
+
+async def order(server: ApiServerProcess, fault: str, on: bool, options: Options) -> None:
+    """Switch a fault of the API server's process. Raises ColdError."""
+    try:
+        await asyncio.to_thread(server.control, fault, on, **options)
+    except (ApiServerError, OSError) as error:
+        raise ColdError(f"fault {fault} could not be switched", detail=str(error)) from error
+
+
 class Faults:
     """Switches faults of one running lab."""
 
     def __init__(self, server: ApiServerProcess, machines: Machines, nodes: Callable[[], set[str]]) -> None:
         self._server, self._machines, self._nodes = server, machines, nodes
+        self.api = ApiPower(server)
         self.reopen: Callable[[bool], None] = lambda anew: None
         """Called after a fault that the streams of the controllers do not show: they are opened again, or the world is listed anew."""
         self.on: set[str] = set()
@@ -74,10 +104,10 @@ class Faults:
             said = CATALOGUE[name] if on else "the API server answers again"
         else:
             chosen = SERVER_FAULTS[name]
-            try:
-                await asyncio.to_thread(self._server.control, chosen.fault, on, **{**(chosen.options if on else {}), **options})
-            except (ApiServerError, OSError) as error:
-                raise ColdError(f"fault {name} could not be switched", detail=str(error)) from error
+            if name == "api-down":
+                await self.api.set("fault", on, **options)
+            else:
+                await order(self._server, chosen.fault, on, {**(chosen.options if on else {}), **options})
             said = chosen.about if on else "ended"
             if name == "restored" or (name == "half-open" and not on):
                 self.reopen(name == "restored")

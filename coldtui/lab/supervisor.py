@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import importlib
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import yaml
 
+from coldtui.config.settings import BY_KEY
 from coldtui.domain.errors import ColdError, UsageError
 from coldtui.domain.text import plain
 from coldtui.lab import crowd, site
@@ -31,6 +33,7 @@ from coldtui.lab.controllers.murmur import Murmur
 from coldtui.lab.controllers.nodes import NodeLifecycle
 from coldtui.lab.controllers.scheduler import Scheduler
 from coldtui.lab.controllers.workloads import WORKLOADS
+from coldtui.lab.hosts.fleet import Fleet
 from coldtui.lab.keeper import Keeper
 from coldtui.lab.play import PLAYERS
 from coldtui.lab.running import Running, announce, labs, withdraw
@@ -88,6 +91,8 @@ class Ready:
     pid: int
     control: str
     dir: str
+    ssh: dict[str, str]
+    """Node -> where its SSH server listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,7 @@ class Supervisor:
         self._stopped = asyncio.Event()
         self.faults: Faults
         self.lab: Lab
+        self.hosts: Fleet
 
     async def run(self, ready: Callable[[Ready], None]) -> None:
         """Start, call ``ready``, and live until `stop`. Raises ColdError; then nothing is left behind."""
@@ -173,6 +179,7 @@ class Supervisor:
             self._stack.callback(shutil.rmtree, self.dir, ignore_errors=True)
         self._tether()
         say("starting the API server")
+        loading = asyncio.ensure_future(asyncio.to_thread(importlib.import_module, "coldtui.lab.hosts.server"))  # while the server starts
         server = await self._start_server(keeper)
         client = await self._stack.enter_async_context(KubeClient.from_kubeconfig(server.kubeconfig))
         people = await self._seed(client)
@@ -189,6 +196,10 @@ class Supervisor:
         if self.options.churn:
             await asyncio.to_thread(server.churn, self.options.churn)
         gc.freeze()  # what the site is made of stays; the collector need not look at it again
+        await loading
+        self.hosts = Fleet(self.lab, self.dir / "ssh", self.faults.api.host)
+        self._stack.push_async_callback(self.hosts.aclose)
+        await self.hosts.start()
         control = await self._open_control()
         found = self._write_config(server, control)
         announce(Running(os.getpid(), str(self.dir), str(control), found.config))
@@ -277,12 +288,15 @@ class Supervisor:
             "state_dir": str(self.dir / "state"),
             "postgres": {"cluster": "database/cold-postgres"},
         }
+        if "ssh.user" in BY_KEY:
+            config |= self.hosts.settings()
         (self.dir / "state").mkdir(exist_ok=True, mode=0o700)
         path = self.dir / "config.yaml"
         path.write_text("# Written by the lab; gone with it.\n" + yaml.safe_dump(config, sort_keys=False))
         return Ready(
-            str(path), str(server.kubeconfig), str(server.view_kubeconfig), server.url, None, None, os.getpid(), str(control), str(self.dir)
-        )
+            str(path), str(server.kubeconfig), str(server.view_kubeconfig), server.url, None, None, os.getpid(), str(control), str(self.dir),
+            self.hosts.addresses(),
+        )  # fmt: skip
 
     async def _begin_scenario(self, client: KubeClient) -> None:
         chosen = SCENARIOS.get(self.options.scenario)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,20 @@ def wander(name: str, at: float) -> float:
         total += factor * (a + (b - a) * smooth)
         weight += factor
     return total / weight
+
+
+def disk_share(name: str, notes: Mapping[str, str], at: float) -> float:
+    """The share of a node's disk that is in use at a time, but for what was cleaned since the lab began."""
+    return float(notes.get(PREFIX + "disk") or _disk_level(name) + 0.03 * wander(name + "/disk", at))
+
+
+def image_bytes(name: str, notes: Mapping[str, str], capacity: int) -> int:
+    """What container images held on a node's disk when the lab began."""
+    return int(0.4 * capacity * float(notes.get(PREFIX + "disk") or _disk_level(name)))
+
+
+def _disk_level(name: str) -> float:
+    return 0.25 + 0.3 * _hash(name, "disk")
 
 
 class SimulatedKubelet:
@@ -97,8 +111,9 @@ class SimulatedKubelet:
             used_memory = memory * float(notes[PREFIX + "memory"])
         return Usage(int(used_cpu * 1e9), int(used_memory))
 
-    def _disk(self, name: str, capacity: int, share: float) -> Json:
-        used = int(capacity * share)
+    def _disk(self, name: str, capacity: int, share: float, freed: int = 0) -> Json:
+        used = max(0, int(capacity * share) - freed)
+        share = used / capacity
         inodes = capacity // 16384
         inodes_used = int(inodes * share * 0.4)
         return {
@@ -126,8 +141,8 @@ class SimulatedKubelet:
         memory = int(parse_quantity(size.get("memory", "8Gi")))
         capacity = int(parse_quantity(size.get("ephemeral-storage", "80Gi")) or 80 * _GIB)
         created = parse_time(node["metadata"].get("creationTimestamp"))
-        share = float(notes.get(PREFIX + "disk") or 0.25 + 0.3 * _hash(name, "disk") + 0.03 * self._noise(name + "/disk"))
-        disk = self._disk(name, capacity, share)
+        freed, pruned = (int(notes.get(PREFIX + what) or 0) for what in ("freed", "freed-images"))
+        disk = self._disk(name, capacity, disk_share(name, notes, self._now().timestamp()), freed)
         uptime = (self._now() - (created or self.started)).total_seconds()
         return {
             "node": {
@@ -146,7 +161,7 @@ class SimulatedKubelet:
                 "network": self._network(name, created),
                 "fs": disk,
                 "runtime": {
-                    "imageFs": {**disk, "usedBytes": int(disk["usedBytes"] * 0.4)},
+                    "imageFs": {**disk, "usedBytes": max(0, image_bytes(name, notes, capacity) - pruned)},
                     "containerFs": {**disk, "usedBytes": int(disk["usedBytes"] * 0.05)},
                 },
                 "rlimit": {"time": when, "maxpid": 4194304, "curproc": 200 + len(pods) * 12},

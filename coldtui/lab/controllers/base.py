@@ -40,6 +40,10 @@ class Pace:
     """Until the containers of a deleted pod have ended; never longer than its grace period."""
     boot: float = 4.0
     """From power-on until a node's pods run again."""
+    reboot: float = 20.0
+    """From an ordered reboot until the machine answers again; its kubelet needs `boot` besides. Below `grace` the node never looks unready."""
+    restart: float = 2.0
+    """How long K3s takes to start when its service is restarted."""
     crash: float = 2.0
     """How long a crashing container lives."""
     crash_backoff: float = 10.0
@@ -73,7 +77,10 @@ class Machines:
     down: set[str] = field(default_factory=set)
     boots: dict[str, str] = field(default_factory=dict)
     """Boot IDs of machines that were started again; others keep the one of their node's status."""
+    stopped: set[str] = field(default_factory=set)
+    """Machines that are on while their kubelet is not running; containers run on."""
     _listeners: list[Callable[[str], None]] = field(default_factory=list)
+    _kubelet_listeners: list[Callable[[str], None]] = field(default_factory=list)
 
     def listen(self, listener: Callable[[str], None]) -> None:
         """Be told the name of a machine that went down or came up."""
@@ -91,6 +98,24 @@ class Machines:
             self.down.discard(name)
             self.boots[name] = str(uuid.uuid4())
             self._tell(name)
+
+    def silent(self, name: str) -> bool:
+        """Whether no kubelet speaks for this machine now."""
+        return name in self.down or name in self.stopped
+
+    def listen_kubelet(self, listener: Callable[[str], None]) -> None:
+        """Be told the name of a machine whose kubelet has started."""
+        self._kubelet_listeners.append(listener)
+
+    def stop_kubelet(self, name: str) -> None:
+        self.stopped.add(name)
+
+    def start_kubelet(self, name: str) -> None:
+        """It speaks again, at once, unless the machine is off."""
+        if name in self.stopped:
+            self.stopped.discard(name)
+            for listener in self._kubelet_listeners:
+                listener(name)
 
     def _tell(self, name: str) -> None:
         for listener in self._listeners:

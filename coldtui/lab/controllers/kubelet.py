@@ -50,6 +50,7 @@ class Kubelet(Controller):
         self._waking: dict[str, float] = {}
         """Machines that boot, and when they are done."""
         lab.machines.listen(self._switched)
+        lab.machines.listen_kubelet(self._started)
 
     def _interesting(self, pod: Json) -> list[Key]:
         """Everything but the calm mass of running pods."""
@@ -67,9 +68,15 @@ class Kubelet(Controller):
             if pod["spec"].get("nodeName") == name:
                 self.enqueue(key, self.pace.boot + self.lab.dice.uniform(0, self.pace.pod_start))
 
+    def _started(self, name: str) -> None:
+        """What came to pass while this kubelet was not running is seen to now."""
+        for key, pod in self.pods.items.items():
+            if pod["spec"].get("nodeName") == name:
+                self.enqueue(key)
+
     async def reconcile(self, key: Key) -> None:
         pod = self.pods.items.get(key)
-        if pod is None or not (node := pod["spec"].get("nodeName")) or node in self.lab.machines.down:
+        if pod is None or not (node := pod["spec"].get("nodeName")) or self.lab.machines.silent(node):
             return
         clock = asyncio.get_running_loop().time()
         if (awake := self._waking.get(node)) is not None and clock < awake:

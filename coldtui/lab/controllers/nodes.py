@@ -44,6 +44,7 @@ class NodeHeartbeats(Controller):
         self._next_beat: dict[str, float] = {}
         self._next_status: dict[str, float] = {}
         lab.machines.listen(self._switched)
+        lab.machines.listen_kubelet(self._started)
 
     def _interesting(self, node: Json) -> list[Key]:
         """Heartbeats come by the clock; only a node that is new, or called unready, wants one at once."""
@@ -55,6 +56,12 @@ class NodeHeartbeats(Controller):
         self._next_status.pop(name, None)
         self.enqueue(("", name), self.pace.boot)
 
+    def _started(self, name: str) -> None:
+        """A kubelet that starts says at once that it lives and that the node is well."""
+        self._next_beat.pop(name, None)
+        self._next_status[name] = 0.0
+        self.enqueue(("", name))
+
     async def reconcile(self, key: Key) -> None:
         name = key[1]
         node = self.nodes.get(name)
@@ -62,7 +69,7 @@ class NodeHeartbeats(Controller):
             self._next_beat.pop(name, None)
             self._leases.pop(name, None)
             return
-        if name in self.lab.machines.down:
+        if self.lab.machines.silent(name):
             return
         clock = asyncio.get_running_loop().time()
         if clock >= self._next_beat.get(name, 0.0):

@@ -1,0 +1,15 @@
+"""What can be run on a host, by name."""
+
+from __future__ import annotations
+
+from coldtui.lab.hosts.programs import basic, disk, journalctl, k3s, sudo, systemctl
+from coldtui.lab.hosts.shell import Program
+
+PROGRAMS: dict[str, Program] = {
+    **basic.PROGRAMS,
+    **sudo.PROGRAMS,
+    **systemctl.PROGRAMS,
+    **journalctl.PROGRAMS,
+    **disk.PROGRAMS,
+    **k3s.PROGRAMS,
+}
