@@ -230,7 +230,7 @@ def of_status(code: int, status: Status, question: Question, where: str, retry_a
         case 403:
             resource = f"{question.resource}.{question.group}" if question.group else question.resource
             return Forbidden(f"needs {question}", verb=question.verb, resource=resource, detail=said, hint="ask for that right (RBAC)")
-        case 404 if question.name:
+        case 404 if question.name and not (question.kind is not None and question.kind.group and not status.about[1]):  # names the object
             what = question.resource.partition("/")[0]
             whole = f"{question.namespace}/{question.name}" if question.namespace else question.name
             return NotFound(f"{what} {plain(whole)} does not exist", detail="" if status.kind else said)

@@ -18,7 +18,8 @@ _TWO = "This pod has more than one PodDisruptionBudget, which the eviction subre
 
 
 def evict(objects: Objects, pods: Resource, namespace: str, name: str, body: Json, write: Write) -> Json:
-    """Evict a pod; returns the Status of success. 429 when a budget refuses, 500 when two budgets select it."""
+    """Evict a pod; returns the Status of success. 429 when a budget refuses, 500 when two budgets select it, 403 in a namespace that ends."""
+    objects.check_namespace(pods, namespace, name)  # an eviction is something new, too
     item = objects.get(pods, namespace, name)
     if (body.get("metadata") or {}).get("name", name) != name:
         raise bad_request("name in URL does not match name in Eviction object")

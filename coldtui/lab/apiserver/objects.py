@@ -99,7 +99,7 @@ class Objects:
             if meta.get("namespace", namespace) != namespace:
                 raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
             meta["namespace"] = namespace
-            self._check_namespace(resource, namespace, name)
+            self.check_namespace(resource, namespace, name)
         else:
             meta.pop("namespace", None)
         collection = self.store.collection(resource)
@@ -126,7 +126,8 @@ class Objects:
             return self.served(resource, collection.encode(obj, 0))
         return self.served(resource, collection.put(obj).raw)
 
-    def _check_namespace(self, resource: Resource, namespace: str, name: str) -> None:
+    def check_namespace(self, resource: Resource, namespace: str, name: str) -> None:
+        """Raise 404 or 403 unless something new may be made in a namespace."""
         found = self.store.find("", "namespaces", "", namespace)
         if found is None:
             raise not_found("namespaces", "", namespace)

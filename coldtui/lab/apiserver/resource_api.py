@@ -16,8 +16,10 @@ from coldtui.lab.apiserver import listing, protobuf, scale, table, watch
 from coldtui.lab.apiserver.clock import Clock
 from coldtui.lab.apiserver.errors import (
     ApiError,
+    Cause,
     bad_request,
     expired,
+    invalid,
     method_not_allowed,
     no_such_resource,
     too_large_version,
@@ -32,6 +34,7 @@ from coldtui.lab.apiserver.target import Form, Target, form_of
 Json = dict[str, Any]
 GZIP_FROM_BYTES = 128 * 1024
 """Answers from this size on are compressed when the client allows it, as on the real server."""
+_OPTIONS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
 _JSON_TYPES = ("application/json", "", "application/octet-stream")
 
 
@@ -65,8 +68,9 @@ def write_of(request: web.Request) -> Write:
     query = request.query
     agent = request.headers.get("User-Agent", "unknown").partition("/")[0]
     dry = query.getall("dryRun", [])
-    if dry and dry != ["All"]:
-        raise bad_request('Invalid value: "dryRun": supported values: "All"')
+    if dry and set(dry) != {"All"}:
+        said = f'Unsupported value: {encode(dry).decode()}: supported values: "All"'
+        raise invalid(_OPTIONS[request.method], "meta.k8s.io", "", [Cause("FieldValueNotSupported", "dryRun", said)])
     return Write(query.get("fieldManager") or agent, bool(dry), query.get("fieldValidation") or "Warn")
 
 
@@ -245,16 +249,15 @@ class ResourceApi:
         return self._written(request, resource, raw, write, target.sub)
 
     async def _options(self, request: web.Request) -> tuple[Json, Write]:
-        """DeleteOptions from the body and the query, which say the same things."""
+        """DeleteOptions from the body or, where there is none, from the query: a query beside a body says nothing."""
         body = await read_body(request)
-        options: Json = dict(body) if isinstance(body, dict) else {}
         write = write_of(request)
-        query = request.query
-        if "gracePeriodSeconds" in query:
-            options.setdefault("gracePeriodSeconds", int(query["gracePeriodSeconds"]))
-        if "propagationPolicy" in query:
-            options.setdefault("propagationPolicy", query["propagationPolicy"])
-        write.dry_run = write.dry_run or "All" in (options.get("dryRun") or ())
+        if isinstance(body, dict) and body:
+            write.dry_run = "All" in (body.get("dryRun") or ())
+            return dict(body), write
+        options: Json = {name: request.query[name] for name in ("propagationPolicy",) if name in request.query}
+        if "gracePeriodSeconds" in request.query:
+            options["gracePeriodSeconds"] = int(request.query["gracePeriodSeconds"])
         return options, write
 
     async def _delete(self, request: web.Request, resource: Resource, namespace: str, name: str) -> web.Response:

@@ -16,6 +16,7 @@ _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _QUALIFIED = re.compile(r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)")
 _PATH_NAMES = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
 _RFC1123 = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an "
@@ -83,6 +84,8 @@ def _kind_rules(kind: str, obj: Json, old: Json | None) -> Iterator[Cause]:
         yield _bad("spec", "", "minAvailable and maxUnavailable cannot be both set")
     if kind == "Service" and not spec.get("ports") and spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName":
         yield _required("spec.ports")
+    if kind == "Lease":
+        yield from _lease(spec)
     if kind == "Node":
         seen: set[tuple[str, str]] = set()
         for i, taint in enumerate(spec.get("taints") or ()):
@@ -94,6 +97,14 @@ def _kind_rules(kind: str, obj: Json, old: Json | None) -> Iterator[Cause]:
             if pair in seen:
                 yield Cause("FieldValueDuplicate", f"metadata.taints[{i}]", "Duplicate value: taints must be unique by key and effect pair")
             seen.add(pair)
+
+
+def _lease(spec: Json) -> Iterator[Cause]:
+    duration, turns = spec.get("leaseDurationSeconds"), spec.get("leaseTransitions")
+    if duration is not None and duration <= 0:
+        yield _bad("spec.leaseDurationSeconds", duration, "must be greater than 0")
+    if turns is not None and turns < 0:
+        yield _bad("spec.leaseTransitions", turns, "must be greater than or equal to 0")
 
 
 def _pod_spec(spec: Json, path: str) -> Iterator[Cause]:
@@ -174,8 +185,14 @@ def check_new_finalizers(resource: Resource, obj: Json, old: Json) -> None:
 
 
 def check_body_kind(resource: Resource, body: Json) -> ApiError | None:
-    """400 when the body is of another kind than the address."""
+    """400 when the body is of another kind than the address, or a lease has a time that is no MicroTime."""
     version, kind = body.get("apiVersion"), body.get("kind")
+    spec = body.get("spec")
+    if resource.kind == "Lease" and isinstance(spec, dict):
+        for name in ("acquireTime", "renewTime"):
+            if spec.get(name) is not None and not _MICRO_TIME.fullmatch(str(spec[name])):
+                said = f'Lease in version "v1" cannot be handled as a Lease: parsing time "{spec[name]}": it needs six digits of a second'
+                return ApiError(400, "BadRequest", said)
     if version not in (None, resource.group_version) or kind not in (None, resource.kind):
         said = f'{kind} in version "{version}" cannot be handled as a {resource.kind} ({resource.group_version})'
         return ApiError(400, "BadRequest", said)

@@ -57,7 +57,7 @@ class Acts:
         """(kind, key) -> body."""
         self.leases: dict[str, HeldLease] = {}
         """By `namespace/name`."""
-        self.pod_kinds = {"pods"}
+        self.pod_kinds = {"pods", "drain_pods"}
         """Kinds that are pods, in whatever detail: an eviction removes the pod from all of them."""
         self.lingering = False
         """Evicted and deleted pods stay, with a deletionTimestamp, until a test removes them."""
@@ -107,7 +107,7 @@ class Acts:
             if log.skipped:
                 raise Unreachable(f"{log.skipped} of the {kind.title} cannot be read")
             found = list(log.objects.values())
-        return tuple(v for v in found if namespace in ("", getattr(v, "namespace", "")) and _selected(v, fields, labels))
+        return tuple(v for v in found if namespace in ("", getattr(_plainly(v), "namespace", "")) and _selected(v, fields, labels))
 
     # Acts
 
@@ -218,7 +218,7 @@ class Acts:
 
     @staticmethod
     def _check_uid(plural: str, key: str, value: Any, uid: str) -> None:
-        if uid and getattr(value, "uid", uid) != uid:
+        if uid and getattr(_plainly(value), "uid", uid) != uid:
             raise Conflict(f"{plural} {key} changed meanwhile", detail="the UID in the precondition is another")
 
     def _leave(self, kind: str, key: str, grace_s: int | None) -> None:
@@ -227,11 +227,22 @@ class Acts:
             value = self.objects(name).get(key)
             if value is None:
                 continue
-            if self.lingering and hasattr(value, "deleted"):
-                own = getattr(value, "grace_s", 30)
-                self.put(name, replace(value, deleted=self.clock.now() + timedelta(seconds=own if grace_s is None else grace_s)))
+            if self.lingering and hasattr(_plainly(value), "deleted"):
+                self.put(name, self._marked(value, grace_s))
             else:
                 self.remove(name, key)
+
+    def _marked(self, value: Any, grace_s: int | None) -> Any:
+        """The same with a deletionTimestamp."""
+        own = int(getattr(value, "grace_s", 30))
+        pod = _plainly(value)
+        dying = replace(pod, deleted=self.clock.now() + timedelta(seconds=own if grace_s is None else grace_s))
+        return dying if pod is value else replace(value, pod=dying)
+
+
+def _plainly(value: Any) -> Any:
+    """The pod in a pod of greater detail (`domain.drains`); anything else as it is."""
+    return getattr(value, "pod", value)
 
 
 def _key(namespace: str, name: str) -> str:
@@ -255,9 +266,9 @@ def _selected(value: Any, fields: str, labels: str) -> bool:
     for name, wanted in _pairs(fields):
         if name not in _FIELDS:
             raise Invalid(f"field label not supported: {name}")
-        if getattr(value, _FIELDS[name], None) != wanted:
+        if getattr(_plainly(value), _FIELDS[name], None) != wanted:
             return False
-    return all((getattr(value, "labels", None) or {}).get(name) == wanted for name, wanted in _pairs(labels))
+    return all((getattr(_plainly(value), "labels", None) or {}).get(name) == wanted for name, wanted in _pairs(labels))
 
 
 def _pairs(selector: str) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ Json = dict[str, Any]
 NS = "/api/v1/namespaces/default"
 APPS = "/apis/apps/v1/namespaces/default"
 CLUSTERS = "/apis/postgresql.cnpg.io/v1/namespaces/default/clusters"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 
@@ -110,7 +111,7 @@ KINDS: dict[str, Json] = {
         "jobTemplate": {"spec": {"template": JOB["template"]}},
     },
     BUDGETS: {"minAvailable": 1, "selector": {"matchLabels": {"app": "none"}}},
-    "/apis/coordination.k8s.io/v1/namespaces/default/leases": {"holderIdentity": "me", "leaseDurationSeconds": 40},
+    LEASES: {"holderIdentity": "me", "leaseDurationSeconds": 40},
     "/apis/networking.k8s.io/v1/namespaces/default/ingresses": {"rules": [{"host": "x.example"}]},
     "/api/v1/namespaces": {},
 }
@@ -216,6 +217,60 @@ STORIES: dict[str, tuple[Ask, ...]] = {
         Ask("GET", f"{PODS}/c-evict", look="metadata"),
         Ask("DELETE", f"{PODS}/c-evict{query(gracePeriodSeconds=0)}", look="nothing"),
         Ask("GET", f"{PODS}/c-evict"),
+    ),
+    "dry runs": (
+        Ask("POST", "/api/v1/nodes", node("contract-two"), look="nothing"),
+        Ask("POST", PODS, pod("c-dry", app="c-dry", on="contract-two"), look="metadata"),
+        Ask("POST", f"{PODS}/c-dry/eviction{query(dryRun='All')}", {"metadata": {"name": "c-dry"}}),
+        Ask("POST", f"{PODS}/c-dry/eviction{query(dryRun='All')}", {"metadata": {"name": "c-dry"}, "deleteOptions": {"dryRun": ["All"]}}),
+        Ask("POST", f"{PODS}/c-dry/eviction{query(dryRun='Some')}", {"metadata": {"name": "c-dry"}}),
+        Ask("DELETE", f"{PODS}/c-dry{query(dryRun='All', gracePeriodSeconds=0)}", look="metadata"),
+        Ask("DELETE", f"{PODS}/c-dry", {"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"], "gracePeriodSeconds": 0}, look="metadata"),
+        Ask("GET", f"{PODS}/c-dry", look="metadata"),
+        Ask("PATCH", f"{PODS}/c-dry{query(dryRun='All')}", {"metadata": {"labels": {"app": "other"}}}, MERGE, look="metadata"),
+        Ask("GET", f"{PODS}/c-dry", look="metadata"),
+        Ask("DELETE", f"{PODS}/c-dry{query(dryRun='All')}", {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}, look="metadata"),
+        Ask("GET", f"{PODS}/c-dry"),
+        Ask("POST", f"{NS}/configmaps", {"metadata": {"name": "c-dry"}}, look="nothing"),
+        Ask("DELETE", f"{NS}/configmaps/c-dry{query(dryRun='All')}", {"kind": "DeleteOptions", "apiVersion": "v1"}),
+        Ask("GET", f"{NS}/configmaps/c-dry"),
+    ),
+    "evicting a namesake": (
+        Ask("POST", "/api/v1/nodes", node("contract-two"), look="nothing"),
+        Ask("POST", PODS, pod("c-same", app="c-same", on="contract-two"), look="metadata"),
+        Ask("PATCH", f"{PODS}/c-same/status", {"status": running(pod("c-same"))["status"]}, MERGE, look="nothing"),
+        Ask("POST", f"{PODS}/c-same/eviction", {"metadata": {"name": "c-same"}, "deleteOptions": {"preconditions": {"uid": "11111111-1111-1111-1111-111111111111"}}}),
+        Ask("GET", f"{PODS}/c-same", look="metadata"),
+        Ask("POST", f"{PODS}/c-same/eviction", {"metadata": {"name": "c-same"}, "deleteOptions": {"gracePeriodSeconds": 7}}),
+        Ask("GET", f"{PODS}/c-same", look="metadata"),
+        Ask("POST", f"{PODS}/c-same/eviction", {"metadata": {"name": "c-same"}, "deleteOptions": {"gracePeriodSeconds": 3}}),
+        Ask("GET", f"{PODS}/c-same", look="metadata"),
+        Ask("DELETE", f"{PODS}/c-same{query(gracePeriodSeconds=0)}", look="nothing"),
+    ),
+    "a namespace that ends": (
+        Ask("POST", "/api/v1/nodes", node("contract-two"), look="nothing"),
+        Ask("POST", "/api/v1/namespaces", {"metadata": {"name": "c-ends"}}, look="nothing"),
+        Ask("POST", "/api/v1/namespaces/c-ends/configmaps", {"metadata": {"name": "held", "finalizers": ["coldtui.example/hold"]}}, look="nothing"),
+        Ask("POST", "/api/v1/namespaces/c-ends/pods", pod("p", "c-ends", on="contract-two"), look="nothing"),
+        Ask("DELETE", "/api/v1/namespaces/c-ends", look="nothing"),
+        Ask("POST", "/api/v1/namespaces/c-ends/configmaps", {"metadata": {"name": "x"}}),
+        Ask("POST", "/api/v1/namespaces/c-ends/pods/p/eviction", {"metadata": {"name": "p"}}),
+        Ask("POST", "/api/v1/namespaces/c-ends/pods/p/eviction", {"metadata": {"name": "p"}, "deleteOptions": {"dryRun": ["All"]}}),
+        Ask("POST", "/api/v1/namespaces/c-ends/pods/none/eviction", {"metadata": {"name": "none"}}),
+        Ask("DELETE", f"/api/v1/namespaces/c-ends/pods/p{query(gracePeriodSeconds=0)}", look="nothing"),
+        Ask("PATCH", "/api/v1/namespaces/c-ends/configmaps/held", {"metadata": {"finalizers": None}}, MERGE, look="nothing"),
+    ),
+    "locks": (
+        Ask("POST", LEASES, {"metadata": {"name": "c-lock"}, "spec": {"holderIdentity": "a", "leaseDurationSeconds": 0}}),
+        Ask("POST", LEASES, {"metadata": {"name": "c-lock"}, "spec": {"holderIdentity": "a", "leaseTransitions": -1}}),
+        Ask("POST", LEASES, {"metadata": {"name": "c-lock"}, "spec": {"renewTime": "2026-11-01T00:00:00Z"}}, look="reason"),
+        Ask("POST", LEASES, {"metadata": {"name": "c-lock"}, "spec": {"holderIdentity": "a", "leaseDurationSeconds": 30, "renewTime": "2026-11-01T00:00:00.123456Z"}}, look="spec"),
+        Ask("PATCH", f"{LEASES}/c-lock", {"metadata": {"resourceVersion": "1"}, "spec": {"holderIdentity": "b"}}, MERGE),
+        Ask("PATCH", f"{LEASES}/c-lock", {"spec": {"holderIdentity": ""}}, MERGE, look="spec"),
+        Ask("PATCH", f"{LEASES}/c-lock", {"spec": {"holderIdentity": None, "leaseTransitions": 1}}, MERGE, look="spec"),
+        Ask("PUT", f"{LEASES}/c-lock", {"metadata": {"name": "c-lock", "resourceVersion": "1"}, "spec": {"holderIdentity": "b"}}),
+        Ask("PUT", f"{LEASES}/c-lock", {"metadata": {"name": "c-lock"}, "spec": {"holderIdentity": "b"}}),
+        Ask("DELETE", f"{LEASES}/c-lock", look="nothing"),
     ),
     "custom resources": (
         Ask("POST", CLUSTERS, {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "metadata": {"name": "c-pg"}, "spec": {"instances": 3, "storage": {"size": "1Gi"}}}, look="spec"),
