@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from coldtui.domain.values import dataclass
 
 from .config import logs, state
 from .config.settings import Config
 from .config.state import StateDir
-from .domain.errors import ColdError, Misconfigured, Unreachable
+from .domain.errors import ColdError, JournalTrouble, Misconfigured, Unreachable
 from .domain.logkeys import Key
+from .domain.runs import Run, RunSite
 from .domain.secret import Secret
 from .domain.sources import KUBE
 from .domain.world import SiteFacts, World
 from .live import Live
+from .live.runs import RunSource
 
 if TYPE_CHECKING:
-    from .ports import Kube
+    from .operations.desk import Desk
+    from .operations.runner import Bench
+    from .ports import Command, Finished, Journal, Kube, Means, Output, Self, Shell, ShellAddress
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +61,33 @@ class Connector:
     """Read where the whole cluster may not be."""
 
     def __call__(self) -> Kube:
+        return self.open(writable=False)
+
+    def open(self, *, writable: bool) -> Kube:
+        """`writable`: with an open write gate, for one confirmed run."""
         from .adapters.kube.adapter import connect  # the adapter's libraries are paid for only when something is reached
 
-        return connect(kubeconfig=self.kubeconfig, context=self.context, namespace=self.namespace)
+        return connect(kubeconfig=self.kubeconfig, context=self.context, namespace=self.namespace, writable=writable)
+
+
+class Once(Generic[T]):
+    """Makes something at first use, once, from any thread; a failure is raised and tried again at the next use."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: list[T] = []
+        self._lock = threading.Lock()
+
+    def __call__(self) -> T:
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]
+
+    @property
+    def made(self) -> T | None:
+        """What there is already."""
+        return self._made[0] if self._made else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +103,13 @@ class Site:
     """Path of the log in use; empty when there is none."""
     log_trouble: str = ""
     """Why there is no log."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    console_desk: Callable[[], Desk | None] = lambda: None
+
+    @property
+    def desk(self) -> Desk | None:
+        """Where the console asks for acts."""
+        return self.console_desk()
 
     @property
     def kube(self) -> Kube:
@@ -205,12 +243,15 @@ def open_site(config: Config, environ: Mapping[str, str] = os.environ, connector
         pg_cluster=config.postgres.cluster,
     )
     connector = connector or Connector(kubeconfig_path(config), config.kube.context or None, config.kube.namespace)
-    live = Live(connector, site=facts, state_dir=Path(folder.path) if folder.writable else None)
+    runs = RunSource(lambda: look_journal(config, folder), _lives)
+    live = Live(connector, site=facts, state_dir=Path(folder.path) if folder.writable else None, runs=runs)
     logs.get("coldtui.wiring").info(
         "site opened",
         {Key.SITE: facts.name, Key.CONTEXT: facts.context, Key.SERVER: facts.server, Key.CONFIG: config.file, Key.STATE_DIR: folder.path},
     )
-    return Site(config, facts, live, connector, folder, log, log_trouble)
+    desk = Once(lambda: open_desk(site, "console"))
+    site = Site(config, facts, live, connector, folder, log, log_trouble, environ, desk)
+    return site
 
 
 def _quick_facts(config: Config) -> KubeconfigFacts:
@@ -235,3 +276,235 @@ async def reach(site: Site, deadline_s: float = 5.0) -> Kube:
         raise Unreachable(
             "the Kubernetes client was not ready in time", detail=site.facts.server, hint="does a credential plugin wait?"
         ) from None
+
+
+# ------------------------------------------------------------ acting
+
+
+def open_journal(config: Config, folder: StateDir) -> Journal:
+    """The journal of runs and audit, made if there is none. Raises JournalTrouble."""
+    if not config.journal and folder.trouble:
+        what, _, remedy = folder.trouble.partition(": ")
+        raise JournalTrouble("there is no journal", detail=what, hint=remedy)
+    from .adapters.journal import open_journal as open_file
+    from .live.pace import SystemClock
+
+    return open_file(state.journal_path(config.journal, folder.path), clock=SystemClock())
+
+
+def look_journal(config: Config, folder: StateDir) -> Journal | None:
+    """The journal if it is there; None: nobody has begun one. Looking makes none. Raises JournalTrouble."""
+    return open_journal(config, folder) if os.path.exists(state.journal_path(config.journal, folder.path)) else None
+
+
+def run_site(config: Config) -> RunSite:
+    """Where a run acts, so that its runner and a later resume reach the same."""
+    found = _quick_facts(config)
+    return RunSite(
+        config=os.path.abspath(config.file) if config.file else "",
+        kubeconfig=os.pathsep.join(os.path.abspath(path) for path in found.paths),
+        context=found.context if found.paths else "",
+        namespace=config.kube.namespace,
+        name=config.site.name or found.context,
+        server=found.server,
+    )
+
+
+def open_means(
+    config: Config,
+    me: Self,
+    *,
+    writable: bool,
+    secrets: Mapping[str, Secret] | None = None,
+    connector: Callable[[], Kube] | None = None,
+    under_way: Callable[[], tuple[Run, ...]] = tuple,
+) -> Means:
+    """What plans and steps work with. `writable` opens the write gates: for one run whose confirmation is in the journal. Blocking.
+
+    `connector` makes the client instead of the adapter. Raises Misconfigured, Unreachable (a credential plugin that does not answer).
+    """
+    from .live.pace import SystemClock
+    from .ports import Means
+
+    if connector is None or isinstance(connector, Connector):
+        connector = connector or Connector(kubeconfig_path(config), config.kube.context or None, config.kube.namespace)
+        kube = connector.open(writable=writable)
+    else:
+        kube = connector()
+    return Means(
+        kube,
+        _LazyShell(config, secrets or {}, writable),
+        SystemClock(),
+        me,
+        pg_cluster=config.postgres.cluster,
+        lease_namespace=config.lease_namespace,
+        production=config.production,
+        secrets=secrets or {},
+        under_way=under_way,
+    )
+
+
+class _LazyShell:
+    """`ports.Shell` that is made when a node is reached first: most runs never need it, and its library is heavy."""
+
+    def __init__(self, config: Config, secrets: Mapping[str, Secret], writable: bool) -> None:
+        self._real = Once(lambda: _open_shell(config, secrets, writable))
+
+    def address(self, node: str, ip: str = "") -> ShellAddress:
+        return self._real().address(node, ip)
+
+    async def run(
+        self,
+        node: str,
+        command: Command,
+        *,
+        ip: str = "",
+        on_line: Callable[[Output], None] | None = None,
+        deadline_s: float = 30.0,
+        connect_s: float = 10.0,
+    ) -> Finished:
+        return await self._real().run(node, command, ip=ip, on_line=on_line, deadline_s=deadline_s, connect_s=connect_s)
+
+    def agent_only(self, node: str) -> str:
+        return self._real.made.agent_only(node) if self._real.made is not None else ""
+
+    async def hang_up(self, node: str) -> None:
+        if self._real.made is not None:
+            await self._real.made.hang_up(node)
+
+    async def aclose(self) -> None:
+        if self._real.made is not None:
+            await self._real.made.aclose()
+
+
+def _open_shell(config: Config, secrets: Mapping[str, Secret], writable: bool) -> Shell:
+    from importlib import import_module
+
+    connect: Callable[..., Shell] = import_module("coldtui.adapters.ssh").connect
+    return connect(config, secrets=secrets, writable=writable)
+
+
+def _lives(run: Run) -> bool | None:
+    from .adapters.launch import lives
+
+    return lives(run)
+
+
+def open_desk(site: Site, face: str) -> Desk:
+    """Where a face asks for acts. Opens nothing yet. `face`: `console`, `command line`, `api`."""
+    from .adapters.launch import ProcessLauncher
+    from .adapters.launch import me as who_we_are
+    from .config.settings import SITE_VARIABLES
+    from .live.pace import SystemClock
+    from .operations.catalogue import CATALOGUE
+    from .operations.desk import Desk
+
+    config, me = site.config, who_we_are(face, site.environ)
+    journal = Once(lambda: open_journal(config, site.state_dir))
+    planning = _Planning(site, me, journal)
+    path = state.journal_path(config.journal, site.state_dir.path)
+    hidden = [name for name, secret in SITE_VARIABLES.items() if secret]
+    return Desk(
+        operations=CATALOGUE,
+        means=planning.means,
+        journal=journal,
+        launcher=ProcessLauncher(site.state_dir.path, journal, path, environ=site.environ, hidden=hidden),
+        run_here=_Here(site, me, journal).run,
+        who=me.who,
+        site=run_site(config),
+        forbidden=f"nothing may be changed: read_only is set ({config.origin('read_only')})" if config.read_only else "",
+        production=config.production,
+        boot_id=me.boot_id,
+        clock=SystemClock(),
+        closing=planning.close,
+    )
+
+
+class _Planning:
+    """The means for plans: closed gates. The client is the one that Live holds, where there is one."""
+
+    def __init__(self, site: Site, me: Self, journal: Callable[[], Journal]) -> None:
+        self._site, self._me, self._journal = site, me, journal
+        self._own: Means | None = None
+
+    async def means(self) -> Means:
+        if self._own is None:
+            site = self._site
+            opened = asyncio.to_thread(
+                open_means,
+                site.config,
+                self._me,
+                writable=False,
+                connector=site.connector,
+                under_way=lambda: self._journal().runs(active=True),
+            )
+            self._own = await _in_time(opened, site.facts.server)
+        live = self._site.live.kube
+        return replace(self._own, kube=live) if live is not None else self._own
+
+    async def close(self) -> None:
+        if self._own is not None:
+            await _close(self._own, self._site.connector)
+            self._own = None
+
+
+async def _close(means: Means, connector: Callable[[], Kube] | None) -> None:
+    """The client of a connector that was given to us is not ours to close."""
+    await means.shell.aclose()
+    if connector is None or isinstance(connector, Connector):
+        await means.kube.aclose()
+
+
+class _Here:
+    """Performs small runs in this process, with open gates for the one run."""
+
+    def __init__(self, site: Site, me: Self, journal: Callable[[], Journal]) -> None:
+        self._site, self._me, self._journal = site, me, journal
+
+    async def run(self, run: Run) -> Run:
+        from .operations.runner import execute
+
+        journal = await asyncio.to_thread(self._journal)
+        await execute(bench(self._site.config, self._me, journal, connector=self._site.connector), run.id, here=True)
+        return await asyncio.to_thread(journal.run, run.id)
+
+
+def bench(
+    config: Config,
+    me: Self,
+    journal: Journal,
+    *,
+    secrets: Mapping[str, Secret] | None = None,
+    connector: Callable[[], Kube] | None = None,
+) -> Bench:
+    """What a runner works with: the write gates open when it asks for its means, which it does for a run that is its own."""
+    from .live.pace import SystemClock
+    from .operations.runner import Bench
+
+    async def means() -> Means:
+        opened = asyncio.to_thread(
+            open_means, config, me, writable=True, secrets=secrets, connector=connector, under_way=lambda: journal.runs(active=True)
+        )
+        return await _in_time(opened, config.kube.context)
+
+    return Bench(journal, means, me, os.getpid(), SystemClock(), close=lambda opened: _close(opened, connector))
+
+
+def open_bench(config: Config, environ: MutableMapping[str, str]) -> Bench:
+    """For the process of a confirmed run: takes its secrets from the inherited pipe, and opens log and journal. Raises JournalTrouble."""
+    from .adapters.launch import me, take_secrets
+
+    secrets = take_secrets(environ)
+    folder = prepare_state(config, environ)
+    open_log(config, folder)
+    for secret in secrets.values():
+        logs.hide(secret)
+    return bench(config, me("runner", environ), open_journal(config, folder), secrets=secrets)
+
+
+async def _in_time(opened: Awaitable[T], where: str, deadline_s: float = 15.0) -> T:
+    """Raises Unreachable: what is opened may ask a credential plugin."""
+    try:
+        return await asyncio.wait_for(opened, deadline_s)
+    except TimeoutError:
+        raise Unreachable("the Kubernetes client was not ready in time", detail=where, hint="does a credential plugin wait?") from None

@@ -11,7 +11,7 @@ GLOBAL: tuple[Flag, ...] = (
     Flag(("--kubeconfig",), "kubeconfig file", "FILE"),
     Flag(("--context",), "context in the kubeconfig", "NAME"),
     Flag(("--namespace", "-n"), "only this namespace", "NS"),
-    Flag(("--read-only",), "nothing can be changed; this version never changes anything"),
+    Flag(("--read-only",), "nothing can be changed"),
     Flag(("--theme",), "theme of the console", "NAME"),
     Flag(("--journal",), "journal of runs and audit, where the usual one cannot be written", "FILE"),
     Flag(("--mouse",), "let the console take the mouse"),

@@ -114,6 +114,8 @@ def _undo(picture: Picture | None) -> None:
 
 
 def _run(argv: list[str], environ: Mapping[str, str], connector: Callable[[], Kube] | None, picture: Picture | None) -> int:
+    if argv[-3:-1] == ["run", "exec"]:  # the process of a confirmed run: for the launcher, and so in no help
+        return _handler("exec:run")(argv[:-3], argv[-1], environ)
     parsed = understand(argv)
     if parsed.help:
         out.data(command_help(parsed.command, GLOBAL) if parsed.command else help_text(ABOUT, COMMANDS, GLOBAL))

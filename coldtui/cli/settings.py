@@ -50,8 +50,7 @@ def run(call: Call) -> Exit:
     for note in call.config.notes:
         out.say(note)
     if call.parsed.flags.get("json"):
-        why = {setting.key: {"idle": setting.idle} for setting in SETTINGS if setting.idle}
-        out.dump({key: {"value": value, "origin": origin, **why.get(key, {})} for key, value, origin in found})
+        out.dump({key: {"value": value, "origin": origin} for key, value, origin in found})
         return Exit.DONE
     from ..domain.text import plain
     from ..present.rows import Cell, Tone
@@ -65,8 +64,7 @@ def run(call: Call) -> Exit:
             return Cell(plain(", ".join(f"{k}={v}" for k, v in value.items())))
         return Cell(plain(", ".join(value) if isinstance(value, list) else str(value)))
 
-    idle = {setting.key: f" ({setting.idle})" for setting in SETTINGS if setting.idle}
-    lines = [(Cell(key), shown(value), Cell(plain(origin) + idle.get(key, ""))) for key, value, origin in found]
+    lines = [(Cell(key), shown(value), Cell(plain(origin))) for key, value, origin in found]
     table = out.table(("SETTING", "VALUE", "FROM"), lines)
     out.data(table)
     return Exit.DONE

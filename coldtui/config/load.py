@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -43,12 +43,12 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], *, config_flag: s
         found = _value(setting, flags, environ, from_file, path)
         if found is not None:
             values[setting.key], origins[setting.key] = found
-    config = _build({**values, "read_only": True})
+    config = _build(values)
     secrets: dict[str, str | Secret] = {}
     for name, secret in SITE_VARIABLES.items():
         if environ.get(name):
             secrets[name] = Secret(environ[name]) if secret else plain(environ[name])
-    return replace(config, file=path, origins=origins, site_variables=secrets, notes=(*_notes(environ), *_idle(values, origins)))
+    return replace(config, file=path, origins=origins, site_variables=secrets, notes=_notes(environ))
 
 
 def _value(
@@ -121,12 +121,6 @@ def _notes(environ: Mapping[str, str]) -> tuple[str, ...]:
             near = one_of(sorted(known), name)
             notes.append(f"{plain(name)} means nothing here" + (f", did you mean {near}?" if near else ""))
     return tuple(notes)
-
-
-def _idle(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> Iterator[str]:
-    """Who asks for more than this version can must be told."""
-    if values.get("read_only") is False:
-        yield f"read_only: false ({origins['read_only']}) has no effect: this version changes nothing"
 
 
 def origin_lines(config: Config) -> dict[str, Origin]:

@@ -96,8 +96,10 @@ class Config:
     """Binding id -> keys, comma between alternatives."""
     mouse: bool | None = None
     """None: on, but off over SSH."""
-    read_only: bool = True
-    """This version changes nothing, whatever is configured."""
+    read_only: bool = False
+    """Nothing may be confirmed, and the console may not be armed. (It is not armed when it starts, whatever this says.)"""
+    lease_namespace: str = "kube-system"
+    """Where the Leases are that hold locks between machines."""
     log: LogSection = LogSection()
 
     file: str = ""
@@ -130,8 +132,6 @@ class Setting:
     most: int | None = None
     unset: str = ""
     """What holds while it is not set, where that is no single value."""
-    idle: str = ""
-    """Why it has no effect in this version; empty: it has."""
     path: bool = False
     """A path: `~` is the home folder; in a file it is relative to that file."""
     address: bool = False
@@ -148,13 +148,7 @@ ANY = "NAME"
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("site.name", str, "what the site is called", ("COLDTUI_SITE_NAME",)),
-    Setting(
-        "production",
-        bool,
-        "a site where more must be confirmed",
-        ("COLDTUI_PRODUCTION",),
-        idle="without effect: this version changes nothing",
-    ),
+    Setting("production", bool, "a site where more must be confirmed", ("COLDTUI_PRODUCTION",)),
     Setting("kube.kubeconfig", str, "kubeconfig file", ("COLDTUI_KUBECONFIG", "KUBECONFIG"), "--kubeconfig", path=True),
     Setting("kube.context", str, "context in the kubeconfig", ("COLDTUI_CONTEXT",), "--context"),
     Setting("kube.namespace", str, "namespace that listings show; empty is all", ("COLDTUI_NAMESPACE",), "--namespace"),
@@ -177,9 +171,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("theme", str, "theme of the console", ("COLDTUI_THEME",), "--theme"),
     Setting("keymap", dict, "binding id: keys"),
     Setting("mouse", bool, "whether the console takes the mouse", ("COLDTUI_MOUSE",), "--mouse", unset="auto (off over SSH)"),
-    Setting(
-        "read_only", bool, "nothing can be changed", ("COLDTUI_READ_ONLY",), "--read-only", idle="always true: this version changes nothing"
-    ),
+    Setting("read_only", bool, "nothing can be changed", ("COLDTUI_READ_ONLY",), "--read-only"),
+    Setting("lease_namespace", str, "namespace of the leases that hold locks between machines", ("COLDTUI_LEASE_NAMESPACE",)),
     Setting("log.file", str, "log file", ("COLDTUI_LOG_FILE",), path=True),
     Setting("log.level", str, "least level that is logged", ("COLDTUI_LOG_LEVEL",), choices=("debug", "info", "warning", "error")),
     Setting("log.max_bytes", int, "size at which the log is rotated", ("COLDTUI_LOG_MAX_BYTES",), least=10_000),
@@ -199,7 +192,7 @@ SITE_VARIABLES: dict[str, bool] = {
 }
 """The variables that the site document sets, and whether each is a secret."""
 
-OTHER_VARIABLES = frozenset({"COLDTUI_CONFIG"})
+OTHER_VARIABLES = frozenset({"COLDTUI_CONFIG", "COLDTUI_SECRETS_FD"})
 
 
 def value_of(config: Config, key: str) -> Any:

@@ -9,20 +9,39 @@ from __future__ import annotations
 import asyncio
 import secrets as tokens
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
-from ..domain.errors import ColdError, JournalTrouble, Refused, UsageError
+from ..domain.errors import ColdError, JournalTrouble, Refused
 from ..domain.plans import Outlook, Plan, Rung, plan_json
-from ..domain.runs import AuditEntry, Run, RunSite, RunState, Who
+from ..domain.runs import LOST_AFTER, AuditEntry, Run, RunSite, RunState, Who, lost
 from ..domain.secret import Secret
-from ..domain.text import one_of, plain
-from ..ports import Journal, Launcher, Means
-from .engine import GATHER_S, Operation
+from ..domain.text import plain
+from ..ports import Clock, Journal, Launcher, Means, Self
+from .catalogue import find
+from .ends import End, end_lost, write_end
+from .engine import GATHER_S, AnyOperation, offline, raised
 from .params import make, plain_values
 
-AnyOperation = Operation[Any, Any]
+UID_S = 3.0
+RESUME_S = 15.0 + LOST_AFTER.total_seconds() + 3.0
+"""A runner that takes over waits until the beat of the one before it is old."""
+
+
+class SystemClock:
+    """The machine's time."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return monotonic()
+
+
+async def _nothing() -> None:
+    return
 
 
 @dataclass(frozen=True)
@@ -32,6 +51,8 @@ class Prepared:
     operation: AnyOperation
     params: Any
     plan: Plan
+    cluster_uid: str = ""
+    """Of the cluster that was planned for; empty: it was not told."""
 
     @property
     def rung(self) -> Rung:
@@ -54,14 +75,14 @@ class Desk:
     forbidden: str = ""
     """Why nothing may be confirmed at all (`--read-only`); empty: it may."""
     production: bool = False
+    boot_id: str = ""
+    """Of this machine."""
+    clock: Clock = field(default_factory=SystemClock)
+    closing: Callable[[], Awaitable[None]] = _nothing
 
     def find(self, name: str) -> AnyOperation:
         """By its name. Raises UsageError with the nearest."""
-        found = self.operations.get(name)
-        if found is None:
-            near = one_of(tuple(self.operations), name)
-            raise UsageError(f"unknown operation {plain(name)}", hint=f"did you mean {near}?" if near else "")
-        return found
+        return find(name, self.operations)
 
     async def prepare(self, name: str, values: Mapping[str, Any]) -> Prepared:
         """Read afresh and plan. Changes nothing. Raises UsageError, NotFound, Unreachable."""
@@ -72,10 +93,19 @@ class Desk:
     async def plan_again(self, operation: AnyOperation, params: Any) -> Prepared:
         means = await self.means()
         begun = means.clock.monotonic()
-        facts = await operation.gather(params, means, GATHER_S)
+        facts, uid = await asyncio.gather(operation.gather(params, means, GATHER_S), self._uid(means))
         plan = operation.plan(facts, params, means.clock.now())
         plan = replace(plan, took_s=means.clock.monotonic() - begun, rung=raised(plan.rung, self.production))
-        return Prepared(operation, params, replace(plan, needs_reason=plan.needs_reason or plan.rung is Rung.DESTRUCTIVE))
+        return Prepared(operation, params, replace(plan, needs_reason=plan.needs_reason or plan.rung is Rung.DESTRUCTIVE), uid)
+
+    async def _uid(self, means: Means) -> str:
+        """So that its runner, and a resume days later, reach the same cluster. Not needed for planning: what cannot be read is left out."""
+        if self.site.cluster_uid:
+            return self.site.cluster_uid
+        try:
+            return (await means.kube.facts(deadline_s=UID_S)).cluster_uid
+        except ColdError:
+            return ""
 
     async def confirm(
         self, prepared: Prepared, *, reason: str = "", secrets: Mapping[str, Secret] | None = None, detach: bool = True
@@ -99,7 +129,7 @@ class Desk:
         except ColdError as error:
             await self.refuse(prepared, str(error), reason=reason)
             raise
-        if plan.rung is Rung.SMALL or (plan.rung is Rung.VISIBLE and prepared.operation.rung is Rung.SMALL):
+        if acts_here(prepared.operation, plan.rung):
             return await self.run_here(run)
         await self._launch(journal, run, secrets or {})
         return await asyncio.to_thread(journal.run, run.id)
@@ -128,36 +158,84 @@ class Desk:
     async def note(self, what: str, *, reason: str = "", outcome: str = "") -> None:
         """An audit entry of its own: `armed`, `disarmed`. Raises JournalTrouble."""
         journal = await asyncio.to_thread(self.journal)
-        means_now = await self._now()
-        await asyncio.to_thread(
-            journal.audit,
-            AuditEntry(0, means_now, what, self.who, reason=plain(reason), outcome=outcome, site=self.site.name or self.site.server),
-        )
+        site = self.site.name or self.site.server
+        entry = AuditEntry(0, self.clock.now(), what, self.who, reason=plain(reason), outcome=outcome, site=site)
+        await asyncio.to_thread(journal.audit, entry)
 
-    async def _now(self) -> Any:
-        from datetime import UTC, datetime
+    async def aclose(self) -> None:
+        """Let go of what planning opened."""
+        await self.closing()
 
-        return datetime.now(UTC)
+    # --- runs that are there
 
     async def cancel(self, id: str) -> Run:
         """Ask a run to stop before its next act. A run whose runner is lost is ended here: nobody else will. Raises NotFound, Refused."""
-        raise NotImplementedError
+        journal = await asyncio.to_thread(self.journal)
+        run = await asyncio.to_thread(journal.run, id)
+        await asyncio.to_thread(journal.ask_cancel, run.id, str(self.who))
+        entry = self._entry_of(run, "cancel", "asked to stop before its next act")
+        await asyncio.to_thread(journal.audit, entry)
+        if await self._is_lost(run):
+            await asyncio.to_thread(end_lost, journal, run, self.find(run.operation), offline(self.clock, Self(self.who, "", "")), self.who)
+        return await asyncio.to_thread(journal.run, run.id)
 
     async def resume(self, id: str, *, secrets: Mapping[str, Secret] | None = None) -> Run:
         """Start a new runner for a run that was lost, or that waits for it after a boot. Raises NotFound, Refused."""
-        raise NotImplementedError
+        journal = await asyncio.to_thread(self.journal)
+        run = await asyncio.to_thread(journal.run, id)
+        why = self.forbidden or await self._not_resumable(run)
+        if why:
+            await asyncio.to_thread(journal.audit, self._entry_of(run, "refused", f"refused: not resumed: {why}"))
+            raise Refused(f"{run.title} is not resumed", detail=why, hint=f"coldtui run show {run.id}")
+        await asyncio.to_thread(journal.audit, self._entry_of(run, "resumed", f"attempt {run.attempts + 1}"))
+        if acts_here(self.find(run.operation), Rung(run.rung)):
+            return await self.run_here(run)
+        await asyncio.to_thread(self.launcher.launch, run, secrets=secrets or {}, deadline_s=RESUME_S)
+        return await asyncio.to_thread(journal.run, run.id)
+
+    async def resume_after_boot(self, *, secrets: Mapping[str, Secret] | None = None) -> tuple[Run, ...]:
+        """Resume every run that waited for the boot of this machine."""
+        journal = await asyncio.to_thread(self.journal)
+        waiting = await asyncio.to_thread(pending_after_boot, journal, self.boot_id, self.who.host)
+        return tuple([await self.resume(run.id, secrets=secrets) for run in waiting])
+
+    async def _not_resumable(self, run: Run) -> str:
+        if run.state.ended:
+            return f"it has ended: {run.state.value}"
+        if not await self._is_lost(run):
+            since = (self.clock.now() - run.beat).total_seconds() if run.beat is not None else 0.0
+            return f"its runner lives: process {run.runner_pid} on {run.runner_host}, heard of {since:.0f} s ago"
+        return ""
+
+    async def _is_lost(self, run: Run) -> bool:
+        """By its beat; or at once when its process is gone from this machine."""
+        if run.state.ended:
+            return False
+        if lost(run, self.clock.now()):
+            return True
+        return bool(run.runner_pid) and await asyncio.to_thread(self.launcher.lives, run) is False
+
+    def _entry_of(self, run: Run, what: str, outcome: str) -> AuditEntry:
+        return AuditEntry(
+            0, self.clock.now(), what, self.who, run.operation, run.object, run.params, run.digest, run.reason, outcome=outcome, run=run.id,
+            site=self.site.name or self.site.server,
+        )  # fmt: skip
 
     async def _launch(self, journal: Journal, run: Run, secrets: Mapping[str, Secret]) -> None:
         try:
             await asyncio.to_thread(self.launcher.launch, run, secrets=secrets)
         except ColdError as error:
-            await asyncio.to_thread(journal.set_state, run.id, RunState.FAILED, outcome=f"its runner did not start: {error}")
+            await asyncio.to_thread(self._not_started, journal, run, error)
             raise
 
-    def _record_of(self, prepared: Prepared, reason: str) -> tuple[Run, AuditEntry]:
-        from datetime import UTC, datetime
+    def _not_started(self, journal: Journal, run: Run, error: ColdError) -> None:
+        """Blocking. Its locks must not wait for a runner that does not come."""
+        if not journal.run(run.id).state.ended:
+            end = End(RunState.FAILED, f"its runner did not start: {error}; nothing was changed", error.exit)
+            write_end(journal, run, end, self.clock.now())
 
-        now, plan = datetime.now(UTC), prepared.plan
+    def _record_of(self, prepared: Prepared, reason: str) -> tuple[Run, AuditEntry]:
+        now, plan = self.clock.now(), prepared.plan
         run = Run(
             id=f"{now:%Y%m%d-%H%M%S}-{tokens.token_hex(2)}",
             operation=plan.operation,
@@ -169,7 +247,7 @@ class Desk:
             rung=int(plan.rung),
             reason=plain(reason),
             who=self.who,
-            site=self.site,
+            site=replace(self.site, cluster_uid=self.site.cluster_uid or prepared.cluster_uid),
             created=now,
             locks=plan.locks,
             steps=tuple(step.title for step in plan.steps),
@@ -182,9 +260,19 @@ class Desk:
         return run, entry
 
 
-def raised(rung: Rung, production: bool) -> Rung:
-    """`production` raises the two lower rungs by one."""
-    return Rung(rung + 1) if production and rung <= Rung.VISIBLE else rung
+def acts_here(operation: AnyOperation, rung: Rung) -> bool:
+    """Whether the process that asked performs it: small acts do not become a process of their own where `production` has raised them."""
+    return rung is Rung.SMALL or (rung is Rung.VISIBLE and operation.rung is Rung.SMALL)
+
+
+def pending_after_boot(journal: Journal, boot_id: str, host: str = "") -> tuple[Run, ...]:
+    """Runs that waited for the boot of this machine and may be resumed: marked under another boot ID than the present one. Blocking.
+
+    `host`: only those whose runner was on this machine (a state folder may be shared).
+    """
+    return tuple(
+        run for run in journal.runs(active=True) if run.after_boot and run.after_boot != boot_id and (not host or run.runner_host == host)
+    )
 
 
 def _age(span: timedelta) -> str:

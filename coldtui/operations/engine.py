@@ -7,17 +7,18 @@ in the journal before the act, so that a resumed run knows what is its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from ..domain.errors import Cancelled, ColdError, StepFailed, Throttled, Unauthorized, Unreachable
+from ..domain.errors import Cancelled, ColdError, JournalTrouble, StepFailed, Throttled, Unauthorized, Unreachable
 from ..domain.plans import Plan, PlannedStep, Rung
-from ..domain.runs import RunEvent, RunLine, What
+from ..domain.runs import RunEvent, RunLine, RunState, What
 from ..domain.text import plain
-from ..ports import Journal, Means
+from ..ports import Clock, Journal, Kube, Means, Self, Shell
 
 P = TypeVar("P")
 F = TypeVar("F")
@@ -26,6 +27,16 @@ T = TypeVar("T")
 GATHER_S = 10.0
 """All premises of a plan are read within this, each on its own: a slow one becomes Unknown and does not hold the others."""
 RETRY_FIRST_S, RETRY_CAP_S = 0.5, 10.0
+JOURNAL_TRIES = 20
+"""An event that the journal does not take is offered so often, a second apart: a disk that is full for a moment ends no run."""
+
+
+class Superseded(Exception):
+    """This run is another process's now, or was ended elsewhere: touch nothing any more, least of all its record."""
+
+
+async def _open() -> str:
+    return ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,19 @@ class Operation(Generic[P, F]):
     """Address of what it acts on: `nodes/k3s-worker-1`."""
     undo: str = ""
     """Name of the operation that undoes it with the same object; empty: none (rung 0 has one)."""
+
+
+AnyOperation = Operation[Any, Any]
+
+
+def raised(rung: Rung, production: bool) -> Rung:
+    """`production` raises the two lower rungs by one."""
+    return Rung(rung + 1) if production and rung <= Rung.VISIBLE else rung
+
+
+def offline(clock: Clock, me: Self) -> Means:
+    """Means without a world: for what is before or beside it. Whoever asks through them has a fault."""
+    return Means(cast(Kube, None), cast(Shell, None), clock, me)
 
 
 class Step:
@@ -96,6 +120,8 @@ class RunContext:
     """Whether anything may have been changed by this run (also by an earlier attempt)."""
     pause_for: Callable[[], str] = lambda: ""
     """Why no act may begin now although nobody cancelled (a lock was lost); empty: go on."""
+    gate: Callable[[], Awaitable[str]] = _open
+    """The same, where an answer must be asked for. Raises Superseded."""
     _cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     _waiting: str = ""
     _items: dict[str, str] = field(default_factory=dict)
@@ -116,7 +142,18 @@ class RunContext:
     # --- telling
 
     async def _record(self, what: What, **rest: Any) -> RunEvent:
-        return await asyncio.to_thread(self.journal.record, self.run, what, step=self.step, **rest)
+        return await self._kept(lambda: self.journal.record(self.run, what, step=self.step, **rest))
+
+    async def _kept(self, write: Callable[[], T]) -> T:
+        """A write to the journal, offered again for a while when it is not taken. Raises JournalTrouble: without it no act may begin."""
+        for left in range(JOURNAL_TRIES - 1, -1, -1):
+            try:
+                return await asyncio.to_thread(write)
+            except JournalTrouble:
+                if not left or self.cancelled:
+                    raise
+                await asyncio.sleep(1.0)
+        raise AssertionError("unreachable")
 
     async def say(self, text: str) -> None:
         """A sentence into the log and among the events."""
@@ -144,6 +181,9 @@ class RunContext:
             if text:
                 await self.write((f"waiting: {text}",), stream="say")
             await self._record(What.WAITING, text=plain(text))
+            if not self.cancelled:
+                state = RunState.WAITING if text else RunState.RUNNING
+                await self._kept(lambda: self.journal.set_state(self.run, state, outcome=plain(text)))
 
     # --- ends
 
@@ -168,20 +208,21 @@ class RunContext:
     async def ready(self) -> None:
         """Before each act: `check`, and wait while a lock is not ours."""
         self.check()
-        while why := self.pause_for():
+        told = False
+        while why := self.pause_for() or await self.gate():
+            told = True
             await self.waiting(why)
             await self.sleep(1.0)
-            self.check()
-        await self.waiting("")
+        if told:  # what the step itself waits for is left standing
+            await self.waiting("")
+        self.check()
 
     async def sleep(self, seconds: float) -> None:
         """Up to `seconds`; returns early when cancelled or at the deadline, and raises as `check` then."""
         if self.deadline is not None:
             seconds = min(seconds, max(0.0, (self.deadline - self.now).total_seconds()))
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._cancelled.wait(), seconds)
-        except TimeoutError:
-            pass
         self.check()
 
     async def patiently(self, ask: Callable[[], Awaitable[T]], *, about: str = "the Kubernetes API", give_up_s: float | None = None) -> T:
@@ -190,7 +231,7 @@ class RunContext:
 
         401 and every other answer are raised at once.
         """
-        wait, since = RETRY_FIRST_S, self.now
+        wait, since, told = RETRY_FIRST_S, self.now, False
         while True:
             try:
                 found = await ask()
@@ -199,17 +240,20 @@ class RunContext:
             except Unreachable as error:
                 if give_up_s is not None and self.now - since > timedelta(seconds=give_up_s):
                     raise
+                told = True
                 await self.waiting(f"{about}: {error.title}")
                 pause = error.retry_after_s if isinstance(error, Throttled) and error.retry_after_s is not None else wait
                 await self.sleep(pause * random.uniform(0.7, 1.3))
                 wait = min(RETRY_CAP_S, wait * 2)
             else:
-                await self.waiting("")
+                if told:
+                    await self.waiting("")
                 return found
 
 
 async def perform(plan: Plan, ctx: RunContext, steps: Mapping[str, Step]) -> None:
-    """Walk the planned steps. Returns when all are done; raises what ended it (Cancelled, StepFailed, any ColdError), already in the journal.
+    """Walk the planned steps. Returns when all are done; raises what ended it (Cancelled, StepFailed, any ColdError), already in the journal
+    unless it is the journal's own trouble.
 
     On resume the memo of the earlier attempt is in `ctx.memo`: steps whose effect stands are passed over.
     """
@@ -231,6 +275,8 @@ async def perform(plan: Plan, ctx: RunContext, steps: Mapping[str, Step]) -> Non
             ctx.acted = True
             await step.run(planned, ctx)
             await ctx._record(What.FINISHED, text=planned.title)
+        except JournalTrouble:
+            raise
         except ColdError as error:
             await ctx.waiting("")
             await ctx._record(What.FAILED, text=f"{planned.title}: {error}")

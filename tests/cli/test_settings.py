@@ -40,14 +40,12 @@ def test_settings_reach_nothing_and_write_nothing(cli: Cli) -> None:
 
 
 def test_what_is_shown_is_what_holds(cli: Cli) -> None:
-    """The mouse is decided by the connection until it is set; read_only is always true, says why, and who sets it false is told."""
+    """The mouse is decided by the connection until it is set; read_only is off until it is set, and the flag beats the variable."""
     rows = {row[0]: row[1:] for row in cli("settings").rows}
     assert rows["mouse"] == ["auto (off over SSH)", "default"]
-    assert rows["read_only"] == ["true", "default (always true: this version changes nothing)"]
+    assert rows["read_only"] == ["false", "default"]
     cli.environ |= {"COLDTUI_MOUSE": "false", "COLDTUI_READ_ONLY": "false"}
-    found = cli("settings")
-    rows = {row[0]: row[1:] for row in found.rows}
+    rows = {row[0]: row[1:] for row in cli("settings").rows}
     assert rows["mouse"] == ["false", "environment COLDTUI_MOUSE"]
-    assert rows["read_only"][0] == "true"
-    assert "read_only: false (environment COLDTUI_READ_ONLY) has no effect" in found.err
-    assert cli("settings", "--json").json["read_only"]["value"] is True
+    assert rows["read_only"] == ["false", "environment COLDTUI_READ_ONLY"]
+    assert cli("--read-only", "settings", "--json").json["read_only"] == {"value": True, "origin": "flag --read-only"}
