@@ -26,7 +26,7 @@ log = logging.getLogger("coldtui.live")
 SHOWN = 200
 """Runs on the board; older ones are in the journal."""
 PULSE_S = 1.0
-"""How often runs under way are judged, the file is looked for, and a journal in trouble is tried again."""
+"""How often runs under way are judged, and a journal in trouble is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,6 @@ class RunWatch:
         self.board = RunBoard()
         self._told: RunBoard | None = None
         self._seen = -1
-        self._file = (0, 0)
         self._pulsed = float("-inf")
         self._ended: tuple[Run, ...] = ()
         self._known: tuple[frozenset[str], str] = (frozenset(), "")
@@ -89,8 +88,8 @@ class RunWatch:
             self._troubled(JournalTrouble(f"a fault of this program: {type(error).__name__}: {error}"))
 
     def _look(self, pulse: bool) -> None:
-        if self.journal is not None and pulse and _identity(self.journal.path) != self._file:
-            self._let_go()  # moved aside, removed, or another one in its place
+        if self.journal is not None and not os.path.exists(self.journal.path):
+            self._let_go()  # asked for more, it would make a new one
         if self.journal is None:
             if self.board.trouble is not None and not pulse:
                 return
@@ -98,7 +97,6 @@ class RunWatch:
             if self.journal is None:
                 self._none()
                 return
-            self._file, self._seen = _identity(self.journal.path), -1
         changed = self.journal.changed()
         if changed != self._seen:
             self._read(self.journal)
@@ -180,15 +178,6 @@ def _states(board: RunBoard) -> tuple[tuple[str, str], ...]:
 def _news(board: RunBoard) -> tuple[object, ...]:
     """All but when it was read."""
     return (board.runs, board.trouble, board.notice, board.lost, board.waits)
-
-
-def _identity(path: str) -> tuple[int, int]:
-    """Device and inode; (0, 0) when there is no such file."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return (0, 0)
-    return (found.st_dev, found.st_ino)
 
 
 def read_once(source: RunSource, clock: Clock) -> RunBoard:

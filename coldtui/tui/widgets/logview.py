@@ -125,15 +125,18 @@ class LogView(GuardedWidget, can_focus=True):
         if self._hits is not None and test is not None:
             self._hits += [start + i for i, line in enumerate(fresh) if isinstance(line, str) or test(line.text)]
         if len(self._lines) > self.capacity + _CHUNK:
-            gone = len(self._lines) - self.capacity
-            del self._lines[:gone]
-            self._first += gone
-            self.dropped += gone
-            if self._hits is not None:
-                del self._hits[: bisect_left(self._hits, self._first)]
-            if self._top[0] < self._first:
-                self._top = (self._first, 0)
+            self._cut(len(self._lines) - self.capacity)
         self._changed()
+
+    def _cut(self, gone: int) -> None:
+        """The oldest lines leave the ring."""
+        del self._lines[:gone]
+        self._first += gone
+        self.dropped += gone
+        if self._hits is not None:
+            del self._hits[: bisect_left(self._hits, self._first)]
+        if self._top[0] < self._first:
+            self._top = (self._first, 0)
 
     def _changed(self) -> None:
         self._screen_rows = None
@@ -314,12 +317,16 @@ class LogView(GuardedWidget, can_focus=True):
             left.append((f"  {self.note}", Tone.WARN))
         if self.filter.typed:
             left += [(f"  /{self.filter.typed}", Tone.ACCENT), (f" {len(self._hits or ())} of {total}", Tone.MUTED)]
+        return ends(left, self._standing(total), self.size.width)
+
+    def _standing(self, total: int) -> list[Span]:
+        """The right end of the first line: what is not here, how much is, and whether it follows."""
         right: list[Span] = []
         if self.dropped:
             right.append((f"{self.dropped} older dropped · ", Tone.WARN))
         right += [(f"{self.part} · {'wrap · ' if self.wrap else ''}{total} lines ", Tone.MUTED)]
         right.append(("● follow ", Tone.GOOD) if self.following else ("○ paused ", Tone.STALE))
-        return ends(left, right, self.size.width)
+        return right
 
     def draw_line(self, y: int) -> Strip:
         palette, width = palette_of(self), self.size.width
