@@ -44,6 +44,8 @@ T = TypeVar("T")
 
 _CALLS, _ACTS = 8, 8
 """Threads, each with one call at a time."""
+_LEAST_LEFT = 0.25
+"""Share of an act's time that must be left when it is sent."""
 _WARNINGS = 100
 _LOG_BATCHES = 16
 """That may wait to be looked at."""
@@ -132,20 +134,28 @@ class KubeAdapter:
         except TimeoutError:
             raise LineTrouble(f"{self._single.where} did not answer within {deadline_s:.0f} s", kind="timeout") from None
 
-    async def _act(self, work: Callable[[], T], deadline_s: float) -> T:
-        """As `_call`, for what changes something. What waited for a thread until its deadline was not sent, and never will be."""
+    async def _act(self, work: Callable[[float], T], deadline_s: float) -> T:
+        """As `_call`, for what changes something; `work` is told how many seconds are left when a thread takes it.
+
+        What waited for a thread for most of its time is not sent any more: it could only end with an outcome that nobody knows.
+        """
+        end = time.monotonic() + deadline_s
+        unsent = LineTrouble(f"{self._acts.where} is busy with earlier acts: not sent", kind="timeout")
         began = threading.Event()
 
         def begun() -> T:
+            left = end - time.monotonic()
+            if left < deadline_s * _LEAST_LEFT:
+                raise unsent
             began.set()
-            return work()
+            return work(left)
 
         future = asyncio.get_running_loop().run_in_executor(self._actors, begun)
         try:
             return await asyncio.wait_for(future, deadline_s + 0.25)
         except TimeoutError:
             if not began.is_set():
-                raise LineTrouble(f"{self._acts.where} is busy with earlier acts: not sent", kind="timeout") from None
+                raise unsent from None
             raise unsure(LineTrouble(f"{self._acts.where} did not answer within {deadline_s:.0f} s", kind="timeout")) from None
 
     # --- the line
@@ -265,13 +275,13 @@ class KubeAdapter:
         dry_run: bool = False,
         deadline_s: float = 10.0,
     ) -> Mapping[str, Any]:
-        work = functools.partial(self._writes.patch, kind, name, body, namespace, form, subresource, dry_run, deadline_s)
+        work = functools.partial(self._writes.patch, kind, name, body, namespace, form, subresource, dry_run)
         return await self._act(work, deadline_s)
 
     async def create(
         self, kind: Kind, body: Mapping[str, Any], namespace: str = "", *, dry_run: bool = False, deadline_s: float = 10.0
     ) -> Mapping[str, Any]:
-        return await self._act(functools.partial(self._writes.create, kind, body, namespace, dry_run, deadline_s), deadline_s)
+        return await self._act(functools.partial(self._writes.create, kind, body, namespace, dry_run), deadline_s)
 
     async def delete(
         self,
@@ -284,19 +294,19 @@ class KubeAdapter:
         dry_run: bool = False,
         deadline_s: float = 10.0,
     ) -> None:
-        work = functools.partial(self._writes.delete, kind, name, namespace, uid, grace_s, dry_run, deadline_s)
+        work = functools.partial(self._writes.delete, kind, name, namespace, uid, grace_s, dry_run)
         await self._act(work, deadline_s)
 
     async def evict(
         self, namespace: str, pod: str, *, uid: str = "", grace_s: int | None = None, dry_run: bool = False, deadline_s: float = 10.0
     ) -> None:
-        await self._act(functools.partial(self._writes.evict, namespace, pod, uid, grace_s, dry_run, deadline_s), deadline_s)
+        await self._act(functools.partial(self._writes.evict, namespace, pod, uid, grace_s, dry_run), deadline_s)
 
     async def lease(self, namespace: str, name: str, *, deadline_s: float = 5.0) -> HeldLease | None:
         return await self._call(functools.partial(self._leases.get, namespace, name, deadline_s), deadline_s)
 
     async def put_lease(self, lease: HeldLease, *, acquired: bool, deadline_s: float = 5.0) -> HeldLease:
-        return await self._act(functools.partial(self._leases.put, lease, acquired, deadline_s), deadline_s)
+        return await self._act(functools.partial(self._leases.put, lease, acquired), deadline_s)
 
     # --- logs
 

@@ -27,11 +27,14 @@ _KUBELET_READS = ("stats/summary", "healthz", "metrics")
 """What may be asked of a kubelet through `nodes/proxy`, where a GET can run a command in a container."""
 
 
-def check(method: str, path: str, query: Sequence[tuple[str, str]], body: bytes | None) -> None:
-    """Refuse whatever could change something. Raises Refused; nothing was sent."""
-    if _reads(method, path) or (method == "POST" and path in _REVIEWS) or _is_dry(method, path, query, body):
-        return
-    raise Refused(
+def is_harmless(method: str, path: str, query: Sequence[tuple[str, str]], body: bytes | None) -> bool:
+    """Whether a request cannot change anything."""
+    return _reads(method, path) or (method == "POST" and path in _REVIEWS) or _is_dry(method, path, query, body)
+
+
+def refusal(method: str, path: str) -> Refused:
+    """What a closed gate says."""
+    return Refused(
         "read-only: nothing was sent",
         detail=f"{method} {plain(path)}",
         hint="the console is armed with A; on the command line name the verb and confirm it with --yes",

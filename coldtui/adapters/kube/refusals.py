@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ...domain.errors import BudgetRefused, ColdError, Conflict, EvictionImpossible, Forbidden, Invalid, NamespaceEnds, NotFound
 from ...domain.text import plain
-from .failures import Question, Status, refusal, status_of, unsure
+from .failures import Question, Status, refusal, status_of
 
 _TWO_BUDGETS = "more than one PodDisruptionBudget"
 """Of the one 500 that is final; its Status has no reason and no cause to know it by."""
@@ -17,8 +17,7 @@ def write_refusal(code: int, headers: Mapping[str, str], body: bytes, question: 
     status = status_of(body)
     evicts = question.resource.endswith("/eviction")
     found = _of_eviction(code, headers, status, question) if evicts else None
-    # A server that failed in the middle may have done it.
-    return found or _of_act(code, status, question) or unsure(refusal(code, headers, body, question, where))
+    return found or _of_act(code, status, question) or refusal(code, headers, body, question, where)
 
 
 def _of_eviction(code: int, headers: Mapping[str, str], status: Status, question: Question) -> ColdError | None:
@@ -47,7 +46,7 @@ def _of_act(code: int, status: Status, question: Question) -> ColdError | None:
             return Conflict(f"{singular} {_whole(question)} exists already", detail=said)
         case 409:
             return Conflict(f"{singular} {_whole(question)} changed meanwhile", detail=said, hint="read it again")
-        case 400 | 415 | 422 if status.kind:
+        case 400 | 413 | 415 | 422 if status.kind:
             fields = "; ".join(plain(f"{cause.field}: {cause.message}" if cause.field else cause.message) for cause in status.causes)
             return Invalid(f"the API does not take this {question.verb} of {singular} {_whole(question)}", detail=(fields or said)[:500])
         case 403 if status.caused_by("NamespaceTerminating"):

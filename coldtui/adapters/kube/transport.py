@@ -69,7 +69,7 @@ class _Attempt(threading.local):
 
     sent = False
     """Whether any byte of it may have left."""
-    until = float("inf")
+    until: float | None = None
     """By `time.monotonic`: nothing is sent after that, since who asked has been told that it failed."""
 
 
@@ -92,7 +92,7 @@ class _Line:
         self.line = self.sock  # kept, since http.client gives its own reference away when the server will close
         self.lines.add(self)
         _attempt.sent = False  # what a proxy was told does not count
-        if time.monotonic() > _attempt.until:
+        if _attempt.until is not None and time.monotonic() > _attempt.until:
             raise TimeoutError("connected too late")
 
     def send(self, data: Any) -> None:
@@ -192,37 +192,51 @@ class Channel:
         deadline_s: float | None = 10.0,
     ) -> Response:
         """As `open`, but any status but 401 is an answer. `content` is the type of the body. Raises Refused at a closed gate."""
-        if not self._writable:
-            gate.check(method, path, query, body)
+        acts = not gate.is_harmless(method, path, query, body)
+        if acts and not self._writable:
+            raise gate.refusal(method, path)
         cuts = self.cuts
         self.check(cuts)
+        until = time.monotonic() + deadline_s if acts and deadline_s is not None else None
         url = f"{self._prefix}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": accept, "User-Agent": "coldtui", "Accept-Encoding": "gzip" if gzip else "identity"}
         if body is not None:
             headers["Content-Type"] = content
-        response = self._send(method, url, headers, body, deadline_s, cuts)
+        response = self._send(method, url, headers, body, deadline_s, cuts, acts, until)
         if response.status == 401:
             response.close()
             if not self.access.auth.renew():
                 raise self.access.refused()
             if self.access.certificate is not None:
                 self._pool = self._new_pool()  # a plugin may have brought a new one; idle connections would still show the old
-            response = self._send(method, url, headers, body, deadline_s, cuts)
+            response = self._send(method, url, headers, body, deadline_s, cuts, acts, until)
             if response.status == 401:
                 response.close()
                 raise self.access.refused()
         return response
 
-    def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, deadline_s: float | None, cuts: int) -> Response:
+    def _send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        deadline_s: float | None,
+        cuts: int,
+        acts: bool,
+        until: float | None,
+    ) -> Response:
+        """`acts`: it changes something and is sent once. `until`: by `time.monotonic`; what has not been sent by then is not sent at all."""
         connect_s = self._connect_s if deadline_s is None else min(self._connect_s, deadline_s)
         timeout = urllib3.Timeout(connect=connect_s, read=deadline_s)
         sent = urllib3.HTTPHeaderDict({**headers, **self.access.auth.headers()})
         for name, value in self.access.impersonate:
             sent.add(name, value)
-        reads = method in {"GET", "HEAD"}
         for attempt in (1, 2):
             begun = time.monotonic()
-            _attempt.sent, _attempt.until = False, float("inf") if reads or deadline_s is None else begun + deadline_s
+            if until is not None and begun > until:
+                raise LineTrouble(f"credentials or a slow connection to {self.where} took all the time: not sent", kind="timeout")
+            _attempt.sent, _attempt.until = False, until
             try:
                 found = self._pool.urlopen(
                     method,
@@ -239,10 +253,10 @@ class Channel:
                 self.check(cuts)
                 failure = translate(error, self.where, time.monotonic() - begun)
                 # The server may close a kept connection just as we use it again. Then nothing was done, and a new one will tell.
-                if attempt == 1 and reads and isinstance(failure, LineTrouble) and failure.kind == "lost" and _stale(error):
+                if attempt == 1 and not acts and isinstance(failure, LineTrouble) and failure.kind == "lost" and _stale(error):
                     continue
                 # (Before an act urllib3 has looked whether the idle connection is still open; what closes after that is not known.)
-                raise failure if reads or not _attempt.sent else unsure(failure) from error
+                raise (unsure(failure) if acts and _attempt.sent else failure) from error
             if self.cuts != cuts or self.closed:
                 found.close()
                 self.check(cuts)

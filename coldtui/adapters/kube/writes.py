@@ -6,6 +6,7 @@ the object and tell. (A request that was answered by 401 was not carried out, an
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -24,8 +25,9 @@ from .refusals import write_refusal
 from .transport import Channel, Response
 
 MANAGER = "coldtui"
-_REFUSAL_LIMIT = 1 << 16
+_LONGEST, _REFUSAL_LIMIT = 1 << 30, 1 << 16
 _DRY = ["All"]
+_WARNING = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
 Query = list[tuple[str, str]]
 
 
@@ -53,7 +55,9 @@ class Writes:
     def delete(self, kind: Kind, name: str, namespace: str, uid: str, grace_s: int | None, dry_run: bool, deadline_s: float) -> None:
         options = {"apiVersion": "v1", "kind": "DeleteOptions", **_options(uid, grace_s, dry_run)}
         query: Query = [("dryRun", "All")] if dry_run else []
-        self._send("DELETE", _path(kind, namespace, name), Question.of("delete", kind, namespace, name), query, options, deadline_s)
+        self._send(
+            "DELETE", _path(kind, namespace, name), Question.of("delete", kind, namespace, name), query, options, deadline_s, told=False
+        )
 
     def evict(self, namespace: str, pod: str, uid: str, grace_s: int | None, dry_run: bool, deadline_s: float) -> None:
         body = {
@@ -63,40 +67,47 @@ class Writes:
             "deleteOptions": _options(uid, grace_s, dry_run),
         }
         question = _question("create", PODS, namespace, pod, "eviction")
-        self._send("POST", _path(PODS, namespace, pod, "eviction"), question, _query(dry_run), body, deadline_s)
+        self._send("POST", _path(PODS, namespace, pod, "eviction"), question, _query(dry_run), body, deadline_s, told=False)
 
     def _send(
-        self, method: str, path: str, question: Question, query: Query, body: Any, deadline_s: float, *, content: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        question: Question,
+        query: Query,
+        body: Any,
+        deadline_s: float,
+        *,
+        content: str = "application/json",
+        told: bool = True,
     ) -> bytes:
-        """The body of a 2xx answer. Raises what `ports.Kube` says."""
+        """The body of a 2xx answer; without `told` it is not needed, and an answer that breaks off is as good. Raises what `ports.Kube` says."""
         end = time.monotonic() + deadline_s
         data = msgspec.json.encode(body)
         response = self._channel.ask(method, path, query=query, body=data, content=content, deadline_s=deadline_s)
         self._keep_warnings(response)
-        left = max(0.1, end - time.monotonic())
-        if 200 <= response.status < 300:
-            return self._answer(response, left)
-        raw = self._channel.read(response, left, limit=_REFUSAL_LIMIT)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        raise write_refusal(response.status, headers, raw, question, self._channel.where)
-
-    def _answer(self, response: Response, deadline_s: float) -> bytes:
+        good = 200 <= response.status < 300
         try:
-            return self._channel.read(response, deadline_s)
-        except LineTrouble as error:
-            raise unsure(error) from error
+            raw = self._channel.read(response, max(0.1, end - time.monotonic()), limit=_LONGEST if good else _REFUSAL_LIMIT)
+            if good:
+                return raw
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            raise write_refusal(response.status, headers, raw, question, self._channel.where)
+        except LineTrouble as error:  # a line that broke in the answer, or a server that failed in the middle
+            if good and not told:
+                return b""
+            raise (error if ("dryRun", "All") in query else unsure(error)) from error.__cause__
 
     def _keep_warnings(self, response: Response) -> None:
         for header in response.headers.getlist("Warning"):
-            text = warning_text(header)
-            if text and text not in self._warnings:
-                self._warnings.append(text)
+            for text in warning_texts(header):
+                if text not in self._warnings:
+                    self._warnings.append(text)
 
 
-def warning_text(header: str) -> str:
-    """`299 - "text"` -> text, plain and at most 500 characters."""
-    quoted = header.partition('"')[2].rpartition('"')[0]
-    return plain(quoted.replace('\\"', '"').replace("\\\\", "\\"))[:500]
+def warning_texts(header: str) -> list[str]:
+    """`299 - "text", 299 - "another"` -> the texts, plain and at most 500 characters each."""
+    return [plain(re.sub(r"\\(.)", r"\1", quoted))[:500] for quoted in _WARNING.findall(header)]
 
 
 def _path(kind: Kind, namespace: str, name: str = "", subresource: str = "") -> str:
