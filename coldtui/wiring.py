@@ -18,6 +18,7 @@ from .config.settings import Config
 from .config.state import StateDir
 from .domain.errors import ColdError, JournalTrouble, Misconfigured, Unreachable
 from .domain.logkeys import Key
+from .domain.runboard import JOURNAL
 from .domain.runs import Run, RunSite
 from .domain.secret import Secret
 from .domain.sources import KUBE
@@ -129,13 +130,14 @@ class Site:
         saved = SavedWorlds(Path(self.state_dir.path), self.facts.server, self.facts.context).load()
         if saved is None:
             return None
-        wanted = [kind for kind in kinds if kind in world.sources]
+        wanted = [kind for kind in kinds if kind in world.sources and kind != JOURNAL]
         builder = Builder(SystemClock(), replace(saved.site, clock_skew_s=None), lambda urgent: None)
         builder.activate(wanted)
         shelves = {name: items for name, items in saved.shelves.items() if name in wanted}
         builder.restore(shelves, saved.as_of, saved.stats if "node_stats" in wanted else {})
+        builder.runs(world.runs)  # those were read, whatever the API does
         for name, source in world.sources.items():
-            if source.trouble is not None:
+            if source.trouble is not None and name != JOURNAL:
                 builder.troubled(name, source.trouble)
         return builder.publish() or builder.world
 

@@ -13,6 +13,7 @@ from coldtui.domain.values import dataclass
 from ..domain.errors import Exit, UsageError
 from ..domain.kinds import KINDS
 from ..domain.readings import Freshness
+from ..domain.runboard import JOURNAL
 from ..domain.sources import KUBE
 from ..domain.text import one_of, plain
 from ..present import words
@@ -69,7 +70,7 @@ def run_status(call: Call) -> Exit:
             text,
             status.status_json,
             lambda world, now: (plain_text(status.cluster_card(world, now, 200)), _quiet(status.status_json(world, now))),
-            more=tuple(name for name in KINDS if name not in ("nodes", "replicasets", "pod_usage")),
+            more=(*(name for name in KINDS if name not in ("nodes", "replicasets", "pod_usage")), JOURNAL),
         ),
     )
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..domain.kinds import KINDS
+from ..domain.runboard import JOURNAL
 from ..present.rows import Column, Listing
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def summary(noun: str) -> Callable[[World, datetime], Any] | None:
 def besides(listing: Listing[Any], *, json: bool) -> tuple[str, ...]:
     """Kinds that a noun reads on top of its listing's own: problems everything that is judged, others for their summary in JSON."""
     if listing.noun == "problems":
-        kinds = tuple(kind for kind in KINDS if kind not in _NOT_JUDGED)
+        kinds = (*(kind for kind in KINDS if kind not in _NOT_JUDGED), JOURNAL)
     else:
         kinds = _NAMES.get(listing.noun, ())
         if json and listing.noun in _SUMMARIES:

@@ -26,6 +26,7 @@ from .postgres import postgres_card, status_json_database
 from .problems import json_of as problem_json
 from .problems import severity_cell
 from .rows import Cell, Tone
+from .runs import recent_lines, title_cell
 from .storage import status_json_storage, storage_card
 from .verdicts import aside
 from .vips import vip_line
@@ -252,13 +253,18 @@ def _shipped(namespace: str) -> bool:
 
 
 def events_card(world: World, now: datetime, cells: int, rows: int) -> tuple[Line, ...]:
-    """The newest events, one a line."""
+    """Runs under way and those that ended lately, then the newest events, one a line."""
+    runs = recent_lines(world, now, cells, max(1, rows // 2))
+    if runs:
+        rows -= len(runs)
     found = event_rows.newest(world, rows)
+    if not found and runs:
+        return runs
     if not found:
         state = world.sources["events"]
         text = "no events in the last hour" if state.freshness is Freshness.LIVE else words.freshness(state, now)
         return ((Cell(text, Tone.MUTED),),)
-    return tuple(cut_line(event_rows.line(world, event, now, narrow=cells < 44), cells) for event in found)
+    return (*runs, *(cut_line(event_rows.line(world, event, now, narrow=cells < 44), cells) for event in found))
 
 
 # ---------------------------------------------------------------- the title line
@@ -273,6 +279,8 @@ class Title:
     nodes: Cell
     sources: tuple[Cell, ...]
     """One a group of sources: `● kube 2s`, `○ pg stale 42s`."""
+    run: Cell | None = None
+    """The run that is under way: `◐ Drain k3s-worker-1 2/3`."""
 
 
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -328,6 +336,7 @@ def title(world: World, now: datetime) -> Title:
         version=Cell(f"k3s {world.site.version}" if "k3s" in world.site.version else world.site.version or "version ?", Tone.MUTED),
         nodes=nodes,
         sources=tuple(source_cell(name, tuple(world.sources[k] for k in kinds), now) for name, kinds in _GROUPS),
+        run=title_cell(world, now),
     )
 
 
@@ -342,6 +351,8 @@ def report(world: World, now: datetime, cells: int = 100) -> tuple[Line, ...]:
         first += [Cell("  "), cell]
     found = problems(world, now)
     lines: list[Line] = [tuple(first), ()]
+    if runs := recent_lines(world, now, cells, 5):
+        lines += [*runs, ()]
     if found:
         for p in found[:10]:
             since = f" for {words.duration(now - p.since)}" if p.since else ""
