@@ -93,7 +93,7 @@ class KubeAdapter:
         self._access = access
         self._clock = clock
         make = functools.partial(Channel, access, connect_s=connect_s)
-        self._flow, self._single, self._probe = make(kept=8), make(kept=4), make(kept=1)
+        self._flow, self._single, self._probe = make(kept=8), make(kept=_CALLS), make(kept=1)
         self._acts = make(kept=_ACTS, writable=writable)  # nothing else of this program ever writes, so no other channel has an open gate
         far = not _is_near(access.server)
         self._streams = KubeStreams(self._flow, clock, namespace, gzip=far)

@@ -21,6 +21,7 @@ from ...domain.errors import (
     ColdError,
     Expired,
     Forbidden,
+    Invalid,
     Misconfigured,
     NotFound,
     NotInstalled,
@@ -252,6 +253,8 @@ def of_status(code: int, status: Status, question: Question, where: str, retry_a
             return LineTrouble(f"their server is down ({code})", kind="server", detail=said)
         case _ if code >= 500:
             return LineTrouble(f"the API server failed ({code} {plain(status.reason)})".replace(" )", ")"), kind="server", detail=said)
+        case 400 | 422:
+            return Invalid(f"the API refused {question} ({code} {plain(status.reason)})".replace(" )", ")"), detail=said)
         case _:
             return ColdError(f"the API refused {question} ({code} {plain(status.reason)})".replace(" )", ")"), detail=said)
 

@@ -27,6 +27,7 @@ class _Spec(Wire):
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None
     renew_time: Time | None = None
+    acquire_time: Time | None = None
     lease_transitions: int | None = None
 
 
@@ -90,6 +91,7 @@ class Leases:
             spec.renew_time,
             spec.lease_duration_seconds or 0,
             spec.lease_transitions or 0,
+            spec.acquire_time,
         )
 
 

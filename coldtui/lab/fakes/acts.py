@@ -194,8 +194,14 @@ class Acts:
             if (held.version if held is not None else "") != lease.version:
                 raise Conflict(f"leases {key} changed meanwhile")
             self._rv += 1
-            turns = lease.transitions + (acquired and held is not None)
-            made = replace(lease, version=str(self._rv), renewed=self.clock.now(), transitions=turns)
+            now = self.clock.now()
+            made = replace(
+                lease,
+                version=str(self._rv),
+                renewed=now,
+                transitions=lease.transitions + (acquired and held is not None),
+                acquired=now if acquired or held is None else held.acquired,
+            )
             self.leases[key] = made
             act.accepted = True
         return made
