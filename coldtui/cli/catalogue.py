@@ -94,7 +94,8 @@ COMMANDS: dict[str, Command] = {
                 Flag(("--scenario",), "begin with this fault", "NAME"),
                 Flag(("--dir",), "where it lives, and which demo a fault is for (a temporary folder, the newest demo)", "DIR"),
                 Flag(("--k3s-version",), "what version the site has, such as v1.33.1+k3s1", "V"),
-                Flag(("--node",), "which machine the fault node-down is for; the same as node=NAME", "NAME"),
+                Flag(("--reboot",), "seconds that a machine is away when it reboots (20)", "S"),
+                Flag(("--node",), "which node a fault is for; the same as node=NAME", "NAME"),
             ),
             ("[fault NAME on|off...]",),
             more="coldtui demo fault NAME on|off [key=value ...] switches a fault of the running demo; coldtui demo fault lists them.\n"

@@ -35,18 +35,23 @@ def _options(parsed: Parsed) -> DemoOptions:
     from ..lab.demo import DemoOptions
 
     flags = parsed.flags
-    try:
-        churn = float(flags.get("churn") or 0.0)
-    except ValueError:
-        raise UsageError(f"--churn needs a number, not {plain(flags['churn'])!r}", hint="write --churn 20") from None
     return DemoOptions(
         dir=Path(flags["dir"]).absolute() if flags.get("dir") else None,
         scale=flags.get("scale") or "",
-        churn=churn,
+        churn=_number(flags.get("churn"), "--churn", 20),
         still=bool(flags.get("still")),
         scenario=flags.get("scenario") or "",
         version=flags.get("k3s_version") or "",
+        reboot_s=_number(flags.get("reboot"), "--reboot", 70),
     )
+
+
+def _number(text: str | None, flag: str, such_as: int) -> float:
+    """0 when it is not given. Raises UsageError."""
+    try:
+        return float(text or 0.0)
+    except ValueError:
+        raise UsageError(f"{flag} needs a number, not {plain(str(text))!r}", hint=f"write {flag} {such_as}") from None
 
 
 def _with_console(parsed: Parsed, environ: Mapping[str, str], options: DemoOptions) -> int:
@@ -71,7 +76,7 @@ def _with_console(parsed: Parsed, environ: Mapping[str, str], options: DemoOptio
 
 def _fault(parsed: Parsed) -> Exit:
     """`demo fault NAME on|off [key=value ...]`; without a name the faults there are."""
-    from ..lab.demo import fault, faults
+    from ..lab.demo import fault, faults, on_a_node
 
     word, *rest = parsed.words
     if word != "fault":
@@ -96,7 +101,7 @@ def _fault(parsed: Parsed) -> Exit:
     if node:
         if options.setdefault("node", node) != node:
             raise UsageError(f"--node {plain(node)} and node={plain(str(options['node']))} say different things", hint="leave one out")
-        if name != "node-down":
+        if name not in on_a_node():
             raise UsageError(f"fault {name} is for no node", hint="leave --node out")
     out.data(plain(fault(name, more[0] == "on", folder, **options)))
     return Exit.DONE

@@ -21,9 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--still", action="store_true", help="values do not move")
     parser.add_argument("--scenario", default="", help="what is wrong from the start")
     parser.add_argument("--version", default="", help="K3s version of the site")
+    parser.add_argument("--reboot", type=float, default=0.0, help="seconds that a machine is away when it reboots")
     parser.add_argument("--tether", action="store_true", help="end when stdin ends")
     given = parser.parse_args(arguments)
-    options = DemoOptions(given.dir, given.scale, given.churn, given.still, given.scenario, given.version)
+    options = DemoOptions(given.dir, given.scale, given.churn, given.still, given.scenario, given.version, given.reboot)
     return headless(options, tether=given.tether)
 
 

@@ -13,7 +13,9 @@ from typing import Any
 from coldtui.domain.errors import ColdError, NotFound, Unreachable, UsageError
 from coldtui.lab.apiserver.process import ApiServerError, ApiServerProcess
 from coldtui.lab.client import Json
-from coldtui.lab.controllers.base import Machines
+from coldtui.lab.hosts.fleet import ANY, Fleet
+from coldtui.lab.troubles import ABOUT as TROUBLES
+from coldtui.lab.troubles import Troubles
 
 Options = Mapping[str, Any]
 DEADLINE_S = 15.0
@@ -46,33 +48,53 @@ SERVER_FAULTS: dict[str, ServerFault] = {
     "restored": ServerFault("restored", "versions go back, as after a restored datastore"),
     "clock-skew": ServerFault("clock-skew", "the server's clock is an hour ahead"),
 }  # fmt: skip
-OTHER_FAULTS = {
+HOST_FAULTS = {
     "node-down": f"a machine loses power ({LOST_NODE} unless node=NAME says another)",
-    "api-paused": "the API server is frozen: connections stay open, nobody answers",
+    "node-not-back": "the next machine that reboots, or the one that node=NAME names, stays off until this is switched off",
+    "ssh-down": f"SSH of a host refuses connections ({LOST_NODE} unless node=NAME says another)",
+    "ssh-hostkey": f"a host shows another host key ({LOST_NODE} unless node=NAME says another)",
+    "sudo-password": f"sudo of a host wants a password, which is in ssh/sudo_password ({LOST_NODE} unless node=NAME says another)",
 }
-CATALOGUE: dict[str, str] = {**OTHER_FAULTS, **{name: fault.about for name, fault in SERVER_FAULTS.items()}}
+OTHER_FAULTS = {"api-paused": "the API server is frozen: connections stay open, nobody answers"}
+CATALOGUE: dict[str, str] = {
+    **HOST_FAULTS, **{name: f"{about}; on {LOST_NODE} unless node=NAME says another" for name, about in TROUBLES.items()}, **OTHER_FAULTS,
+    **{name: fault.about for name, fault in SERVER_FAULTS.items()},
+}  # fmt: skip
 """Every fault by name, and what it does."""
+ON_A_NODE = frozenset({*HOST_FAULTS, *TROUBLES})
+"""Those that take node=NAME."""
 
 
 class ApiPower:
-    """Whether the API server listens: not while the fault api-down is on, nor while its host is off or restarts K3s."""
+    """Whether the API server listens: not while the fault api-down is on, nor while its host is off or starts K3s anew."""
 
     def __init__(self, server: ApiServerProcess) -> None:
         self._server = server
         self._reasons: set[str] = set()
         self._lock = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Task[None] | None = None
 
-    async def set(self, reason: str, down: bool, **options: Any) -> None:
-        """Raises ColdError when it cannot be switched."""
+    async def set(self, reason: str, down: bool, seconds: float | None = None) -> None:
+        """With ``seconds`` it is no reason any more after that time. Raises ColdError when it cannot be switched."""
         async with self._lock:
             before = bool(self._reasons)
             (self._reasons.add if down else self._reasons.discard)(reason)
             if before != bool(self._reasons):
-                await order(self._server, "down", not before, options if down else {})
+                await order(self._server, "down", not before, {})
+        if down and seconds is not None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._end, reason)
+
+    def _end(self, reason: str) -> None:
+        self._ending = asyncio.ensure_future(self.set(reason, False))
 
     async def host(self, up: bool) -> None:
         """The host of the control plane has gone down, or runs again."""
         await self.set("host", not up)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 async def order(server: ApiServerProcess, fault: str, on: bool, options: Options) -> None:
@@ -86,42 +108,79 @@ async def order(server: ApiServerProcess, fault: str, on: bool, options: Options
 class Faults:
     """Switches faults of one running lab."""
 
-    def __init__(self, server: ApiServerProcess, machines: Machines, nodes: Callable[[], set[str]]) -> None:
-        self._server, self._machines, self._nodes = server, machines, nodes
-        self.api = ApiPower(server)
-        self.reopen: Callable[[bool], None] = lambda anew: None
-        """Called after a fault that the streams of the controllers do not show: they are opened again, or the world is listed anew."""
+    def __init__(self, server: ApiServerProcess, power: ApiPower, hosts: Fleet, troubles: Troubles) -> None:
+        self._server, self._power, self._hosts, self._troubles = server, power, hosts, troubles
+        self._lab = hosts.lab
         self.on: set[str] = set()
 
     async def switch(self, name: str, on: bool, options: Options) -> str:
         """Switch a fault and say in a sentence what is now. Raises UsageError for an unknown one, ColdError when it cannot be done."""
         if name not in CATALOGUE:
             raise UsageError(f"unknown fault {name}", hint="known: " + ", ".join(sorted(CATALOGUE)))
-        if name == "node-down":
-            said = self._node(on, str(options.get("node") or LOST_NODE))
+        if name in ON_A_NODE:
+            said = await self._on_a_node(name, on, options)
         elif name == "api-paused":
             (self._server.pause if on else self._server.resume)()
             said = CATALOGUE[name] if on else "the API server answers again"
         else:
-            chosen = SERVER_FAULTS[name]
-            if name == "api-down":
-                await self.api.set("fault", on, **options)
-            else:
-                await order(self._server, chosen.fault, on, {**(chosen.options if on else {}), **options})
-            said = chosen.about if on else "ended"
-            if name == "restored" or (name == "half-open" and not on):
-                self.reopen(name == "restored")
+            said = await self._on_the_server(name, on, options)
         (self.on.add if on else self.on.discard)(name)
         return f"{name} {'on' if on else 'off'}: {said}"
 
-    def _node(self, on: bool, node: str) -> str:
-        if node not in self._nodes():
-            raise NotFound(f"there is no machine {node}", hint="known: " + ", ".join(sorted(self._nodes())))
+    async def _on_the_server(self, name: str, on: bool, options: Options) -> str:
+        chosen = SERVER_FAULTS[name]
+        if name == "api-down":
+            await self._power.set("fault", on, _seconds(options))
+        else:
+            await order(self._server, chosen.fault, on, {**(chosen.options if on else {}), **options})
+        # The streams of the controllers do not show these: they are opened again, or the world is listed anew.
+        if name == "restored" or (name == "half-open" and not on):
+            self._lab.informers.reopen(anew=name == "restored")
+        return chosen.about if on else "ended"
+
+    async def _on_a_node(self, name: str, on: bool, options: Options) -> str:
+        node = str(options.get("node") or ("" if name == "node-not-back" else LOST_NODE))
+        if node and node not in self._hosts.machines:
+            raise NotFound(f"there is no machine {node}", hint="known: " + ", ".join(sorted(self._hosts.machines)))
+        if name in TROUBLES:
+            return await self._troubles.switch(name, on, node, _seconds(options))
+        match name:
+            case "node-down":
+                return self._power_of(node, on)
+            case "node-not-back":
+                return self._not_back(node, on)
+            case "ssh-down":
+                await self._hosts.refuse(node, on)
+                return f"SSH of {node} refuses connections" if on else f"SSH of {node} answers"
+            case "ssh-hostkey":
+                await self._hosts.change_key(node, on)
+                return f"{node} shows {'another' if on else 'its own'} host key"
+            case _:
+                self._hosts.want_password(node, on)
+                return f"sudo on {node} wants the password in {self._hosts.password_file}" if on else f"sudo on {node} wants no password"
+
+    def _power_of(self, node: str, on: bool) -> str:
         if on:
-            self._machines.power_off(node)
-            return f"{node} has lost power; it is NotReady after 50 s"
-        self._machines.power_on(node)
+            self._hosts.hold(node)
+            self._lab.machines.power_off(node)
+            return f"{node} has lost power; it is NotReady after {self._lab.pace.grace:.0f} s"
+        self._lab.machines.power_on(node)
         return f"{node} boots"
+
+    def _not_back(self, node: str, on: bool) -> str:
+        if on:
+            self._hosts.stuck.add(node or ANY)
+            return f"{node or 'the next machine'} stays off after its next reboot"
+        back = self._hosts.release()
+        return f"{', '.join(back)} boots" if back else "machines come back from a reboot"
+
+
+def _seconds(options: Options) -> float | None:
+    """Raises UsageError."""
+    try:
+        return float(options["seconds"]) if "seconds" in options else None
+    except (TypeError, ValueError):
+        raise UsageError(f"seconds={options['seconds']} is no number", hint="write seconds=60") from None
 
 
 Answer = Callable[[Json], Awaitable[Json]]

@@ -42,6 +42,8 @@ class DemoOptions:
     scenario: str = ""
     version: str = ""
     """What K3s version the site has; empty: the default."""
+    reboot_s: float = 0.0
+    """How long a machine is away when it reboots; 0: the default."""
 
     def arguments(self) -> list[str]:
         """Flags of ``python -m coldtui.lab``."""
@@ -51,6 +53,7 @@ class DemoOptions:
             ("--churn", self.churn),
             ("--scenario", self.scenario),
             ("--version", self.version),
+            ("--reboot", self.reboot_s),
         ]
         return [word for flag, value in flags if value for word in (flag, str(value))] + (["--still"] if self.still else [])
 
@@ -68,12 +71,14 @@ def headless(options: DemoOptions, *, tether: bool = False) -> int:
     try:
         check()
         import asyncio
+        import dataclasses
 
         from coldtui.lab import site, supervisor
+        from coldtui.lab.controllers.base import Pace
 
         wanted = supervisor.Options(
             options.dir, supervisor.Scale.parse(options.scale) if options.scale else None, options.churn, options.still, options.scenario,
-            options.version or site.VERSION, tether,
+            options.version or site.VERSION, tether, *([dataclasses.replace(Pace(), reboot=options.reboot_s)] if options.reboot_s else []),
         )  # fmt: skip
 
         def ready(found: supervisor.Ready) -> None:
@@ -213,4 +218,11 @@ def faults() -> dict[str, str]:
     return dict(CATALOGUE)
 
 
-__all__ = ["DemoLab", "DemoOptions", "check", "fault", "faults", "find", "headless", "labs", "start"]
+def on_a_node() -> frozenset[str]:
+    """Names of the faults that take node=NAME."""
+    from coldtui.lab.control import ON_A_NODE
+
+    return ON_A_NODE
+
+
+__all__ = ["DemoLab", "DemoOptions", "check", "fault", "faults", "find", "headless", "labs", "on_a_node", "start"]

@@ -18,13 +18,12 @@ from pathlib import Path
 
 import yaml
 
-from coldtui.config.settings import BY_KEY
 from coldtui.domain.errors import ColdError, UsageError
 from coldtui.domain.text import plain
 from coldtui.lab import crowd, site
 from coldtui.lab.apiserver.process import ApiServerError, ApiServerProcess
 from coldtui.lab.client import DEPLOYMENTS, Informers, Json, KubeClient
-from coldtui.lab.control import ControlSocket, Faults
+from coldtui.lab.control import ApiPower, ControlSocket, Faults
 from coldtui.lab.controllers.base import Controller, Crew, Lab, Machines, Pace
 from coldtui.lab.controllers.budgets import Budgets
 from coldtui.lab.controllers.endpoints import Endpoints
@@ -38,6 +37,7 @@ from coldtui.lab.keeper import Keeper
 from coldtui.lab.play import PLAYERS
 from coldtui.lab.running import Running, announce, labs, withdraw
 from coldtui.lab.seeds.parts import Host
+from coldtui.lab.troubles import Troubles
 
 ALL: tuple[type[Controller], ...] = (NodeLifecycle, Scheduler, *WORKLOADS, Budgets, Endpoints, *PLAYERS, Murmur)
 SOCKET_PATH_BYTES = 100
@@ -120,6 +120,14 @@ SCENARIOS: dict[str, Scenario] = {
         image="registry.cold.example/customer-portal:nope-v2.2.0",
     ),
     "crash-loop": Scenario("the new release of the backend crashes", deployment="cold-backend", fail="CrashLoopBackOff"),
+    "budget-blocks": Scenario("a budget on k3s-worker-3 allows no disruption for two minutes", fault="budget-blocks"),
+    "budget-forever": Scenario("a budget on k3s-worker-3 can never allow a disruption", fault="budget-forever"),
+    "two-budgets": Scenario("two budgets select one pod on k3s-worker-3", fault="two-budgets"),
+    "slow-pod": Scenario("a pod on k3s-worker-3 takes 40 s to stop", fault="slow-pod"),
+    "node-not-back": Scenario("the next machine that reboots does not come back", fault="node-not-back"),
+    "ssh-down": Scenario("SSH of k3s-worker-3 refuses connections", fault="ssh-down"),
+    "ssh-hostkey": Scenario("k3s-worker-3 shows another host key", fault="ssh-hostkey"),
+    "sudo-password": Scenario("sudo on k3s-worker-3 wants a password", fault="sudo-password"),
 }
 
 
@@ -183,9 +191,7 @@ class Supervisor:
         server = await self._start_server(keeper)
         client = await self._stack.enter_async_context(KubeClient.from_kubeconfig(server.kubeconfig))
         people = await self._seed(client)
-        self.faults = Faults(server, self.machines, lambda: {h.name for h in site.HOSTS})
         self.lab = Lab(client, Informers(client, crowd.SELECTORS if people else {}), self.options.pace, self.machines, self.options.still)
-        self.faults.reopen = lambda anew: self.lab.informers.reopen(anew=anew)
         say("starting the controllers")
         crew = await Crew.start(self.lab, ALL)
         self._stack.push_async_callback(crew.stop)
@@ -197,9 +203,7 @@ class Supervisor:
             await asyncio.to_thread(server.churn, self.options.churn)
         gc.freeze()  # what the site is made of stays; the collector need not look at it again
         await loading
-        self.hosts = Fleet(self.lab, self.dir / "ssh", self.faults.api.host)
-        self._stack.push_async_callback(self.hosts.aclose)
-        await self.hosts.start()
+        await self._start_hosts(server)
         control = await self._open_control()
         found = self._write_config(server, control)
         announce(Running(os.getpid(), str(self.dir), str(control), found.config))
@@ -223,6 +227,16 @@ class Supervisor:
         self._stack.callback(keeper.drop, server.pid)
         self._stack.callback(self._stop_server, server)
         return server
+
+    async def _start_hosts(self, server: ApiServerProcess) -> None:
+        power = ApiPower(server)
+        self._stack.callback(power.close)
+        self.hosts = Fleet(self.lab, self.dir / "ssh", power.host)
+        self._stack.push_async_callback(self.hosts.aclose)
+        await self.hosts.start()
+        troubles = Troubles(self.lab)
+        self._stack.callback(troubles.close)
+        self.faults = Faults(server, power, self.hosts, troubles)
 
     def _stop_server(self, server: ApiServerProcess) -> None:
         try:
@@ -287,9 +301,8 @@ class Supervisor:
             "kube": {"kubeconfig": str(server.kubeconfig), "context": context},
             "state_dir": str(self.dir / "state"),
             "postgres": {"cluster": "database/cold-postgres"},
+            **self.hosts.settings(),
         }
-        if "ssh.user" in BY_KEY:
-            config |= self.hosts.settings()
         (self.dir / "state").mkdir(exist_ok=True, mode=0o700)
         path = self.dir / "config.yaml"
         path.write_text("# Written by the lab; gone with it.\n" + yaml.safe_dump(config, sort_keys=False))

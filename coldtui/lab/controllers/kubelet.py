@@ -1,7 +1,7 @@
 """The kubelets: pods that were given a node start, fail as their images and annotations say, and stop in their own time.
 
 What fails is scripted from outside: an image with ``nope`` in its name cannot be pulled, and the annotation ``lab.coldtui/fail``
-(on a pod or its template) is one of CrashLoopBackOff, OOMKilled, NotReady, CreateContainerConfigError.
+(on a pod or its template) is one of CrashLoopBackOff, OOMKilled, NotReady, CreateContainerConfigError. NotReady works on a running pod too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from coldtui.lab.client import NODES, PODS, Json, Key
 from coldtui.lab.controllers.base import Controller, Lab, deleting, finished, is_true, moment, owner, set_condition, stamp
 
 FAIL = "lab.coldtui/fail"
+STOP_SECONDS = "lab.coldtui/stop-seconds"
+"""Annotation: how long the containers of a pod take to end; never longer than its grace period."""
 RUN_SECONDS = "lab.coldtui/run-seconds"
 """Annotation: how long the pod of a Job runs."""
 BACKOFF_CAP = 30
@@ -100,7 +102,8 @@ class Kubelet(Controller):
         uid = pod["metadata"]["uid"]
         clock = asyncio.get_running_loop().time()
         grace = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
-        until = min(self._stops.get(uid, clock + self.pace.pod_stop), clock + grace)
+        takes = float((pod["metadata"].get("annotations") or {}).get(STOP_SECONDS) or self.pace.pod_stop)
+        until = min(self._stops.get(uid, clock + takes), clock + grace)
         if clock < until:
             if uid not in self._stops:
                 await self.lab.event(pod, "Killing", f"Stopping container {pod['spec']['containers'][0]['name']}", component=KUBELET)
@@ -193,8 +196,15 @@ class Kubelet(Controller):
             await self._maybe_finish(key, pod)
         elif not is_true(pod, "Ready") and script != "NotReady":
             # Ready was taken away by the node life cycle controller; the node is back.
-            statuses = [{**c, "ready": True} for c in pod["status"].get("containerStatuses") or ()]
-            await self._write(pod, {"conditions": _conditions(pod, True, self.lab.stamp()), "containerStatuses": statuses})
+            await self._say_ready(pod, True)
+        elif is_true(pod, "Ready") and script == "NotReady":
+            await self._say_ready(pod, False)
+            probe = "Readiness probe failed: HTTP probe failed with statuscode: 503"
+            await self.lab.event(pod, "Unhealthy", probe, warning=True, component=KUBELET)
+
+    async def _say_ready(self, pod: Json, ready: bool) -> None:
+        statuses = [{**c, "ready": ready} for c in pod["status"].get("containerStatuses") or ()]
+        await self._write(pod, {"conditions": _conditions(pod, ready, self.lab.stamp()), "containerStatuses": statuses})
 
     async def _crash(self, key: Key, pod: Json, how: Exit) -> None:
         status = pod["status"]["containerStatuses"][0]

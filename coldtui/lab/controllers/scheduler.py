@@ -206,7 +206,7 @@ def matches_node(spec: Json, name: str, labels: Json) -> bool:
 
 
 def _score(pod: Json, node: Json, held: list[Json]) -> float:
-    """Lower is better: siblings on the node weigh most, then how full it would be."""
+    """Lower is better: what the pod prefers weighs most, then siblings on the node, then how full it would be."""
     mine = owner(pod)
     siblings = sum(
         1
@@ -216,7 +216,16 @@ def _score(pod: Json, node: Json, held: list[Json]) -> float:
     used_cpu, used_memory = _load(held)
     room = (node.get("status") or {}).get("allocatable") or {}
     fill = used_cpu / max(quantity(room.get("cpu")), 1e-9) + used_memory / max(quantity(room.get("memory")), 1.0)
-    return siblings * 10 + fill + (0 if is_true(node, "Ready") else 100)
+    return siblings * 10 + fill - _liking(pod, node) + (0 if is_true(node, "Ready") else 100)
+
+
+def _liking(pod: Json, node: Json) -> float:
+    """The sum of the weights of the preferred node affinities that a node meets."""
+    terms = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+    labels = node["metadata"].get("labels") or {}
+    return float(
+        sum(term["weight"] for term in terms if all(requirement(rule, labels) for rule in term["preference"].get("matchExpressions") or ()))
+    )
 
 
 def _app(pod: Json) -> tuple[str, str]:

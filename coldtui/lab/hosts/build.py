@@ -105,6 +105,7 @@ def files(identity: Identity, booted: datetime) -> Tree:
     tree.file(f"{LONGHORN}/longhorn-disk.cfg", text='{"diskName":"default-disk","diskUUID":"lab"}\n')
     tree.file("/var/lib/kubelet/config.yaml", 912)
     tree.folder("/tmp")
+    tree.folder("/run/log")
     return tree
 
 

@@ -88,7 +88,7 @@ class Fleet:
             kubelet=lambda running: self._kubelet(name, running), reboot=lambda: self.reboot(name), halt=lambda: self.reboot(name, back=False),
             api_answers=self._api_answers, cleaned=lambda: self._cleaned(name),
         )  # fmt: skip
-        timing = Timing(stop=pace.restart / 5, start=pace.restart)
+        timing = Timing(stop=pace.restart / 5, start=pace.restart, retry=pace.restart)
         made = build.machine(node, lambda: self._pods(name), hooks, timing, frozen=datetime.now(UTC) if self.lab.still else None)
         made.storage_disk = lambda: self._storage_disk(name)
         return made
@@ -125,7 +125,7 @@ class Fleet:
     def settings(self) -> Json:
         """The part of the console's configuration that leads here."""
         return {
-            "ssh": {"user": USER, "keys": [str(self.key)], "known_hosts": str(self.known_hosts)},
+            "ssh": {"user": USER, "keys": [str(self.key)], "known_hosts": [str(self.known_hosts)], "agent": False},
             "nodes": {name: {"ssh": address} for name, address in self.addresses().items()},
         }
 
@@ -203,11 +203,8 @@ class Fleet:
         elif not machine.up:
             self.lab.machines.stop_kubelet(name)  # until K3s says that it runs
             machine.power_on(self.lab.machines.boots[name], self.lab.pace.boot)
-            self._listen(name)
-
-    def _listen(self, name: str) -> None:
-        if name not in self._down and self.machines[name].up:
-            self._spawn(self.servers[name].open())
+            if name not in self._down:
+                self._spawn(self.servers[name].open())
 
     def _kubelet(self, name: str, running: bool) -> None:
         """K3s of a host stops or runs; on the control plane's host the API server goes with it."""
@@ -240,24 +237,25 @@ class Fleet:
             raise NotFound(f"there is no host {name}", hint="known: " + ", ".join(sorted(self.servers)))
         return self.servers[name]
 
-    def refuse(self, name: str, on: bool) -> None:
+    async def refuse(self, name: str, on: bool) -> None:
         """SSH of a host refuses connections, or answers again."""
         server = self.server(name)
         (self._down.add if on else self._down.discard)(name)
         if on:
             server.close()
-        else:
-            self._listen(name)
+        elif self.machines[name].up:
+            await server.open()
 
-    def change_key(self, name: str, on: bool) -> None:
-        """A host shows another key than the one that is in known_hosts, or its own again."""
+    async def change_key(self, name: str, on: bool) -> None:
+        """A host shows another key than the one that is in known_hosts, or its own again. Connections are dropped."""
         from coldtui.lab.hosts.server import key_pair
 
         server = self.server(name)
         which = f"{name}_other_ed25519" if on else f"{name}_ed25519"
         server.close()
         server.host_key = key_pair(self.folder / "hosts" / which, name)
-        self._listen(name)
+        if name not in self._down and self.machines[name].up:
+            await server.open()
 
     def want_password(self, name: str, on: bool) -> None:
         """sudo of a host wants a password, or none again."""

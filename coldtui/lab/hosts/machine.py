@@ -17,7 +17,6 @@ from coldtui.lab.hosts.journal import Journal
 from coldtui.lab.hosts.units import Unit
 
 CONTAINERD = "/var/lib/rancher/k3s/agent/containerd"
-API_RETRY_S = 2.0
 
 
 async def _yes() -> bool:
@@ -47,6 +46,8 @@ class Timing:
     stop: float = 0.4
     start: float = 2.0
     """Until K3s says that it is ready."""
+    retry: float = 2.0
+    """Between two tries of an agent to reach its server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +242,7 @@ class Machine:
     async def _wait_for_server(self, unit: Unit) -> None:
         while not await self.hooks.api_answers():
             self.say("k3s", lines.klog(self.now(), lines.NO_SERVER, "error"), unit=unit, pid=unit.pid, priority=3)
-            await asyncio.sleep(API_RETRY_S)
+            await asyncio.sleep(self.timing.retry)
 
     def state(self) -> str:
         """As ``systemctl is-system-running`` says it."""

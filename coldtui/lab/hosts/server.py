@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -117,30 +118,37 @@ class HostServer:
         terminal = f"pts/{len(self.machine.sessions)}" if process.get_terminal_type() else ""
         session = Session(user, terminal, self.machine.now(), str(process.get_extra_info("peername")[0]))
         self.machine.sessions.append(session)
-        work = asyncio.ensure_future(_work(process, self.machine, user))
-        gone = asyncio.ensure_future(process.wait_closed())
+        io = _Streams(process)
+        work = asyncio.ensure_future(_work(process, io, self.machine, user))
+        others = [
+            asyncio.ensure_future(io.pump()),
+            asyncio.ensure_future(io.signalled.wait()),
+            asyncio.ensure_future(process.wait_closed()),
+        ]
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, *others[1:]}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 process.exit(work.result())
+            elif io.signalled.is_set():
+                process.exit_with_signal(io.signal)
         except (OSError, asyncssh.Error):
             log.debug("%s: the client has gone", self.machine.name)
         finally:
             with contextlib.suppress(ValueError):  # a boot has ended all sessions
                 self.machine.sessions.remove(session)
-            await _end(work)
-            gone.cancel()
+            await _end(work, *others)
 
 
-async def _end(task: asyncio.Future[int]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, OSError, asyncssh.Error):
-        await task
+async def _end(*tasks: asyncio.Future[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    for ended in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(ended, Exception) and not isinstance(ended, (OSError, asyncssh.Error)):
+            log.error("a command failed by a fault of the lab", exc_info=ended)
 
 
-async def _work(process: asyncssh.SSHServerProcess[str], machine: Machine, user: str) -> int:
+async def _work(process: asyncssh.SSHServerProcess[str], io: _Streams, machine: Machine, user: str) -> int:
     """Run the command of a session, or a prompt when there is none. Returns the exit status."""
-    io = _Streams(process)
     call = Call((), machine, io, user, user)
     if process.command is not None:
         status = await shell.run_line(process.command, call)
@@ -164,10 +172,15 @@ async def _prompt(call: Call, io: _Streams, terminal: bool) -> int:
 
 
 class _Streams:
-    """stdin, stdout and stderr of a session."""
+    """stdin, stdout and stderr of a session. What comes in is always read, so that a signal is seen while a command is at work."""
 
     def __init__(self, process: asyncssh.SSHServerProcess[str]) -> None:
         self._process = process
+        self._lines: asyncio.Queue[str] = asyncio.Queue()
+        self._ended = False
+        self.signal = ""
+        """The last one that the client sent to its command, such as `TERM`."""
+        self.signalled = asyncio.Event()
 
     def out(self, text: str) -> None:
         self._process.stdout.write(text)
@@ -176,13 +189,34 @@ class _Streams:
         self._process.stderr.write(text)
 
     async def line(self) -> str:
-        try:
-            return await self._process.stdin.readline()
-        except (asyncssh.BreakReceived, asyncssh.TerminalSizeChanged):
-            return "\n"
+        if self._ended and self._lines.empty():
+            return ""
+        return await self._lines.get()
 
     async def flush(self) -> None:
         await self._process.stdout.drain()
+
+    async def pump(self) -> None:
+        """Take what comes in until there is no more."""
+        while True:
+            try:
+                line = await self._process.stdin.readline()
+            except asyncssh.SignalReceived as received:
+                self.signal = received.signal
+                self.signalled.set()
+                continue
+            except asyncssh.BreakReceived:  # ctrl-c at a terminal
+                self.signal = "INT"
+                self.signalled.set()
+                continue
+            except asyncssh.TerminalSizeChanged:
+                continue
+            except (OSError, asyncssh.Error):
+                line = ""
+            self._lines.put_nowait(line)
+            if not line:
+                self._ended = True
+                return
 
 
 def _bound(port: int) -> socket.socket | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 from coldtui.lab.hosts.shell import Call, Program
@@ -96,20 +97,10 @@ async def _change(call: Call, wish: Wish, what: str) -> int:
             call.err(f"Failed to {what} {unit.name}: Interactive authentication required.")
             call.err(f"See system logs and 'systemctl status {unit.name}' for details.")
         return 1
-    tasks = [machine.job(unit, what) for unit in found]
+    jobs = {machine.job(unit, what) for unit in found}
     if "--no-block" not in wish.flags:
-        for task in tasks:
-            while not task.done():
-                await _settled(task)
+        await asyncio.wait(jobs)  # they go on when the caller is gone
     return 0
-
-
-async def _settled(task: object) -> None:
-    """Wait for a job without taking it along when the caller is gone."""
-    import asyncio
-
-    assert isinstance(task, asyncio.Task)
-    await asyncio.wait({task})
 
 
 def _is_active(call: Call, wish: Wish) -> int:
@@ -222,6 +213,19 @@ VERBS = {
 }  # fmt: skip
 
 
+async def inhibitors(call: Call) -> int:
+    """``systemd-inhibit --list``: who would delay a shutdown."""
+    unattended = (
+        "Unattended Upgrades Shutdown 0 root 702 unattended-upgr shutdown Stop ongoing upgrades or perform upgrades before shutdown delay"
+    )
+    if "--no-legend" not in call.arguments:
+        call.out(
+            "WHO                          UID USER PID COMM            WHAT     WHY                                                       MODE"
+        )
+    call.out(unattended)
+    return 0
+
+
 async def reboot(call: Call) -> int:
     return _power(call, "reboot")
 
@@ -234,4 +238,7 @@ async def shutdown(call: Call) -> int:
     return _power(call, "reboot" if "-r" in call.arguments else "poweroff")
 
 
-PROGRAMS: dict[str, Program] = {"systemctl": systemctl, "reboot": reboot, "poweroff": poweroff, "halt": poweroff, "shutdown": shutdown}
+PROGRAMS: dict[str, Program] = {
+    "systemctl": systemctl, "reboot": reboot, "poweroff": poweroff, "halt": poweroff, "shutdown": shutdown,
+    "systemd-inhibit": inhibitors,
+}  # fmt: skip
