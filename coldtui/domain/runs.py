@@ -190,7 +190,7 @@ class AuditEntry:
     seq: int
     at: datetime
     what: str
-    """`confirmed`, `refused`, `started`, `ended`, `cancel`, `resumed`, `armed`, `disarmed`."""
+    """`confirmed`, `refused`, `started`, `ended`, `cancel`, `resumed`, `armed`, `disarmed`; `journal`: it took the place of another."""
     who: Who
     operation: str = ""
     object: str = ""

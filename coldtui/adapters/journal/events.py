@@ -14,7 +14,7 @@ from . import runs
 from .values import UNREADABLE, clean, dumped, loaded, number, stamp, text, when
 
 _OF_STEPS = frozenset({What.STARTED, What.ALREADY, What.FINISHED, What.FAILED})
-_BEFORE_ACTS = frozenset({What.STARTED, What.MEMO})
+_BEFORE_ACTS = frozenset({What.STARTED, What.MEMO, What.ITEM})
 
 
 def insert(

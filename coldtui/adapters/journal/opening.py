@@ -22,7 +22,7 @@ from ...ports import Clock
 from . import audit, schema
 from .files import Place, create, identity, sync_folder
 from .head import Head, HeadFile
-from .troubles import another, code, is_damage, said, trouble
+from .troubles import another, code, is_damage, said
 from .values import stamp
 
 CHECKED_B = 32 << 20
@@ -41,18 +41,25 @@ class Opened:
     notice: str
 
 
-def open_at(place: Place, clock: Clock) -> Opened:
-    """The caller holds the file lock. Raises JournalTrouble."""
-    try:
-        damage = _look(place.path) if os.path.exists(place.path) else ""
-        aside = _set_aside(place, damage, clock.now()) if damage else ""
-        return _open(place, clock, damage, aside)
-    except (sqlite3.Error, OSError) as error:
-        raise trouble(error, place.path) from None
+def refuse_foreign(place: Place) -> None:
+    """Before our lock is laid beside it: whether a file that was named is another program's. Raises as `open_at`."""
+    if os.path.exists(place.path) and not os.path.exists(place.lock):
+        _look(place.path, doubted=False)
+
+
+def open_at(place: Place, clock: Clock, *, doubted: bool = False) -> Opened:
+    """The caller holds the file lock. `doubted`: it was found broken in use, so that every page is looked at.
+
+    Raises JournalTrouble, sqlite3.Error, OSError.
+    """
+    damage = _look(place.path, doubted) if os.path.exists(place.path) else ""
+    aside = _set_aside(place, damage, clock.now()) if damage else ""
+    return _open(place, clock, damage, aside)
 
 
 def _open(place: Place, clock: Clock, damage: str, aside: str) -> Opened:
     if identity(place.path) is None:
+        _sweep(place, clock.now())
         create(place.path, place.mode)
     writer = schema.connect(place.path)
     try:
@@ -70,7 +77,7 @@ def _open(place: Place, clock: Clock, damage: str, aside: str) -> Opened:
         raise
 
 
-def _look(path: str) -> str:
+def _look(path: str, doubted: bool) -> str:
     """What is broken about a file that is there; empty: nothing. Raises JournalTrouble for one that is not to be touched, sqlite3.Error."""
     if not os.path.isfile(path):
         raise JournalTrouble("the journal cannot be used", detail=f"{plain(path)} is not a file", hint=another(path))
@@ -86,7 +93,7 @@ def _look(path: str) -> str:
             if version > schema.VERSION:
                 raise _newer(path, version)
             missing = [name for name in schema.TABLES if name not in there]
-            return f"table {missing[0]} is missing" if missing else _checked(db)
+            return f"table {missing[0]} is missing" if missing else _checked(db, doubted)
     except sqlite3.Error as error:
         if not is_damage(error):
             raise
@@ -95,11 +102,11 @@ def _look(path: str) -> str:
         return said(error)
 
 
-def _checked(db: sqlite3.Connection) -> str:
+def _checked(db: sqlite3.Connection, doubted: bool) -> str:
     """A look that takes some ms: at everything in a file of usual size, at every structure and the newest rows of a large one."""
     size = db.execute("PRAGMA page_count").fetchone()[0] * db.execute("PRAGMA page_size").fetchone()[0]
-    if size <= CHECKED_B:
-        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if size <= CHECKED_B or doubted:
+        found = db.execute(f"PRAGMA {'integrity' if doubted else 'quick'}_check(1)").fetchone()[0]
         return "" if found == "ok" else plain(str(found)).strip("* ")
     for table in schema.TABLES:
         db.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 200").fetchall()
@@ -142,6 +149,14 @@ def _set_aside(place: Place, damage: str, now: datetime) -> str:
             "the journal is damaged and cannot be moved aside", detail=detail, hint=f"move it by hand, or {another(place.path)}"
         ) from None
     return target
+
+
+def _sweep(place: Place, now: datetime) -> None:
+    """What SQLite left of a journal that somebody removed must not be taken for the new one's."""
+    with suppress(FileNotFoundError):
+        os.rename(place.path + "-wal", f"{place.path}.gone-{now:%Y%m%dT%H%M%SZ}-wal")
+    with suppress(FileNotFoundError):
+        os.unlink(place.path + "-shm")
 
 
 def _make(db: sqlite3.Connection, place: Place, now: datetime, damage: str, aside: str) -> None:

@@ -66,7 +66,9 @@ class Output:
 
     def _opened(self, path: str, mode: int) -> int:
         with suppress(FileExistsError):
-            os.mkdir(self._folder, 0o770 if mode & 0o020 else 0o750)
+            os.mkdir(self._folder, 0o750)
+            if mode & 0o020:
+                os.chmod(self._folder, 0o2770)  # the umask must not take the group's share away
         try:
             return os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -118,17 +120,15 @@ def _part(handle: int, offset: int, limit_b: int) -> LogPart:
     start = _line_start(handle, size + offset if offset < 0 else offset, size)
     data = os.pread(handle, limit_b, start)
     end = data.rfind(b"\n") + 1
-    while not end and start + len(data) < size and len(data) < limit_b + READ_ON_B:  # one line is longer than the part
+    while not end and len(data) < limit_b + READ_ON_B:  # one line is longer than the part
         more = os.pread(handle, 1 << 16, start + len(data))
         if not more:
-            break
+            return LogPart((), start, size)  # still being written
         data += more
         end = data.find(b"\n") + 1
-    if not end and len(data) >= limit_b + READ_ON_B:
-        end = len(data)  # no line of ours: shown in pieces
-    return LogPart(
-        tuple(decoded(line) for line in data[:end].split(b"\n")[: None if end and data[end - 1 : end] != b"\n" else -1]), start + end, size
-    )
+    if not end:  # none of ours is so long: its beginning is shown, the next part goes on after it
+        return LogPart((decoded(data),), start + len(data), size)
+    return LogPart(tuple(decoded(line) for line in data[: end - 1].split(b"\n")), start + end, size)
 
 
 def _line_start(handle: int, offset: int, size: int) -> int:

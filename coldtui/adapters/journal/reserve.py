@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from .troubles import free_b
+
 MEND_S = 30.0
 """A reserve that is not there is tried to be made again this often."""
 
@@ -41,7 +43,7 @@ class Reserve:
             return
         self._tried = now_s
         with suppress(OSError):  # without it the notice stays: that is how the operator sees it
-            if self.spent and _free(os.path.dirname(self._path)) >= 2 * self._size:
+            if self.spent and free_b(os.path.dirname(self._path)) >= 2 * self._size:
                 self._make(mode)
 
     def _make(self, mode: int) -> None:
@@ -57,8 +59,3 @@ class Reserve:
             raise
         finally:
             os.close(handle)
-
-
-def _free(folder: str) -> int:
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize

@@ -191,7 +191,9 @@ def _under_way(run: Run, state: RunState) -> RunState:
 
 
 def beat(db: sqlite3.Connection, id: str, now: datetime) -> None:
-    db.execute("UPDATE standing SET beat = ? WHERE run = ?", (stamp(now), plain(id)))
+    """Raises NotFound."""
+    if not db.execute("UPDATE standing SET beat = ? WHERE run = ?", (stamp(now), plain(id))).rowcount:
+        raise unknown(db, id)
 
 
 def ask_cancel(db: sqlite3.Connection, id: str, by: str, now: datetime) -> None:

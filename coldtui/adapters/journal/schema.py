@@ -14,6 +14,8 @@ VERSION = 1
 APPLICATION = 0x436F6C64
 """`Cold`: tells our files from other SQLite files."""
 BUSY_S = 5.0
+WAL_PAGES, FRUGAL_PAGES = 1000, 8
+"""Size of the write-ahead log, in pages of 4 kB, at which it is folded into the database; the second while there is no room."""
 
 TABLES: tuple[str, ...] = ("meta", "runs", "standing", "locks", "events", "audit")
 GUARDS: tuple[str, ...] = ("audit_is_appended", "audit_is_not_edited", "audit_is_not_deleted")

@@ -18,9 +18,9 @@ from ...ports import Clock
 from . import audit, schema
 from .files import FileLock, Place, identity
 from .head import Head, HeadFile
-from .opening import Opened, open_at
+from .opening import Opened, open_at, refuse_foreign
 from .reserve import Reserve
-from .troubles import is_damage, is_full, may_be_full, no_space, trouble
+from .troubles import is_damage, looks_full, trouble
 
 T = TypeVar("T")
 Act = Callable[[sqlite3.Connection], T]
@@ -41,46 +41,64 @@ class Store:
         self._file_lock = FileLock(place.lock)
         self._open: Opened | None = None
         self._broken = False
+        self._frugal = False
+        """Whether the writer is set for life on the reserve."""
         self._closed = False
         self._times = 0
         """How often it was opened."""
-        self._renew()
+        try:
+            self._renew()
+        except BaseException:
+            self._file_lock.close()
+            raise
 
     # --- which file
 
     def _renew(self) -> Opened:
         """Open the file that lies at the path now. The caller holds `_lock`, unless nobody else knows this yet."""
-        self._prepare_folder()
-        with self._file_lock.held(self.place.mode):
-            found = open_at(self.place, self._clock)
+        try:
+            os.makedirs(self.place.folder, mode=0o750, exist_ok=True)
+            refuse_foreign(self.place)
+            with self._file_lock.held(self.place.mode):
+                found = self._open_file()
+        except (sqlite3.Error, OSError) as error:
+            raise trouble(error, self.place.path) from None
         with self._reading:
             before, self._open = self._open, found
             self._times += 1
-            self._broken = False
+            self._broken = self._frugal = False
             if before is not None:
                 before.reader.close()
                 before.writer.close()
         self._reserve.mend(self._clock.monotonic(), self.place.mode)
         return found
 
-    def _prepare_folder(self) -> None:
+    def _open_file(self) -> Opened:
+        """On a full disk there may be no room for the smaller files that SQLite needs."""
         try:
-            os.makedirs(self.place.folder, mode=0o750, exist_ok=True)
+            return open_at(self.place, self._clock, doubted=self._broken)
+        except (sqlite3.Error, OSError) as error:
+            if not (looks_full(error, self.place.path) and self._reserve.release()):
+                raise
+        return open_at(self.place, self._clock, doubted=self._broken)
+
+    def _current(self) -> Opened | None:
+        """What is open, if it still lies at the path and nothing was wrong with it."""
+        found = self._open
+        try:
+            same = found is not None and not self._broken and identity(self.place.path) == found.file
         except OSError as error:
             raise trouble(error, self.place.path) from None
+        return found if same else None
 
     def opened(self) -> Opened:
         """As it is now: opened again when the file at the path is another one (set aside by another process), or was found broken."""
-        found = self._open
-        if found is not None and not self._broken and identity(self.place.path) == found.file:
+        if found := self._current():
             return found
         with self._lock:
             if self._closed:
                 raise JournalTrouble("the journal is closed", hint="open it again")
-            found = self._open
-            if found is not None and not self._broken and identity(self.place.path) == found.file:
-                return found
-            return self._renew()
+            return self._current() or self._renew()
 
     def close(self) -> None:
         """Whoever uses it after this gets JournalTrouble."""
@@ -109,17 +127,25 @@ class Store:
                 made = _committed(db, act)
             except (sqlite3.Error, OSError) as error:
                 made = self._once_more(db, act, error)
-            if self._reserve.spent:
-                self._reserve.mend(self._clock.monotonic(), self.place.mode)
+            self._heed_reserve(db)
             return made
+
+    def _heed_reserve(self, db: sqlite3.Connection) -> None:
+        """On the reserve the write-ahead log is folded into the database often, so that it goes on in its own space instead of growing."""
+        spent = self._reserve.spent
+        if spent:
+            self._reserve.mend(self._clock.monotonic(), self.place.mode)
+        if spent != self._frugal:
+            self._frugal = spent
+            db.execute(f"PRAGMA wal_autocheckpoint={schema.FRUGAL_PAGES if spent else schema.WAL_PAGES}")
 
     def _once_more(self, db: sqlite3.Connection, act: Act[T], error: sqlite3.Error | OSError) -> T:
         """A full disk is what the reserve is for."""
-        if not may_be_full(error):
+        if not looks_full(error, self.place.path):
             raise self._told(error) from None
-        if not self._reserve.release():
-            raise (no_space(self.place.path) if is_full(error) else self._told(error)) from None
+        self._reserve.release()
         try:
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
             return _committed(db, act)
         except (sqlite3.Error, OSError) as again:
             raise self._told(again) from None

@@ -11,6 +11,9 @@ from ...domain.text import plain
 
 Failure = sqlite3.Error | OSError
 
+NO_ROOM_B = 256 << 10
+"""With less than this free an error that names no reason is put down to the full disk."""
+
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_RIGHT = frozenset({errno.EACCES, errno.EPERM})
 
@@ -24,9 +27,20 @@ def is_full(error: BaseException) -> bool:
     return code(error) == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno in _NO_SPACE)
 
 
-def may_be_full(error: BaseException) -> bool:
-    """SQLite says `disk I/O error` where it cannot extend its shared memory or meets a quota."""
-    return is_full(error) or code(error) == sqlite3.SQLITE_IOERR
+def looks_full(error: BaseException, path: str) -> bool:
+    """SQLite says `disk I/O error` or `unable to open` where it cannot make or extend its smaller files."""
+    if is_full(error):
+        return True
+    return code(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and free_b(os.path.dirname(path)) < NO_ROOM_B
+
+
+def free_b(folder: str) -> int:
+    """Bytes that are free; as good as endless where that cannot be told."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 1 << 62
+    return found.f_bavail * found.f_frsize
 
 
 def is_damage(error: BaseException) -> bool:
@@ -54,7 +68,7 @@ def no_space(path: str) -> JournalTrouble:
 
 def trouble(error: Failure, path: str) -> JournalTrouble:
     """One clear line for anything that went wrong with the journal at `path`."""
-    if is_full(error):
+    if looks_full(error, path):
         return no_space(path)
     if isinstance(error, OSError):
         return _of_system(error, path)
@@ -86,17 +100,9 @@ def _of_system(error: OSError, path: str) -> JournalTrouble:
 
 def _unwritable(path: str) -> JournalTrouble:
     """Which of file and folder it is, and why: SQLite says `unable to open database file` to all of it."""
-    folder = os.path.dirname(path) or "."
-    for place in (path, folder):
-        if os.path.isdir(place) != (place == folder) and os.path.exists(place):
-            return JournalTrouble(
-                "the journal cannot be used",
-                detail=f"{plain(place)} is not a {'folder' if place == folder else 'file'}",
-                hint=another(path),
-            )
-        if os.path.exists(place) and not os.access(place, os.W_OK | (os.X_OK if place == folder else os.R_OK)):
-            return JournalTrouble("the journal cannot be written", detail=f"{plain(place)}: {_why(place)}", hint=_remedy(place, path))
-    return JournalTrouble("the journal cannot be written", detail=f"{plain(path)}: {_why(folder)}", hint=_remedy(folder, path))
+    folder = os.path.dirname(path)
+    place = path if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK) else folder
+    return JournalTrouble("the journal cannot be written", detail=f"{plain(place)}: {_why(place)}", hint=_remedy(place, path))
 
 
 def _why(place: str) -> str:

@@ -119,9 +119,8 @@ def _against(db: sqlite3.Connection, head: Head | str | None, walk: _Walk) -> It
 
 def _unproven(db: sqlite3.Connection, head: Head | str | None, walk: _Walk) -> Iterator[str]:
     known = head.count if isinstance(head, Head) else 0
-    if known == walk.seq - 1 and (isinstance(head, Head) or head is None):
-        behind = "a writer was ended between entry and head file" if walk.seq else ""
-        yield f"entry {walk.seq}: the head file is one entry behind ({behind}), so only the chain speaks for it"
+    if known == walk.seq - 1 and not isinstance(head, str):
+        yield f"entry {walk.seq}: the head file is one entry behind (a writer was ended between the two), so only the chain speaks for it"
     yield "that nobody who may write both the journal and its head file wrote all of it anew: there is no copy elsewhere to compare with"
     made = as_text(_meta(db, "made"))[:19].replace("T", " ")
     yield f"what happened before this journal was made ({plain(made)}Z)"
