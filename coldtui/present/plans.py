@@ -11,7 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ..domain.plans import Fate, Finding, Outlook, Plan, PlanItem, Rung, Weight
+from ..domain.readings import Freshness
 from ..domain.text import counted
+from ..domain.world import World
 from . import words
 from .lines import Line, cut, pad, width
 from .rows import Cell, Tone
@@ -42,6 +44,8 @@ _FATE = {
     Fate.NOT_EVALUATED: ("off", Tone.WARN, "not evaluated", "not evaluated"),
     Fate.NEVER: ("failed", Tone.BAD, "never", "never"),
 }
+_ORDER = {name: at for at, name in enumerate(("budget", "emptyDir", "claims", "can go to", "", "owner"))}
+"""Facts of a thing in the order of their weight; those that are not named come before the owner."""
 _RUNGS = {
     Rung.SMALL: "acts at once, undo for 10 s",
     Rung.VISIBLE: "asks y/N",
@@ -180,7 +184,9 @@ def _grave(item: PlanItem) -> bool:
 
 
 def _facts(item: PlanItem) -> str:
-    return " · ".join(f"{name} {text}" for name, text in item.facts if text)
+    """What decides comes first, as the end may be cut; the owner is mostly told by the name."""
+    facts = sorted(item.facts, key=lambda fact: _ORDER.get(fact[0], _ORDER[""]))
+    return " · ".join(f"{name} {text}" for name, text in facts if text)
 
 
 def _columns(item: PlanItem, head: Line, fate_room: int, name_room: int, cells: int) -> list[Line]:
@@ -226,12 +232,13 @@ def body_lines(plan: Plan, cells: int) -> tuple[Line, ...]:
     unread = unread_lines(plan, cells)
     out = [*loud, *unread] if stops else [*unread, *loud]
     for title, lines in (
-        ("What is done", step_lines(plan, cells)),
+        ("Steps", step_lines(plan, cells)),
         (f"Each {_kind_of(plan.items)}", item_lines(plan, cells)),
         ("Looked at, and well", calm),
     ):
         if lines:
-            out += [(Cell(title, Tone.MUTED),), *lines]
+            blank: list[Line] = [(Cell(""),)] if cells >= WIDE and out else []
+            out += [*blank, (Cell(title, Tone.MUTED),), *lines]
     return tuple(out)
 
 
@@ -333,3 +340,32 @@ def _fits(text: str, cells: int) -> int:
         if room < 0:
             return max(1, at)
     return len(text)
+
+
+# ------------------------------------------------------------ who is acted on
+
+
+def address_lines(world: World | None, object: str, now: datetime, cells: int) -> list[Line]:
+    """The full address: what it is and in which role as the World has it now, and on which site, so that nobody acts on the wrong machine."""
+    kind, _, key = object.partition("/")
+    first = Cell(f"{kind.removesuffix('s')} {key}", Tone.STRONG)
+    role = _role(world, kind, key, now) if world is not None else ""
+    site = world.site if world is not None else None
+    where = [f"site {site.name}" if site and site.name else "", f"context {site.context}" if site and site.context else ""]
+    place = Cell(" · ".join(part for part in where if part), Tone.MUTED)
+    grave = Cell(f"{' · ' if place.text else ''}PRODUCTION" if site and site.production else "", Tone.WARN)
+    left = (first, Cell(f" · {role}" if role else ""))
+    used = sum(width(cell.text) for cell in (*left, place, grave))
+    if used + 3 <= cells:
+        return [(*left, Cell(" " * (cells - used)), place, grave)]
+    return [left, (place, grave)] if place.text or grave.text else [left]
+
+
+def _role(world: World, kind: str, key: str, now: datetime) -> str:
+    """Role and state of a node; other kinds have none. What is old says so."""
+    node = world.nodes.items.get(key) if kind == "nodes" else None
+    if node is None:
+        return ""
+    state = world.sources["nodes"]
+    age = "" if state.freshness is Freshness.LIVE else f" ({words.freshness(state, now)})"
+    return f"{','.join(node.roles) or 'worker'} · {node.status}{age}"

@@ -10,18 +10,14 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import WeakSet
 
-from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.filter import Monochrome, NoColor
-from textual.keys import key_to_character
 from textual.screen import Screen
 
 from ..domain.objects import Ref
@@ -30,9 +26,11 @@ from ..domain.text import one_of, plain
 from ..domain.world import World
 from ..present.rows import Tone
 from . import commands, theme
-from .dialogs.base import Dialog
+from .acting import Acting
+from .dialogs.base import Fresh
 from .driver import QuietDriver
 from .guard import Guarded
+from .keyed import KeyedApp
 from .paint import PaintedApp
 from .screens import SCREENS, Entry
 from .screens.base import WorldScreen
@@ -64,17 +62,13 @@ start held up each paint by a tenth of a second, and under load each key."""
 TICK_S = 5.0
 """Ages move in steps of 5 s."""
 PICTURE_S = 60.0
-STUCK_S = 2.0
-"""A key that takes longer no longer holds back the ones behind it."""
-SETTLE_S = 0.5
-"""How long keys wait for a new screen to take them."""
 
 
 def _mode(entry: Entry) -> Callable[[], Screen[Any]]:
     return lambda: entry.load()()
 
 
-class ColdApp(Guarded, PaintedApp):
+class ColdApp(Guarded, KeyedApp, PaintedApp):
     """The console over one site."""
 
     TITLE = "coldtui"
@@ -96,6 +90,8 @@ class ColdApp(Guarded, PaintedApp):
         Binding("ctrl+r", "refresh", "Refresh", show=False, id="refresh", tooltip="Read everything anew and paint the whole screen"),
         Binding("ctrl+p", "palette", "Palette", show=False, id="palette", tooltip="Find what to do by its words"),
         Binding("colon", "command", "Command", key_display=":", id="command", tooltip="Type a command"),
+        Binding("A", "arm", "Arm", show=False, id="arm", tooltip="Arm for 15 minutes, so that acts can be confirmed; again: read-only"),
+        Binding("ctrl+u", "undo", "Undo", id="undo", tooltip="Undo the act of the last 10 s"),
         Binding("question_mark", "help", "Help", key_display="?", id="help", tooltip="Keys and commands of this screen"),
         Binding("ctrl+c", "interrupt", "Quit", show=False, priority=True, id="quit", tooltip="Close the prompt, or leave the console"),
     ]
@@ -103,6 +99,7 @@ class ColdApp(Guarded, PaintedApp):
     def __init__(self, site: Site, options: Options | None = None, picture: Picture | None = None) -> None:
         super().__init__(driver_class=QuietDriver if sys.platform != "win32" else None, watch_css=False)
         self.site, self.options, self.picture = site, options or Options(), picture
+        self.acting = Acting(self)
         self.ascii_only = plain_letters_only(os.environ, getattr(sys.__stderr__, "encoding", None))
         if self.no_color and not os.environ.get("NO_COLOR"):  # https://no-color.org: only a non-empty value means none
             self.no_color = False
@@ -121,13 +118,7 @@ class ColdApp(Guarded, PaintedApp):
         self._failed_at: dict[str, int] = {}
         self.history: list[str] = []
         """Commands typed."""
-        self._typing = False
-        self._typed: deque[events.Key | events.Paste] = deque()
-        self._typed_at = 0.0
-        self._typed_on: Screen[Any] | None = None
         self._opened_worst = ""
-        self._took_keys: WeakSet[Screen[Any]] = WeakSet()
-        """Screens that could take keys once."""
         self._up = False
         self._up_at = 0.0
         self._cost_s = 0.0
@@ -178,6 +169,10 @@ class ColdApp(Guarded, PaintedApp):
     def now(self) -> datetime:
         return self.options.now() if self.options.now is not None else datetime.now(UTC)
 
+    def monotonic(self) -> float:
+        """Seconds, for what is counted down."""
+        return self.options.monotonic() if self.options.monotonic is not None else time.monotonic()
+
     def _changed(self, world: World) -> None:
         """From any thread, at any rate."""
         if not self._woken:
@@ -208,6 +203,7 @@ class ColdApp(Guarded, PaintedApp):
         now, began = self.now(), time.thread_time()
         try:
             self.world, self.problems = world, problems(world, now)
+            self.acting.settle(world)
             self.worst_at = min(self.worst_at, max(0, len(self.problems) - 1))
             screen = self.top_or_none
             if screen is not None:
@@ -275,34 +271,27 @@ class ColdApp(Guarded, PaintedApp):
         if screen is not None:
             screen.say(text, tone, sticky=sticky)
 
+    def unsay(self, text: str) -> None:
+        """Take a notice away, wherever it still stands."""
+        for stack in self._screen_stacks.values():
+            for screen in stack:
+                for hints in screen.query(HintLine):
+                    hints.forget(text)
+
+    def arming_changed(self) -> None:
+        """The console was armed, or is read-only again: title, keys and an open plan say so."""
+        self.paint_arming()
+        for screen in self.screen_stack:
+            screen.refresh_bindings()
+            if isinstance(screen, Fresh):
+                screen.arming_changed()
+
+    def paint_arming(self) -> None:
+        """The countdown in the title; painted when its text changed."""
+        if self.top_or_none is not None:
+            self.top_or_none.show_title()
+
     # ------------------------------------------------------------ keys
-
-    def get_key_display(self, binding: Binding) -> str:
-        """`ctrl-z`, `esc`, `?`, `G`."""
-        if binding.key_display:
-            return binding.key_display
-        *modifiers, key = binding.key.split("+")
-        names = {
-            "escape": "esc",
-            "pagedown": "pgdn",
-            "pageup": "pgup",
-            "backslash": "\\",
-            "@": "space",
-            "down": "↓",
-            "up": "↑",
-            "left": "←",
-        }
-        names |= {"right": "→"}
-        letter = key_to_character(key)
-        shown = names.get(key) or (letter if letter is not None and letter.isprintable() and letter != " " else key)
-        return "-".join((*modifiers, shown))
-
-    def key_of(self, id: str) -> str:
-        """The key that a binding of the app has now."""
-        if id in self._keymap:
-            return self.get_key_display(Binding(self._keymap[id].split(",")[0], ""))
-        found = next((b for _, b in self._bindings if b.id == id), None)
-        return self.get_key_display(found) if found is not None else ""
 
     def handle_bindings_clash(self, clashed_bindings: set[Binding], node: Any) -> None:
         for binding in clashed_bindings:
@@ -313,73 +302,6 @@ class ColdApp(Guarded, PaintedApp):
                 self._clash_said.add(text)
                 log.warning("%s", text)
                 self.call_later(self.say, text, Tone.WARN, sticky=True)
-
-    async def on_event(self, event: events.Event) -> None:
-        typed = isinstance(event, (events.InputEvent, events.Paste))
-        if typed and isinstance(self.screen, Dialog) and not self.screen.fresh(event.time):
-            return  # meant for what was there before the dialog
-        if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded:
-            await super().on_event(event)
-            return
-        # Type-ahead: Textual would hand the next key to whatever has focus now, before the last one has moved it, so that of a quick
-        # ":d" the d would be read as a key of the table. Each key waits until the one before has done its work.
-        stuck = time.monotonic() - self._typed_at > STUCK_S
-        if self._typing and not stuck and getattr(event, "key", "") != "ctrl+c":
-            self._typed.append(event)
-        else:
-            await self._take_key(event)
-
-    async def _take_key(self, event: events.Key | events.Paste) -> None:
-        self._typing, self._typed_at, self._typed_on = True, time.monotonic(), self.screen
-        if isinstance(self.screen, Dialog) and not self.screen.fresh(event.time):
-            self.call_later(self._next_key)
-            return
-        target: Any = self.focused or self.screen
-        try:
-            screen = self.top_or_none
-            if isinstance(event, events.Key) and screen is not None and screen.is_mounted:
-                for hints in screen.query(HintLine):
-                    hints.hush()
-            await super().on_event(event)
-        finally:
-            self._after_key(target)
-
-    def _after_key(self, target: Any) -> None:
-        """Follow the key up the tree, and then what it caused: queues are in order, so that what comes back here comes after all of that.
-
-        Twice up: the key may bubble here and act here, and the act may send a message to the widget, which bubbles in turn.
-        """
-        self._climb(target, lambda: self._climb(target, lambda: self._later(self, self._next_key)))
-
-    def _climb(self, node: Any, done: Callable[[], Any]) -> None:
-        if node is None or node is self:
-            self._later(self, done)
-        else:
-            self._later(node, lambda: self._climb(node.parent, done))
-
-    def _later(self, node: Any, act: Callable[[], Any]) -> None:
-        """After all that lies in a node's queue, and after what that puts there."""
-        if not node.call_later(lambda: node.call_later(act) or self.call_later(act)):
-            self.call_later(act)
-
-    async def _next_key(self) -> None:
-        waited = time.monotonic() - self._typed_at
-        if waited < STUCK_S and not self._takes_keys():
-            self.set_timer(0.02, self._next_key)
-        elif self._typed:
-            await self._take_key(self._typed.popleft())
-        else:
-            self._typing = False
-
-    def _takes_keys(self) -> bool:
-        """Whether what shall have the focus of a new screen has it. Later nothing may have it, as after esc on the home screen."""
-        screen = self.screen
-        if screen not in self._took_keys:
-            wanted = self.AUTO_FOCUS if screen.AUTO_FOCUS is None else screen.AUTO_FOCUS
-            if not screen.is_mounted or (wanted and self.focused is None and screen.focus_chain):
-                return False
-            self._took_keys.add(screen)
-        return True
 
     def action_open(self, id: str) -> None:
         self.worst_at, self._opened_worst = 0, ""
@@ -410,6 +332,16 @@ class ColdApp(Guarded, PaintedApp):
         self.forget_screen()
         self.screen.refresh(layout=True)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.acting.can_undo if action == "undo" else super().check_action(action, parameters)
+
+    def action_arm(self) -> None:
+        if isinstance(self.screen, WorldScreen):
+            self.acting.arming.toggle()
+
+    def action_undo(self) -> None:
+        self.acting.undo()
+
     def action_command(self) -> None:
         if isinstance(self.screen, WorldScreen):
             self.screen.query_one(PromptLine).ask(
@@ -432,9 +364,9 @@ class ColdApp(Guarded, PaintedApp):
                 return
             line = self.history[-1]
         name, _, argument = line.partition(" ")
-        command = commands.find(name)
+        command = commands.find(name, self)
         if command is None:
-            near = commands.nearest(name)
+            near = commands.nearest(name, self)
             self.say(f"no command {name}" + (f"; did you mean :{near}?" if near else ""), Tone.WARN)
             return
         if not self.history or self.history[-1] != line:
@@ -454,6 +386,9 @@ class ColdApp(Guarded, PaintedApp):
             self.push_screen(HelpScreen(help_lines(self.screen)))
 
     def action_interrupt(self) -> None:
+        if isinstance(self.screen, Fresh):
+            self.screen.action_cancel()
+            return
         for prompt in self.screen.query(PromptLine):
             if prompt.open:
                 prompt.cancel()
@@ -643,6 +578,8 @@ def run_console(site: Site, picture: Picture | None = None, options: Options | N
     finally:
         if picture is not None:
             picture.restore()
+    if said := app.acting.last_words():
+        sys.stdout.write(f"{said}\n")
     if app.painter_failed:
         log.warning("the screen differ was not used: %s", app.painter_failed)
     return app.return_code or 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from coldtui.domain.values import dataclass
@@ -13,6 +14,7 @@ from . import theme
 from .screens import SCREENS, Entry
 
 if TYPE_CHECKING:
+    from ..operations.engine import AnyOperation
     from .app import ColdApp
 
 
@@ -58,18 +60,54 @@ OWN: tuple[Command, ...] = (
 )
 
 
-def catalogue() -> tuple[Command, ...]:
-    """Screens first."""
-    return (*(_screen(entry) for entry in SCREENS), *OWN)
+def catalogue(app: ColdApp | None = None) -> tuple[Command, ...]:
+    """Screens first; with the app also the acts that its desk knows."""
+    desk = app.acting.desk if app is not None else None
+    return (*(_screen(entry) for entry in SCREENS), *OWN, *(acts(desk.operations) if desk is not None else ()))
 
 
-def find(name: str) -> Command | None:
-    return next((c for c in catalogue() if name == c.name or name in c.aliases), None)
+def acts(operations: Mapping[str, AnyOperation]) -> tuple[Command, ...]:
+    """One command for each operation: its verb, such as `:drain NODE`, or noun and verb where another noun has that verb too."""
+    from .acting import KINDS_OF
+
+    made: list[Command] = []
+    taken = {word for c in catalogue() for word in (c.name, *c.aliases)}
+    for name, operation in operations.items():
+        noun, _, verb = name.partition(".")
+        if noun in KINDS_OF:
+            names = [word for word in (verb, f"{noun}-{verb}") if word not in taken]
+            taken.update(names)
+            offer = partial(_objects, KINDS_OF[noun])
+            made.append(Command(names[0], operation.about.rstrip("."), partial(_act, name), tuple(names[1:]), f"[{noun.upper()}]", offer))
+    return tuple(made)
 
 
-def nearest(name: str) -> str | None:
+def _act(name: str, app: ColdApp, argument: str) -> None:
+    """On the object that is named, else on the one under the cursor."""
+    from .acting import KINDS_OF, object_param
+
+    noun = name.partition(".")[0]
+    ref = app.top.acts_on()
+    object = argument or (ref.name if ref is not None and ref.kind == KINDS_OF[noun] else "")
+    if not object:
+        app.say(f"which {noun}? :{name.partition('.')[2]} {noun.upper()}", Tone.WARN)
+    elif len(object.split()) > 1:
+        app.say(f"one {noun} at a time; options are in the plan, behind ctrl-o", Tone.WARN)
+    else:
+        app.acting.ask(name, {object_param(app.acting.need_desk().find(name)): object})
+
+
+def _objects(kind: str, app: ColdApp) -> Sequence[str]:
+    return sorted(item.name for item in app.world.shelf(kind).items.values()) if app.world is not None else ()
+
+
+def find(name: str, app: ColdApp | None = None) -> Command | None:
+    return next((c for c in catalogue(app) if name == c.name or name in c.aliases), None)
+
+
+def nearest(name: str, app: ColdApp | None = None) -> str | None:
     """The name of the command that was perhaps meant."""
-    by_word = {word: c.name for c in reversed(catalogue()) for word in (*c.aliases, c.name) if len(word) > 1}
+    by_word = {word: c.name for c in reversed(catalogue(app)) for word in (*c.aliases, c.name) if len(word) > 1}
     begins = next((word for word in sorted(by_word) if word.startswith(name)), None)
     found = begins or one_of(list(by_word), name)
     return by_word[found] if found is not None else None
@@ -79,9 +117,10 @@ def complete(app: ColdApp, typed: str) -> list[str]:
     """What may be meant by what is typed so far, whole lines."""
     name, space, rest = typed.partition(" ")
     if not space:
-        words = [c.name for c in catalogue()] + [alias for c in catalogue() for alias in c.aliases if len(alias) > 2]
+        every = catalogue(app)
+        words = [c.name for c in every] + [alias for c in every for alias in c.aliases if len(alias) > 2]
         return [word for word in words if word.startswith(name)]
-    command = find(name)
+    command = find(name, app)
     if command is None or command.offer is None:
         return []
     return [f"{name} {word}" for word in command.offer(app) if word.startswith(rest)]

@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from coldtui.domain.values import dataclass
 
 from ..domain.world import World
-from ..ports import Kube
+from ..ports import Journal, Kube
+
+if TYPE_CHECKING:
+    from ..operations.desk import Desk
 
 
 class Live(Protocol):
@@ -19,6 +22,11 @@ class Live(Protocol):
 
     @property
     def world(self) -> World: ...
+
+    @property
+    def journal(self) -> Journal | None:
+        """For reading runs and audit, in threads: it blocks. None while there is none, or none that can be read."""
+        ...
 
     def subscribe(self, changed: Callable[[World], None]) -> Callable[[], None]:
         """Call `changed` (from any thread, at any rate) whenever there is a newer World; the result ends it."""
@@ -38,6 +46,11 @@ class Site(Protocol):
     @property
     def kube(self) -> Kube: ...
 
+    @property
+    def desk(self) -> Desk | None:
+        """Where acts are asked for; None: nothing can be changed from here."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -50,6 +63,7 @@ class Options:
     mouse: bool | None = None
     """None: on, but off over SSH."""
     read_only: bool = True
+    """It cannot be armed. (It always begins read-only.)"""
     state_dir: Path | None = None
     """Where saved logs go; None: the current folder."""
     log: str = ""
@@ -58,6 +72,8 @@ class Options:
     """Id of the first screen; empty: the first there is."""
     now: Callable[[], datetime] | None = None
     """Aware, UTC; None: the system clock."""
+    monotonic: Callable[[], float] | None = None
+    """Seconds, for what is counted down; None: the system clock."""
     begin: Callable[[], Awaitable[Any]] | None = None
     """Awaited on the console's loop once it is up: starts `live`."""
     end: Callable[[], Awaitable[Any]] | None = None

@@ -18,7 +18,7 @@ from ..present.rows import Tone
 
 DEFAULT = "cold"
 Ink = Tone | str
-"""A tone, or one of the extra names of `Palette`: `title`, `rule`, `key`, `badge`, `match`."""
+"""A tone, or one of the extra names of `Palette`: `title`, `rule`, `key`, `badge`, `armed`, `match`."""
 
 DEFAULTS = {
     "healthy": "#73c991",
@@ -102,9 +102,9 @@ class Palette:
         return found
 
     def _make(self, ink: str, ground: str) -> Style:
-        bold = ink in {"strong", "title", "key", "badge", "critical"} or ground == "cursor"
-        reverse = ink == "badge"
-        name = {"plain": "foreground", "key": "title", "badge": "foreground", "match": "accent"}.get(ink, ink)
+        bold = ink in {"strong", "title", "key", "badge", "armed", "critical"} or ground == "cursor"
+        reverse = ink in {"badge", "armed"}
+        name = {"plain": "foreground", "key": "title", "badge": "foreground", "armed": "degraded", "match": "accent"}.get(ink, ink)
         word = self.colours.get(ground, "") if ground else ""
         colour = None if self.mono else _rich(self.colours.get(name, ""))
         under = _rich(self.colours.get(ground, "")) if ground and not self.mono else None

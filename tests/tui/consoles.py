@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.pilot import Pilot
 
 from coldtui.domain.world import World
+from coldtui.ports import Journal
 from coldtui.tui.app import ColdApp
 from coldtui.tui.picture import Picture
 from coldtui.tui.site import Options
@@ -25,6 +26,7 @@ class FixedLive:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.journal: Journal | None = None
         self.refreshed = 0
         self.told: list[Callable[[World], None]] = []
 
@@ -49,6 +51,8 @@ class FixedSite:
     live: FixedLive
     kube: Any = None
     """Put a fake of the port here when the screen asks single questions."""
+    desk: Any = None
+    """Without one nothing can be changed."""
 
 
 @dataclass
@@ -101,9 +105,10 @@ async def console(
     options: Options | None = None,
     picture: Picture | None = None,
     errors: int = 0,
+    desk: Any = None,
 ) -> AsyncIterator[Console]:
     """A console over a World at the frozen moment. An internal error anywhere fails the test, unless it expects so many `errors`."""
-    site = FixedSite(FixedLive(world), kube)
+    site = FixedSite(FixedLive(world), kube, desk)
     made: list[Console] = []
     from dataclasses import replace
 

@@ -12,15 +12,18 @@ from textual.widgets import Input
 from coldtui.domain.objects import Ref
 from coldtui.domain.world import World
 from coldtui.tui import commands, keymap, theme
-from coldtui.tui.app import STUCK_S, ColdApp, plain_letters_only, refusal, wants_mouse
+from coldtui.tui.app import ColdApp, plain_letters_only, refusal, wants_mouse
 from coldtui.tui.dialogs.help import HelpScreen, Palette, live_keys
+from coldtui.tui.keyed import STUCK_S
 from coldtui.tui.screens import SCREENS
 from coldtui.tui.screens.node import NodeScreen
 from coldtui.tui.screens.nodes import NodesScreen
 from coldtui.tui.site import Options
 from coldtui.tui.widgets.table import RowTable
 from tests.tui import worlds
+from tests.tui.acts import hand
 from tests.tui.consoles import console, run
+from tests.tui.screens.waiting import until
 from tests.tui.worlds import NOW
 
 
@@ -401,15 +404,13 @@ def test_saving_asks_before_it_replaces(tmp_path: Path) -> None:
             assert c.app.focused.id == "cancel"
             await c.press("tab", "enter")  # sooner than a person could have read it
             assert len(c.app.screen_stack) == 2
-            dialog.opened -= 1
-            await c.press("enter")
+            await hand(c, "enter")
             assert len(c.app.screen_stack) == 1
             assert path.read_text() == "one\ntwo\n"
             c.app.top.take("pod x", ["three"], to_file=True)
             await c.settle()
-            for again in [s for s in c.app.screen_stack if isinstance(s, Dialog)]:
-                again.opened -= 1
-            await c.press("tab", "enter")
+            await hand(c, "tab", "enter")
+            await until(c, lambda: len(c.app.screen_stack) == 1)
             assert path.read_text() == "three\n"
 
     run(check())

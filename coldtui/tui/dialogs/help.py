@@ -22,6 +22,7 @@ from ..widgets.lines import Lines
 from ..widgets.textview import TakeText, TextView
 
 if TYPE_CHECKING:
+    from ..acting import Act
     from ..app import ColdApp
 
 
@@ -70,7 +71,7 @@ def help_lines(screen: Screen[Any]) -> list[Spans]:
                 out.append(((f"  {fit(k.keys, wide)}  ", "key"), (fit(k.description, 16), Tone.PLAIN), (tip, Tone.MUTED)))
             out.append(())
     out.append((("Commands", "title"), ("  after :   (:- does the last one again)", Tone.MUTED)))
-    for c in catalogue():
+    for c in catalogue(cast("ColdApp", screen.app)):
         names = " ".join((c.name, *c.aliases))
         out.append(((f"  :{fit(names, 24)}", "key"), (c.help, Tone.PLAIN), (f"  {c.takes}" if c.takes else "", Tone.MUTED)))
     return out
@@ -182,15 +183,32 @@ class Palette(Guarded, ModalScreen[None]):
 
 
 def offers(app: ColdApp) -> list[Offer]:
-    """The catalogue, then what the keys of the current screen do."""
+    """What can be done to the object under the cursor, the catalogue, then what the keys of the current screen do."""
     screen = app.screen
-    out = [Offer(f":{c.name}", c.help, "", _command(app, c.name)) for c in catalogue() if not c.takes.startswith("NAME")]
+    out = _acts(app)
+    out += [Offer(f":{c.name}", c.help, "", _command(app, c.name)) for c in catalogue() if not c.takes.startswith("NAME")]
     for name in _theme_names():
         out.append(Offer(f":theme {name}", "Colours", "", _command(app, f"theme {name}")))
     for k in live_keys(screen):
         if k.where != "everywhere":
             out.append(Offer(k.description, k.tooltip, k.keys, _action(app, k)))
     return out
+
+
+def _acts(app: ColdApp) -> list[Offer]:
+    """Each with how it is confirmed, or that it cannot be now."""
+    from ...present.plans import rung_words
+
+    why = app.acting.why_not()
+    out = []
+    for act in app.acting.acts_on(app.top.acts_on()):
+        told = f"{act.about.rstrip('.')} · " + (f"read-only: {why}" if why else rung_words(act.rung))
+        out.append(Offer(act.title, told, "", _ask(app, act)))
+    return out
+
+
+def _ask(app: ColdApp, act: Act) -> Callable[[], None]:
+    return lambda: app.acting.ask(act.operation, act.values)
 
 
 def _theme_names() -> tuple[str, ...]:

@@ -53,6 +53,7 @@ class WorldScreen(Guarded, Screen[None]):
     AUTO_FOCUS = "RowTable, TextView, LogView"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", show=False, id="back", tooltip="Close, clear the filter, go back"),
+        Binding("x", "menu", "Act", id="act.menu", tooltip="What can be done to this object"),
         Binding("slash", "filter", "Filter", key_display="/", id="filter", tooltip="text, regular expression, !not, -l label=value"),
         Binding("d", "describe(False)", "Describe", id="describe", tooltip="All about this object, with its events"),
         Binding("y", "describe(True)", "YAML", id="yaml", tooltip="The object as the API gives it"),
@@ -94,6 +95,10 @@ class WorldScreen(Guarded, Screen[None]):
             return None
         namespace, slash, name = table.key.partition("/")
         return Ref(self.NOUN, name, namespace) if slash else Ref(self.NOUN, namespace)
+
+    def acts_on(self) -> Ref | None:
+        """The object that acts are about: what is under the cursor."""
+        return self.subject()
 
     def reveal(self, ref: Ref) -> bool:
         """Put the cursor on an object; False when it is not listed."""
@@ -153,7 +158,7 @@ class WorldScreen(Guarded, Screen[None]):
         if not self.is_mounted or not self.query(HintLine):
             return
         self.world, self.now, self.problems = world, now, problems
-        self.query_one(TitleBar).show(world, now, read_only=self.cold.options.read_only)
+        self.show_title()
         self.query_one(WorstLine).show(world, problems, now, self.cold.worst_at, self.cold.key_of("worst"))
         if self.has_class("-tiny"):
             self._show_tiny()
@@ -162,6 +167,11 @@ class WorldScreen(Guarded, Screen[None]):
         waiting, self._waiting = self._waiting, []
         for act in waiting:
             act()
+
+    def show_title(self) -> None:
+        if self.world is not None and self.now is not None:
+            for title in self.query(TitleBar):
+                title.show(self.world, self.now, armed=self.cold.acting.arming.left)
 
     def _select(self, table: RowTable, key: str) -> bool:
         if table.select(key):
@@ -226,6 +236,9 @@ class WorldScreen(Guarded, Screen[None]):
         if action == "logs":
             subject_kind = self.NOUN if self.NOUN else getattr(self.subject(), "kind", "")
             return "logs" in VIEWS and subject_kind == "pods"
+        if action == "menu":
+            ref = self.acts_on() if self.is_mounted else None
+            return ref is not None and self.cold.acting.can_act_on(ref.kind)
         if action == "filter":
             return self._filtered is not None and not isinstance(self.focused, PromptInput)
         if action == "copy_name":
@@ -262,6 +275,16 @@ class WorldScreen(Guarded, Screen[None]):
             return
         if len(self.app.screen_stack) > 1:
             self.app.pop_screen()
+
+    def action_menu(self) -> None:
+        ref = self.acts_on()
+        if ref is None:
+            return
+        from ..dialogs.menu import Menu
+
+        acting = self.cold.acting
+        marked = len(self.table.marks) if self.table is not None else 0
+        self.app.push_screen(Menu(acting, ref, marked), lambda act: acting.ask(act.operation, act.values) if act is not None else None)
 
     def action_copy_name(self) -> None:
         found = self.subject()

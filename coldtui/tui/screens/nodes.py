@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
+from ...domain.nodes import Node
 from ...domain.objects import Ref
 from ...domain.world import World
 from ...present import nodes as node_words
+from ...present.rows import Cell, Row, Tone
 from ..widgets.card import Card
 from ..widgets.table import RowTable
 from .base import WorldScreen
+
+STATUS = next(at for at, column in enumerate(node_words.NODES.columns) if column.id == "status")
 
 
 class NodesScreen(WorldScreen):
@@ -25,8 +30,18 @@ class NodesScreen(WorldScreen):
 
     def body(self) -> ComposeResult:
         with Horizontal():
-            yield RowTable(node_words.NODES, id="list")
+            yield RowTable(replace(node_words.NODES, row=self._row), id="list")
             yield Card("", id="pane")
+
+    def _row(self, world: World, node: Node, now: datetime) -> Row:
+        """What was asked for and is not seen yet stands behind the status: `Ready, cordon asked`."""
+        row = node_words.NODES.row(world, node, now)
+        asked = self.cold.acting.mark_of(Ref("nodes", node.name))
+        if not asked:
+            return row
+        status = row.cells[STATUS]
+        marked = Cell(f"{status.text}, {asked}", Tone.ACCENT)
+        return replace(row, cells=(*row.cells[:STATUS], marked, *row.cells[STATUS + 1 :]))
 
     def show(self, world: World, now: datetime) -> None:
         self.query_one(RowTable).show(world, now)

@@ -23,39 +23,43 @@ GAP: Span = ("  ", Tone.PLAIN)
 
 
 class TitleBar(Lines):
-    """Site, version, nodes; how each source stands; READ-ONLY; the minute."""
+    """Site, version, nodes; how each source stands; READ-ONLY, or ARMED with what is left of it; the minute."""
 
     DEFAULT_CSS = "TitleBar { height: 1; background: $panel; }"
     GROUND = "panel"
-    _last: tuple[World, datetime, bool] | None = None
+    _last: tuple[World, datetime, str] | None = None
 
-    def show(self, world: World, now: datetime, *, read_only: bool = True) -> None:
-        self._last = (world, now, read_only)
-        self.put([title_spans(world, now, read_only, self.size.width or self.app.size.width)])
+    def show(self, world: World, now: datetime, *, armed: str = "") -> None:
+        """`armed`: what is left of it, `14:52`; empty: read-only."""
+        self._last = (world, now, armed)
+        self.put([title_spans(world, now, armed, self.size.width or self.app.size.width)])
 
     def on_resize(self) -> None:
         if self._last is not None:
-            world, now, read_only = self._last
-            self.show(world, now, read_only=read_only)
+            world, now, armed = self._last
+            self.show(world, now, armed=armed)
 
 
-def title_spans(world: World, now: datetime, read_only: bool, width: int) -> Spans:
+def title_spans(world: World, now: datetime, armed: str, width: int) -> Spans:
     """What fits: the version goes first, then the names of sources that are well."""
     title = site_words.title(world, now)
-    tail: list[Span] = [(" READ-ONLY ", "badge"), GAP] if read_only else []
+    # Padded, so that a countdown moves nothing but its digits.
+    tail: list[Span] = [(f" ARMED {armed:>5} ", "armed"), GAP] if armed else [(" READ-ONLY ", "badge"), GAP]
     tail += [(words.clock(now), Tone.MUTED), (" ", Tone.PLAIN)]
     site: Span = (f" {title.site.text}", "title")
     nodes = spans_of([title.nodes])
     version = spans_of([title.version])
     lefts: list[list[Span]] = [[site, GAP, *version, GAP, *nodes], [site, GAP, *nodes], [site]]
     full, fewer, fewest = title.sources, _fewer(title.sources), _fewest(title.sources)
+    run: list[Span] = [*spans_of([title.run]), GAP] if title.run is not None else []
     for left, shown in (*((left, shown) for left in lefts[:2] for shown in (full, fewer)), *((left, fewest) for left in lefts)):
         right: list[Span] = []
         for cell in shown:
             right += [*spans_of([cell]), GAP]
+        right += run
         if sum(width_of(t) for t, _ in (*left, *right, *tail)) + 1 <= width:
             return ends(left, [*right, *tail], width)
-    return ends([site], tail, width)
+    return ends([site], [*run, *tail] if width_of(site[0]) + sum(width_of(t) for t, _ in (*run, *tail)) < width else tail, width)
 
 
 def _fewer(cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -153,6 +157,11 @@ class HintLine(Lines):
             return
         self.notice, self.sticky = ((f" {text}", tone),), sticky
         self.remake()
+
+    def forget(self, text: str) -> None:
+        """Take this notice away, if it still stands."""
+        if self.notice and self.notice[0][0].strip() == text:
+            self.hush(all=True)
 
     def hush(self, *, all: bool = False) -> bool:
         """Take the notice away; a sticky one only with `all`. True when there was one to take."""

@@ -1,0 +1,378 @@
+"""Acting from the console: asking for an act, what was asked and not seen yet, undo, and what becomes of runs that were started.
+
+Every act goes through the desk, and none is confirmed while the console is read-only (`arming`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from coldtui.domain.values import dataclass
+
+from ..domain.errors import ColdError, HostKeyUnknown, Refused
+from ..domain.objects import Ref
+from ..domain.plans import Outlook, Plan, Rung
+from ..domain.runs import Run, RunState
+from ..domain.secret import Secret
+from ..domain.text import counted
+from ..domain.world import World
+from ..present.rows import Tone
+from .arming import Arming
+
+if TYPE_CHECKING:
+    from ..operations.desk import Desk, Prepared
+    from ..operations.engine import AnyOperation
+    from .app import ColdApp
+
+UNDO_S = 10.0
+SEEN_S = 10.0
+"""So long after its run ended an act is shown as asked for while the World does not show it; then something else has undone it."""
+KINDS_OF = {"node": "nodes", "pod": "pods", "postgres": "pg_clusters", "deploy": "deployments"}
+"""Noun of an operation -> kind of the objects that it acts on."""
+SEEN: Mapping[str, Callable[[World, str], bool]] = {
+    "node.cordon": lambda world, key: (node := world.nodes.items.get(key)) is not None and node.unschedulable,
+    "node.uncordon": lambda world, key: (node := world.nodes.items.get(key)) is not None and not node.unschedulable,
+}
+"""Whether the World shows what an operation of rung 0 does."""
+SECRET = "needs-secret."
+"""A finding whose code begins like this names in `object` a secret that the run needs, such as `secrets/sudo/k3s-worker-1`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An act that was asked for and is not seen in the World yet."""
+
+    operation: str
+    text: str
+    """`cordon asked`."""
+    ended: float | None = None
+    """When its run was done (monotonic)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    operation: str
+    values: Mapping[str, Any]
+    notice: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that can be done to an object, for menu, palette and commands."""
+
+    operation: str
+    title: str
+    """`Cordon k3s-worker-1`."""
+    about: str
+    rung: Rung
+    values: Mapping[str, Any]
+
+
+class Acting:
+    """One for the app. Everything that can wait is a task of its own; a fault in one is shown like any other."""
+
+    def __init__(self, app: ColdApp) -> None:
+        self.app = app
+        self.asked: dict[str, Asked] = {}
+        """By address."""
+        self.undoable: Undo | None = None
+        self.started: dict[str, str] = {}
+        """Runs that this console confirmed and whose end was not told yet: id -> title."""
+        self.arming = Arming(self)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # ------------------------------------------------------------ what it works with
+
+    @property
+    def desk(self) -> Desk | None:
+        return self.app.site.desk
+
+    def need_desk(self) -> Desk:
+        """Raises Refused where there is none."""
+        if self.desk is None:
+            raise Refused("this console cannot act", detail="it was opened without a journal")
+        return self.desk
+
+    @property
+    def world(self) -> World | None:
+        return self.app.world
+
+    @property
+    def now(self) -> datetime:
+        return self.app.now()
+
+    def monotonic(self) -> float:
+        return self.app.monotonic()
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task that outlives the screen that asked for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def do(self, work: Coroutine[Any, Any, None]) -> None:
+        """In the background."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours becomes a line on the screen
+                self.app._handle_exception(error)
+
+        self.spawn(guarded())
+
+    @property
+    def armed(self) -> bool:
+        return self.arming.armed
+
+    def why_not(self) -> str:
+        """Why nothing can be confirmed now; empty: it can."""
+        return self.arming.why_not()
+
+    # ------------------------------------------------------------ what can be done
+
+    def acts_on(self, ref: Ref | None) -> tuple[Act, ...]:
+        """To an object, in the order of the catalogue."""
+        if ref is None or self.desk is None:
+            return ()
+        made = []
+        for name in self.desk.operations:
+            if KINDS_OF.get(name.partition(".")[0]) == ref.kind:
+                operation = self.desk.operations[name]
+                values = {object_param(operation): ref.name}
+                made.append(Act(name, self.title_of(operation, ref.name), operation.about, self.rung_of(operation), values))
+        return tuple(made)
+
+    @staticmethod
+    def can_act_on(kind: str) -> bool:
+        """Whether any operation is for this kind. Looks at names only: hints ask this at the first paint."""
+        from ..operations.catalogue import OPERATIONS
+
+        return any(KINDS_OF.get(entry.name.partition(".")[0]) == kind for entry in OPERATIONS)
+
+    def rung_of(self, operation: AnyOperation) -> Rung:
+        from ..operations.engine import raised
+
+        return raised(operation.rung, self.need_desk().production)
+
+    def object_of(self, operation: AnyOperation, values: Mapping[str, Any]) -> str:
+        """Address of what an operation would act on, as far as its values tell."""
+        name = str(values.get(object_param(operation), ""))
+        return f"{KINDS_OF.get(operation.name.partition('.')[0], 'objects')}/{name}"
+
+    @staticmethod
+    def title_of(operation: AnyOperation, object: str) -> str:
+        """`Drain k3s-worker-1` of `Drain node`."""
+        noun = operation.name.partition(".")[0]
+        kept = [word for word in operation.title.split(" ") if word.lower() != noun]
+        return f"{' '.join(kept) or operation.title} {object}"
+
+    def has_options(self, operation: AnyOperation) -> bool:
+        from ..operations.params import params_of
+
+        return len(params_of(operation.params)) > 1
+
+    # ------------------------------------------------------------ asking
+
+    def ask(self, name: str, values: Mapping[str, Any]) -> None:
+        """For an act: rung 0 acts at once, all else shows its plan. Planning changes nothing and needs no arming."""
+        try:
+            operation = self.need_desk().find(name)
+        except ColdError as error:
+            self.app.say(str(error), Tone.WARN)
+            return
+        if self.rung_of(operation) > Rung.SMALL:
+            self.show_plan(operation, values)
+        elif why := self.why_not():
+            self.app.say(f"READ-ONLY: {why}", Tone.WARN)
+        else:
+            self.do(self._at_once(operation, values))
+
+    def show_plan(self, operation: AnyOperation, values: Mapping[str, Any], prepared: Prepared | None = None) -> None:
+        from .dialogs.plan import PlanDialog
+
+        def done(run: Run | None) -> None:
+            if run is not None:
+                self._started(operation, values, run)
+
+        self.app.push_screen(PlanDialog(self, operation, values, prepared), done)
+
+    async def _at_once(self, operation: AnyOperation, values: Mapping[str, Any], *, undoing: bool = False) -> None:
+        """Rung 0: the row says that it was asked for until the World shows it."""
+        object, verb = self.object_of(operation, values), operation.name.partition(".")[2]
+        self._mark(object, Asked(operation.name, f"{verb} asked"))
+        self.undoable = None
+        try:
+            prepared = await self.need_desk().prepare(operation.name, values)
+            if prepared.plan.done:
+                self._mark(object, None)
+                self.app.say(prepared.plan.done, Tone.MUTED)
+                return
+            if not _plain(prepared.plan):
+                self._mark(object, None)
+                self.show_plan(operation, values, prepared)
+                return
+            run = await self.confirm(prepared)
+        except ColdError as error:
+            self._mark(object, None)
+            self.app.say(f"{self.title_of(operation, object.partition('/')[2])}: {error}", Tone.BAD, sticky=True)
+            return
+        self._started(operation, values, run, undoing=undoing)
+
+    async def confirm(self, prepared: Prepared, *, reason: str = "", secrets: Mapping[str, Secret] | None = None) -> Run:
+        """Confirmed as its rung asks; goes on although the dialog that asked is closed. Raises as `Desk.confirm`, and Refused when read-only."""
+        if why := self.why_not():
+            raise Refused("read-only", detail=why)
+        return await asyncio.shield(self.spawn(self.need_desk().confirm(prepared, reason=reason, secrets=secrets)))
+
+    def _started(self, operation: AnyOperation, values: Mapping[str, Any], run: Run, *, undoing: bool = False) -> None:
+        """A run is in the journal: ended already (rung 0), or with a runner of its own."""
+        if run.state.ended:
+            self._ended_here(operation, values, run, undoing=undoing)
+            return
+        self.started[run.id] = run.title
+        if "runs" in self.app.MODES:
+            self.app.go("runs", run.id)
+        self.app.say(f"{run.title}: started, it goes on by itself", Tone.GOOD)
+
+    def _ended_here(self, operation: AnyOperation, values: Mapping[str, Any], run: Run, *, undoing: bool) -> None:
+        if run.state is not RunState.DONE:
+            self._mark(run.object, None)
+            self.app.say(f"{run.title}: {run.state}: {run.outcome}", Tone.BAD, sticky=True)
+            return
+        verb = operation.name.partition(".")[2]
+        if operation.name in SEEN:
+            self._mark(run.object, Asked(operation.name, f"{verb} asked", self.monotonic()))
+        said = f"{past(verb)} {run.object.partition('/')[2]}"
+        if undoing or not operation.undo or not self.armed:
+            self.app.say(f"undone: {said}" if undoing else said, Tone.GOOD)
+            return
+        notice = f"{said} · {self.app.key_of('undo')} undoes it ({UNDO_S:.0f} s)"
+        self.undoable = Undo(operation.undo, {object_param(self.need_desk().find(operation.undo)): run.object.partition("/")[2]}, notice,
+                             self.monotonic() + UNDO_S)  # fmt: skip
+        self.app.say(notice, Tone.GOOD, sticky=True)
+        self.app.screen.refresh_bindings()
+        self.app.set_timer(UNDO_S, lambda: self._undo_over(notice), name="undo")
+
+    def _undo_over(self, notice: str) -> None:
+        if self.undoable is not None and self.undoable.notice == notice:
+            self.undoable = None
+            self.app.screen.refresh_bindings()
+        self.app.unsay(notice)
+
+    @property
+    def can_undo(self) -> bool:
+        return self.undoable is not None and self.armed and self.monotonic() < self.undoable.until
+
+    def undo(self) -> None:
+        """Within 10 s of an act of rung 0."""
+        undo, self.undoable = self.undoable, None
+        if undo is None:
+            return
+        self.app.unsay(undo.notice)
+        self.do(self._at_once(self.need_desk().find(undo.operation), undo.values, undoing=True))
+
+    # ------------------------------------------------------------ what was asked, and what became of it
+
+    def _mark(self, object: str, asked: Asked | None) -> None:
+        if asked is None:
+            self.asked.pop(object, None)
+        else:
+            self.asked[object] = asked
+        self.app.publish(force=True)
+
+    def mark_of(self, ref: Ref) -> str:
+        """What was asked for and is not seen yet, for the row of an object; empty: nothing."""
+        found = self.asked.get(str(ref))
+        return found.text if found is not None else ""
+
+    def settle(self, world: World) -> None:
+        """A newer World: what it shows was done is asked for no more, and runs that ended are told of."""
+        for object, asked in list(self.asked.items()):
+            seen, over = SEEN.get(asked.operation), asked.ended is not None and self.monotonic() - asked.ended > SEEN_S
+            if over or (seen is not None and seen(world, object.partition("/")[2])):
+                del self.asked[object]
+        if self.started:
+            self._tell_ends(world)
+
+    def _tell_ends(self, world: World) -> None:
+        for run in world.runs.runs:
+            if run.id in self.started and run.state.ended:
+                del self.started[run.id]
+                good = run.state is RunState.DONE
+                text = f"{run.title}: {run.state}" + (f": {run.outcome}" if run.outcome and run.outcome != str(run.state) else "")
+                self.app.call_later(self.app.say, text, Tone.GOOD if good else Tone.BAD, sticky=not good)
+
+    def last_words(self) -> str:
+        """For after the console was left: that its runs go on. Reads the journal."""
+        if not self.started or self.desk is None:
+            return ""
+        try:
+            active = [run for run in self.desk.journal().runs(active=True) if run.id in self.started]
+        except ColdError as error:
+            return f"runs were started here, and the journal cannot be read: {error}"
+        if not active:
+            return ""
+        return f"{counted(len(active), 'run goes', 'runs go')} on: coldtui run list"
+
+    # ------------------------------------------------------------ what a run needs besides
+
+    async def secrets_for(self, plan: Plan) -> Mapping[str, Secret] | None:
+        """Asks for each secret that the plan says it needs; None when one was not given. They live in memory until the run is started."""
+        from .dialogs.secret import SecretDialog
+
+        found: dict[str, Secret] = {}
+        for finding in plan.findings:
+            if not finding.code.startswith(SECRET):
+                continue
+            name = finding.object.removeprefix("secrets/")
+            if name and name not in found:
+                given = await self._asked(SecretDialog(name, finding, plan))
+                if given is None:
+                    return None
+                found[name] = given
+        return found
+
+    async def trusts(self, error: HostKeyUnknown) -> bool:
+        """Shows the key of an unknown host; True when it was accepted and kept."""
+        trust: Callable[[str], Any] | None = getattr(self.app.site, "trust", None)
+        from .dialogs.hostkey import HostKeyDialog
+
+        no_way = "" if trust is not None else "it cannot be taken from here: add it with ssh-keyscan, then compare the fingerprint"
+        accepted = await self._asked(HostKeyDialog(error, self.why_not() or no_way))
+        if not accepted or trust is None:
+            return False
+        await asyncio.to_thread(trust, error.line)
+        return True
+
+    async def _asked(self, dialog: Any) -> Any:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def done(result: Any) -> None:
+            if not answer.done():
+                answer.set_result(result)
+
+        self.app.push_screen(dialog, done)
+        return await answer
+
+
+def _plain(plan: Plan) -> bool:
+    """Whether a plan of rung 0 has nothing that must be seen before."""
+    return plan.rung is Rung.SMALL and not plan.blocked and plan.outlook in {Outlook.GO, Outlook.GO_AFTER}
+
+
+def object_param(operation: AnyOperation) -> str:
+    """The field that names the object: the first without a default."""
+    from ..operations.params import params_of
+
+    return next(p.name for p in params_of(operation.params) if p.required)
+
+
+def past(verb: str) -> str:
+    """`cordoned`."""
+    return {"cordon": "cordoned", "uncordon": "uncordoned"}.get(verb, f"{verb} done:")
