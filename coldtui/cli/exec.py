@@ -22,15 +22,16 @@ def run(flags: list[str], run_id: str, environ: MutableMapping[str, str]) -> int
     from .catalogue import GLOBAL
     from .run import configure
 
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a session of its own gets none; who starts it by hand may close their terminal
     gc.enable()
     config = configure(parse(flags, {}, GLOBAL), environ)
-    return asyncio.run(_perform(open_bench(config, environ), run_id))
+    return asyncio.run(perform(open_bench(config, environ), run_id))
 
 
-async def _perform(bench: Bench, run_id: str) -> Exit:
+async def perform(bench: Bench, run_id: str) -> Exit:
+    """Carry it out in this process: SIGTERM and SIGINT ask it to stop, SIGHUP does nothing."""
     from ..operations.runner import Handle, execute, on_terminate
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a session of its own gets none; who starts it by hand may close their terminal
     handle = Handle()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from ...domain.errors import ColdError, StepFailed
 from ...domain.runs import Run, RunSite
@@ -50,7 +52,8 @@ class ProcessLauncher:
     def launch(self, run: Run, *, secrets: Mapping[str, Secret], deadline_s: float = 15.0) -> int:
         words = _error_file(self._journal().log_path(run.id))
         process = self._start(run, secrets, words)
-        threading.Thread(target=process.wait, name=f"reap-{run.id}", daemon=True).start()  # else a console that stays open keeps a zombie
+        # A console that stays open would else keep a zombie.
+        threading.Thread(target=_reap, args=(process, words), name=f"reap-{run.id}", daemon=True).start()
         return self._wait(run, process, words, deadline_s)
 
     def lives(self, run: Run) -> bool | None:
@@ -61,7 +64,7 @@ class ProcessLauncher:
     def _start(self, run: Run, secrets: Mapping[str, Secret], words: Path) -> subprocess.Popen[bytes]:
         read, write = os.pipe()
         try:
-            with words.open("ab") as err:
+            with _opened(words) as err:
                 process = subprocess.Popen(
                     [
                         *self._scope.prefix(run.id),
@@ -149,6 +152,18 @@ def _error_file(log: str) -> Path:
     except OSError as error:
         raise StepFailed(f"{path.parent} cannot be made", detail=plain(str(error)), hint="mend its permissions or set state_dir") from None
     return path
+
+
+def _opened(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640), "ab")
+
+
+def _reap(process: subprocess.Popen[bytes], words: Path) -> None:
+    """Wait for its end. A runner that said nothing leaves no empty file."""
+    process.wait()
+    with contextlib.suppress(OSError):
+        if words.stat().st_size == 0:
+            words.unlink()
 
 
 def site_flags(site: RunSite) -> list[str]:
