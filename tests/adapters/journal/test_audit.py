@@ -188,10 +188,15 @@ def test_a_cut_tail_is_not_covered_by_what_is_appended_after(filled: SqliteJourn
     intruder.done()
     filled.audit(an_entry(what="armed"))
     filled.audit(an_entry(what="disarmed"))
+    intruder = Intruder(filled)
+    intruder.delete(12)
+    intruder.done()
+    filled.audit(an_entry(what="armed"))
     found = filled.verify()
     assert found.entries == 12
     assert found.faults == (
         "when entry 11 was appended, the head file knew 12 entries, the newest of 2026-11-24T14:14:10.000000+00:00: entries 11 to 12 are cut off",
+        "when entry 12 was appended, the head file knew 12 entries, the newest of 2026-11-24T14:02:10.000000+00:00: entry 12 is cut off",
     )
 
 

@@ -100,6 +100,21 @@ def test_a_full_disk_is_bridged_by_the_reserve(disk: Path, clock: HandClock) -> 
     journal.close()
 
 
+def test_heartbeats_need_no_space(disk: Path, clock: HandClock) -> None:
+    """Even without a reserve: the write-ahead log is folded into the database, where there is room for what only changes."""
+    journal = open_journal(str(disk / "journal.db"), clock=clock, reserve_b=0)
+    run = begun(journal)
+    journal.close()
+    journal = open_journal(str(disk / "journal.db"), clock=clock, reserve_b=0)
+    journal.beat(run.id)
+    fill(disk)
+    for _ in range(200):
+        clock.move(3)
+        journal.beat(run.id)
+    assert journal.run(run.id).beat == clock.now()
+    journal.close()
+
+
 def test_what_fails_for_want_of_space_leaves_nothing_half(disk: Path, clock: HandClock) -> None:
     """Run, lock, audit entry and head file are written all or not at all, at whichever byte the disk is full."""
     journal = opened(disk, clock)

@@ -15,8 +15,8 @@ import pytest
 
 from coldtui.adapters.journal import open_journal
 from coldtui.domain.errors import Locked
-from coldtui.domain.runs import RunState
-from tests.adapters.journal.means import RealClock, a_run, an_entry
+from coldtui.domain.runs import RunLine, RunState
+from tests.adapters.journal.means import START, RealClock, a_run, an_entry
 
 ROOT = Path(__file__).parents[3]
 KILLS = 10
@@ -78,8 +78,9 @@ def test_nothing_that_was_told_as_written_is_missing(tmp_path: Path) -> None:
             lines = [line for line in journal.read_log(run, limit_b=64 << 20).lines if line.at is not None]
             assert len(lines) >= told["lines"]
             journal.set_state(run, RunState.FAILED)
-            journal.write_log(run, lines[:1])  # on a line of its own, also where the writer was ended in mid-line
-            assert journal.read_log(run, offset=-2000).lines[-1] == lines[0]
+            last = RunLine(START, 0, "say", "its runner is lost")
+            journal.write_log(run, [last])  # on a line of its own, also where the writer was ended in mid-line
+            assert journal.read_log(run, offset=-2000).lines[-1] == last
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -89,7 +90,7 @@ BEGINNER = """
 import sys
 sys.path.insert(0, sys.argv[2])
 from coldtui.adapters.journal import open_journal
-from coldtui.domain.runs import RunState
+from coldtui.domain.runs import RunLine, RunState
 from tests.adapters.journal.means import RealClock, a_run, an_entry
 journal = open_journal(sys.argv[1], clock=RealClock(), reserve_b=65536)
 print("open", flush=True)
