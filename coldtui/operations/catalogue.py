@@ -24,6 +24,7 @@ class Entry:
 OPERATIONS: tuple[Entry, ...] = (
     Entry("node.cordon", "nodes:CORDON"),
     Entry("node.uncordon", "nodes:UNCORDON"),
+    Entry("node.drain", "drain:DRAIN"),
 )
 """In the order in which help and menus show them."""
 

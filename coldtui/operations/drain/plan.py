@@ -184,12 +184,13 @@ def steps_of(judged: Judged) -> tuple[PlannedStep, ...]:
         "skip_wait_for_delete": params.skip_wait_for_delete,
         "never": [pod.key for pod in judged.with_fate(Fate.NEVER)],
     }
+    seen = {key: options[key] for key in ("node", "pod_selector", "skip_wait_for_delete")}
     verb, note = ("Delete", "deletions") if params.disable_eviction else ("Evict", "evictions")
     return (
         *postgres.primary_first(judged.facts),
         PlannedStep("node.cordon", f"Cordon {name}", {"node": name}, f"undone by coldtui node uncordon {name}"),
         PlannedStep("drain.evict", f"{verb} the pods of {name}", options, f"accepted {note} cannot be recalled"),
-        PlannedStep("drain.gone", f"See that the pods of {name} are gone", {"node": name}),
+        PlannedStep("drain.gone", f"See that the pods of {name} are gone", seen),
     )
 
 
