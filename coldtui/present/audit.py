@@ -24,7 +24,9 @@ class AuditRow:
     seq: int
     at: datetime
     who: str
+    source: str
     what: str
+    """What was done; of an end, how it ended."""
     operation: str
     object: str
     outcome: str
@@ -40,25 +42,28 @@ class AuditRow:
 
 def row_of(entry: AuditEntry) -> AuditRow:
     """Words that repeat are kept once."""
-    who, site = intern(str(entry.who)), entry.site
-    parts = (entry.what, str(entry.who), entry.operation, entry.object, entry.outcome, entry.reason, entry.run, site)
+    ended = entry.outcome.partition(":")[0] if entry.what == "ended" else ""
+    parts = (entry.what, str(entry.who), entry.operation, entry.object, entry.outcome, entry.reason, entry.run, entry.site)
     return AuditRow(
-        entry.seq, entry.at, who, intern(entry.what), intern(entry.operation), intern(entry.object), intern(entry.outcome), intern(entry.reason),
-        entry.run, f"{words.iso(entry.at)} {' '.join(p for p in parts if p)}".lower(),
+        entry.seq, entry.at, intern(entry.who.login), intern(entry.who.source), intern(ended or entry.what), intern(entry.operation),
+        intern(entry.object), intern(entry.outcome), intern(entry.reason), entry.run, f"{words.iso(entry.at)} {' '.join(p for p in parts if p)}".lower(),
     )  # fmt: skip
 
 
-_TONES = {"refused": Tone.WARN, "cancel": Tone.WARN, "armed": Tone.ACCENT, "disarmed": Tone.ACCENT}
+_TONES = {
+    "refused": Tone.WARN, "cancel": Tone.WARN, "armed": Tone.ACCENT, "disarmed": Tone.ACCENT, "done": Tone.GOOD, "failed": Tone.BAD, "partial": Tone.WARN,
+}  # fmt: skip
 _COLUMNS: tuple[Column, ...] = (
     Column("at", "TIME", 12, sort_key="T"),
     Column("who", "WHO", 8, grow=1, sort_key="U"),
+    Column("source", "FROM", 12, priority=4),
     Column("what", "WHAT", 9, sort_key="W"),
-    Column("operation", "OPERATION", 10, grow=1, sort_key="P"),
-    Column("object", "OBJECT", 16, grow=2, sort_key="E"),
-    Column("outcome", "OUTCOME", 14, grow=4, priority=1),
+    Column("operation", "OPERATION", 12, grow=1, sort_key="P"),
+    Column("object", "OBJECT", 18, grow=5, sort_key="E"),
+    Column("outcome", "OUTCOME", 20, grow=4, priority=1),
     Column("reason", "REASON", 12, grow=2, priority=2),
-    Column("run", "RUN", 20, priority=3),
-    Column("seq", "NO", 6, right=True, priority=4),
+    Column("run", "RUN", 20, priority=5),
+    Column("seq", "NO", 6, right=True, priority=3),
 )
 
 
@@ -67,23 +72,19 @@ def _time(moment: datetime, now: datetime) -> str:
     return f"{moment:%m-%d %H:%MZ}" if moment.year == now.year else f"{moment:%Y-%m-%d}"
 
 
-def _outcome_tone(outcome: str) -> Tone:
-    word = outcome.partition(":")[0].partition(" ")[0]
-    return {"done": Tone.GOOD, "failed": Tone.BAD, "partial": Tone.WARN, "refused": Tone.WARN}.get(word, Tone.PLAIN)
-
-
-def _cells(row: AuditRow, now: datetime, time: str) -> tuple[Cell, ...]:
-    return (
-        Cell(time, Tone.MUTED),
-        Cell(row.who),
-        Cell(row.what, _TONES.get(row.what, Tone.PLAIN)),
-        Cell(row.operation),
-        Cell(row.object, Tone.STRONG),
-        Cell(row.outcome, _outcome_tone(row.outcome)),
-        Cell(row.reason, Tone.MUTED),
-        Cell(row.run, Tone.MUTED),
-        Cell(str(row.seq), Tone.MUTED),
-    )
+def _cells(row: AuditRow, time: str) -> dict[str, Cell]:
+    return {
+        "at": Cell(time, Tone.MUTED),
+        "who": Cell(row.who),
+        "source": Cell(row.source, Tone.MUTED),
+        "what": Cell(row.what, _TONES.get(row.what, Tone.PLAIN)),
+        "operation": Cell(row.operation),
+        "object": Cell(row.object, Tone.STRONG),
+        "outcome": Cell(row.outcome),
+        "reason": Cell(row.reason, Tone.MUTED),
+        "run": Cell(row.run, Tone.MUTED),
+        "seq": Cell(str(row.seq), Tone.MUTED),
+    }
 
 
 AUDIT: Listing[AuditRow] = Listing(
@@ -92,7 +93,7 @@ AUDIT: Listing[AuditRow] = Listing(
     sources=("journal",),
     columns=_COLUMNS,
     items=lambda world: {},
-    row=lambda world, row, now: Row(row.key, _cells(row, now, _time(row.at, now))),
+    row=lambda world, row, now: Row(row.key, tuple(_cells(row, _time(row.at, now)).values())),
     sorts={
         "at": lambda world, row: -row.seq,
         "who": lambda world, row: (row.who, -row.seq),
@@ -102,16 +103,22 @@ AUDIT: Listing[AuditRow] = Listing(
     },
     default_sort="at",
     text=lambda row: row.text,
-    trouble=lambda world, row, now: _outcome_tone(row.outcome) in (Tone.BAD, Tone.WARN),
-    json=None,
+    trouble=lambda world, row, now: _TONES.get(row.what) in (Tone.BAD, Tone.WARN),
+    roster=lambda world: 0,
 )
 """Whoever shows it gives the rows: they are in no World."""
 
 _BY_ID = {c.id: c for c in _COLUMNS}
+_PLAIN = ("seq", "at", "who", "source", "what", "operation", "object", "outcome", "reason", "run")
+
+
+def _plain_row(row: AuditRow) -> Row:
+    cells = _cells(row, words.iso(row.at))
+    return Row(row.key, tuple(cells[id] for id in _PLAIN))
+
+
 AUDIT_PLAIN: Listing[AuditRow] = replace(
-    AUDIT,
-    columns=tuple(replace(_BY_ID[i], priority=0) for i in ("at", "who", "what", "operation", "object", "outcome", "reason", "run", "seq")),
-    row=lambda world, row, now: Row(row.key, _cells(row, now, words.iso(row.at))),
+    AUDIT, columns=tuple(replace(_BY_ID[i], priority=0) for i in _PLAIN), row=lambda world, row, now: _plain_row(row)
 )
 """For the command line: whole times."""
 

@@ -7,14 +7,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from ..domain.plans import plan_of_json
 from ..domain.progress import ItemState, Mark, Progress, StepState, step_at
-from ..domain.runboard import RunBoard
+from ..domain.runboard import Health, RunBoard, health
 from ..domain.runs import Run, RunEvent, RunLine, What
 from ..domain.world import World
 from . import words
 from .lines import Ago, Line, label, pad, pair, width
 from .rows import Cell, Tone
-from .runs import iso, json_of, outcome_text, spent, state_cell, took
+from .runs import heard, iso, json_of, outcome_text, spent, state_cell, took
 
 _MARKS = {
     Mark.AHEAD: ("none", Tone.MUTED),
@@ -37,6 +38,8 @@ def headline(board: RunBoard, run: Run, now: datetime, ago: Ago = words.age) -> 
     if span is not None:
         parts.append(Cell(f"  {ago(span) if run.active else spent(span)}", Tone.MUTED))
     sentence = outcome_text(board, run, now, ago)
+    if health(run, board, now) is Health.LOST:
+        sentence = f"last heard of {ago(now - (run.beat or run.created))} ago: resume it or cancel it"
     if sentence:
         parts.append(Cell(f"  {sentence}", Tone.PLAIN))
     return tuple(parts)
@@ -61,19 +64,31 @@ def facts(run: Run, now: datetime) -> tuple[Line, ...]:
     return tuple(lines)
 
 
+def brief(run: Run) -> Line:
+    """Who and why, in one line."""
+    line = [label("Asked by", 10), Cell(f"{run.who} at {words.clock(run.created)}")]
+    if run.reason:
+        line.append(Cell(f" · {run.reason}", Tone.MUTED))
+    return tuple(line)
+
+
 def _value(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else "yes" if value is True else str(value)
 
 
 def verdict_text(run: Run) -> str:
-    """The outlook as it was confirmed: `go`, `go after`, `would hang`."""
-    return str(run.plan.get("outlook") or "not kept")
+    """The verdict as it was confirmed: `go`, `go after 2 waits`, `would hang`."""
+    try:
+        return plan_of_json(run.plan).words
+    except ValueError:  # a plan of another version
+        return str(run.plan.get("outlook") or "not kept")
 
 
 def step_lines(run: Run, progress: Progress, now: datetime) -> tuple[Line, ...]:
-    """Every planned step with its mark and time; below the one that failed or waits, why."""
+    """Every planned step with its mark and time; below one that failed, why."""
     if not run.steps:
         return ((Cell("no steps", Tone.MUTED),),)
+    now = heard(run, now)
     wide = max(width(title) for title in run.steps)
     lines: list[Line] = []
     for index, title in enumerate(run.steps):
@@ -82,8 +97,6 @@ def step_lines(run: Run, progress: Progress, now: datetime) -> tuple[Line, ...]:
         indent = Cell("    ")
         if state.mark is Mark.FAILED and state.text:
             lines.append((indent, Cell(state.text.removeprefix(f"{title}: "), Tone.BAD)))
-        if state.mark is Mark.UNDER_WAY and progress.waiting and progress.waiting_since is not None:
-            lines.append((indent, Cell(f"waits {words.age(now - progress.waiting_since)}: {progress.waiting}", Tone.WARN)))
     return tuple(lines)
 
 
@@ -138,9 +151,9 @@ def _item_line(
     if told is None:
         fate, why = planned or ("", "")
         text = f"{fate}: {why}" if why else fate
-        return (Cell(pad("", 7)), Cell(pad(_short(name), wide) + "  ", Tone.MUTED), Cell(text, Tone.MUTED))
+        return (Cell(pad("", 8)), Cell(pad(_short(name), wide) + "  ", Tone.MUTED), Cell(text, Tone.MUTED))
     when = words.clock(told.at) if not run.active else ago(now - told.at)
-    return (Cell(pad(when, 7), Tone.MUTED), Cell(pad(_short(name), wide) + "  "), Cell(told.text))
+    return (Cell(pad(f" {when}", 8), Tone.MUTED), Cell(pad(_short(name), wide) + "  "), Cell(told.text))
 
 
 def _short(object: str) -> str:

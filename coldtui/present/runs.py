@@ -9,6 +9,7 @@ from typing import Any
 
 from ..domain.runboard import Health, RunBoard, health, place, problems_of
 from ..domain.runs import Run
+from ..domain.runs import lost as silent
 from ..domain.world import World
 from . import words
 from .lines import Ago, Line, cut_line, pad
@@ -57,10 +58,15 @@ def step_text(run: Run) -> str:
 
 
 def took(run: Run, now: datetime) -> timedelta | None:
-    """From its first act to its end, or until now."""
+    """From its first act to its end, or until now, or until its runner was last heard of."""
     if run.started is None:
         return None
-    return (run.ended or now) - run.started
+    return (run.ended or heard(run, now)) - run.started
+
+
+def heard(run: Run, now: datetime) -> datetime:
+    """Now; of a run whose runner is silent the moment up to which anything is known."""
+    return run.beat if run.beat is not None and silent(run, now) else now
 
 
 def _took_text(run: Run, now: datetime, ago: Ago) -> str:
@@ -94,12 +100,12 @@ def outcome_text(board: RunBoard, run: Run, now: datetime, ago: Ago = words.age)
 
 _COLUMNS: tuple[Column, ...] = (
     Column("state", "STATE", 13, sort_key="S"),
-    Column("title", "WHAT", 18, grow=2, sort_key="W"),
-    Column("who", "WHO", 8, priority=1, sort_key="U"),
-    Column("started", "BEGAN", 6, sort_key="T"),
-    Column("took", "TOOK", 6, right=True, priority=1),
+    Column("title", "WHAT", 18, grow=4, sort_key="W"),
+    Column("who", "WHO", 8, priority=2, sort_key="U"),
+    Column("started", "BEGAN", 7, sort_key="T"),
+    Column("took", "TOOK", 6, right=True, priority=3),
     Column("step", "STEP", 4, right=True),
-    Column("outcome", "OUTCOME", 18, grow=4),
+    Column("outcome", "OUTCOME", 18, grow=3, priority=1),
     Column("id", "ID", 20, priority=4),
 )
 
@@ -241,7 +247,7 @@ def recent_lines(world: World, now: datetime, cells: int, rows: int) -> tuple[Li
 
 def _recent_line(board: RunBoard, run: Run, now: datetime, *, narrow: bool) -> Line:
     moment = run.ended or run.started or run.created
-    when = pad(words.age(now - moment), 4) if narrow else pad(words.clock(moment), 7)
+    when = pad(words.age(now - moment), 6) if narrow else pad(words.clock(moment), 7)
     glyph, tone = _HEALTH[health(run, board, now)]
     step = f" {step_text(run)}" if run.active and step_text(run) else ""
     return (

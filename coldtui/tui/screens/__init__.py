@@ -55,7 +55,9 @@ SCREENS: tuple[Entry, ...] = (
         ("deployments", "statefulsets", "daemonsets"), "Deployments and their rollouts, stateful and daemon sets",
     ),
     Entry(6, "alerts", "Alerts", f"{_HERE}.alerts:AlertsScreen", ("alert", "problems"), (), "Alerts: what is wrong now, and what was looked at"),
+    Entry(7, "runs", "Runs", f"{_HERE}.runs:RunsScreen", ("run", "jobs"), ("runs",), "Runs: what is under way, what was done, and their logs"),
     Entry(9, "pods", "Pods", f"{_HERE}.pods:PodsScreen", ("pod", "po"), ("pods", "pod_usage"), "Pods of all namespaces, their containers and logs"),
+    Entry(0, "audit", "Audit", f"{_HERE}.audit:AuditScreen", (), (), "Audit: who did what, when, from where; :audit verify looks at the chain"),
     Entry(0, "events", "Events", f"{_HERE}.events:EventsScreen", ("ev",), ("events",), "Events of the cluster, newest first"),
     Entry(
         0, "storage", "Storage", f"{_HERE}.storage:StorageScreen", ("volumes", "claims", "pvc", "lh"),

@@ -88,6 +88,7 @@ class StatusScreen(WorldScreen):
         found = site_cluster(world)
         if found is not None:
             self.query_one("#postgres", PartCard).retitle(f"PostgreSQL  {found.name}")
+        self.query_one("#recent", PartCard).retitle("Recent runs and events" if world.runs.runs else "Recent events")
         cluster = self.query_one("#cluster", PartCard)
         oldest = min((n.created for n in world.nodes.items.values()), default=None)
         cluster.retitle("Cluster", f"up {words.age(now - oldest)}" if oldest is not None else "")

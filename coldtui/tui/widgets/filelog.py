@@ -8,9 +8,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
+from typing import ClassVar
 
+from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from ...domain.text import counted
 from ...ports import LogLine
 from ...present import words
 from ...present.rows import Tone
@@ -20,6 +23,11 @@ from .logview import LogView
 
 class FileLog(LogView):
     """`feed` with what comes at the end of the file; `prepend`, `append` and `reset` with what `Wanted` asked for."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [  # the same keys; the hints have room for what can be done to the run
+        Binding("w", "wrap", "Wrap", show=False, id="text.wrap", tooltip="Wrap long lines, or cut them"),
+        Binding("t", "stamps", "Times", show=False, id="log.times", tooltip="Show the time of each line"),
+    ]
 
     class Wanted(Message):
         """Another part of the file: `before` or `after` an offset, its `head`, or its `tail`."""
@@ -41,6 +49,8 @@ class FileLog(LogView):
         """Byte offsets of the window."""
         self.fed = 0
         """Byte offset up to which the file was read by whoever follows it."""
+        self.ended = False
+        """Nothing comes any more."""
         self._pieces_from: deque[tuple[int, int]] = deque()
         """(number of its first line, byte offset) of each piece in the window."""
         self._asked: tuple[str, int] | None = None
@@ -191,6 +201,9 @@ class FileLog(LogView):
             right.append((f"{words.size(self.start)} above · ", Tone.MUTED))
         if not self.attached:
             right.append((f"{words.size(self.fed - self.end)} below · ", Tone.WARN))
-        right.append((f"{'wrap · ' if self.wrap else ''}{total:,} lines ", Tone.MUTED))
-        right.append(("● follow ", Tone.GOOD) if self.following else ("○ paused ", Tone.STALE))
+        right.append((f"{'wrap · ' if self.wrap else ''}{counted(total, 'line')} ", Tone.MUTED))
+        if self.ended:
+            right.append(("✓ ended ", Tone.MUTED))
+        else:
+            right.append(("● follow ", Tone.GOOD) if self.following else ("○ paused ", Tone.STALE))
         return right
