@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.journal import journal
 from benchmarks.places import PYTHON, Site, console, home, k9s, lab, real, rival
 from benchmarks.table import HERE, Report
 from benchmarks.terminal import Terminal
@@ -226,4 +227,10 @@ def _cpu_ms(arguments: Sequence[str], env: dict[str, str], runs: int) -> list[fl
     return found
 
 
-PARTS: dict[str, Callable[[Report, Path, bool], None]] = {"small": small, "real": on_real, "large": large, "help": help_}
+PARTS: dict[str, Callable[[Report, Path, bool], None]] = {
+    "small": small,
+    "real": on_real,
+    "large": large,
+    "help": help_,
+    "journal": journal,
+}
