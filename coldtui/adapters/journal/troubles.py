@@ -76,13 +76,13 @@ def trouble(error: Failure, path: str) -> JournalTrouble:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return busy(path)
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH | sqlite3.SQLITE_CANTOPEN:
-            return _unwritable(path)
+            return _unwritable(error, path)
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return JournalTrouble(
                 "the journal is damaged", detail=f"{plain(path)}: {said(error)}", hint="begin again: it is kept aside and a new one begins"
             )
         case _:
-            return JournalTrouble("the journal cannot be used", detail=f"{plain(path)}: {said(error)}", hint=f"mend it, or {another(path)}")
+            return _unusable(error, path, path)
 
 
 def busy(path: str) -> JournalTrouble:
@@ -93,15 +93,22 @@ def busy(path: str) -> JournalTrouble:
 
 def _of_system(error: OSError, path: str) -> JournalTrouble:
     if error.errno in _NO_RIGHT or error.errno == errno.EROFS:
-        return _unwritable(path)
-    where = plain(str(error.filename or path))
-    return JournalTrouble("the journal cannot be used", detail=f"{where}: {said(error)}", hint=f"mend it, or {another(path)}")
+        return _unwritable(error, path)
+    return _unusable(error, str(error.filename or path), path)
 
 
-def _unwritable(path: str) -> JournalTrouble:
+def _unusable(error: Failure, place: str, path: str) -> JournalTrouble:
+    return JournalTrouble("the journal cannot be used", detail=f"{plain(place)}: {said(error)}", hint=f"mend it, or {another(path)}")
+
+
+def _unwritable(error: Failure, path: str) -> JournalTrouble:
     """Which of file and folder it is, and why: SQLite says `unable to open database file` to all of it."""
     folder = os.path.dirname(path)
+    while not os.path.exists(folder) and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)  # where the folder was to be made
     place = path if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK) else folder
+    if os.access(place, os.W_OK) and isinstance(error, sqlite3.Error):
+        return _unusable(error, path, path)  # something else, such as too many open files
     return JournalTrouble("the journal cannot be written", detail=f"{plain(place)}: {_why(place)}", hint=_remedy(place, path))
 
 

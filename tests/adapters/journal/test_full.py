@@ -219,3 +219,20 @@ def test_the_place_that_is_offered_is_not_the_one_in_use(monkeypatch: pytest.Mon
     assert elsewhere("/home/a/journal.db") == "/run/user/1000/coldtui/journal.db"
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     assert elsewhere("/home/a/journal.db") == ""
+
+
+def test_a_file_system_that_became_read_only_is_told(disk: Path, clock: HandClock) -> None:
+    """As after a disk error: what it is and where to go, with a journal there and without; and all is well once it is mended."""
+    journal = opened(disk, clock)
+    run = begun(journal)
+    journal.close()
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True, timeout=30)
+    for name in ("journal.db", "new.db", "folder/journal.db"):
+        with pytest.raises(
+            JournalTrouble, match=r"the journal cannot be written · .*: read-only file system · mount it writable, or name another"
+        ):
+            opened(disk, clock, name)
+    subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True, timeout=30)
+    again = opened(disk, clock)
+    assert again.run(run.id) == run
+    again.close()

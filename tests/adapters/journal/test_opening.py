@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
 import stat
 import subprocess
@@ -363,3 +364,19 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, clock: HandClock) 
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalTrouble, match=r"the journal cannot be used · .*file.* · mend it, or name another journal"):
         opened(tmp_path / "file/journal.db", clock)
+
+
+def test_no_right_is_blamed_where_none_is_missing(tmp_path: Path, clock: HandClock) -> None:
+    """Too many open files is not told as missing permissions."""
+    path = tmp_path / "journal.db"
+    written(path, clock).close()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1, before[1]))
+    try:
+        with pytest.raises(JournalTrouble) as caught:
+            opened(path, clock)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert caught.value.title == "the journal cannot be used"
+    assert "permission" not in str(caught.value)
