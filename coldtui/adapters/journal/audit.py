@@ -68,8 +68,11 @@ def _no_collecting() -> Iterator[None]:
             gc.enable()
 
 
-def append(db: sqlite3.Connection, file: HeadFile, head: Head | str | None, entry: AuditEntry, mode: int) -> AuditEntry:
-    """Append inside the caller's transaction and make the next head ready. `head`: as it is. Returns the entry as it will be read.
+def append(
+    db: sqlite3.Connection, file: HeadFile, head: Head | str | None, entry: AuditEntry, mode: int
+) -> tuple[AuditEntry, tuple[str, ...]]:
+    """Append inside the caller's transaction and make the next head ready. `head`: as it is. Returns the entry as it will be read, and what
+    ever did not fit.
 
     Raises OSError.
     """
@@ -80,7 +83,7 @@ def append(db: sqlite3.Connection, file: HeadFile, head: Head | str | None, entr
     hash = hash_of(body)
     db.execute("INSERT INTO audit(seq, body, hash) VALUES (?, ?, ?)", (count + 1, body, hash))
     file.ready(Head(journal_id, count + 1, hash, stamp(entry.at), disputes), mode)
-    return decoded(body, hash)
+    return decoded(body, hash), disputes
 
 
 def newest(db: sqlite3.Connection) -> tuple[int, str]:

@@ -18,7 +18,17 @@ WAL_PAGES, FRUGAL_PAGES = 1000, 8
 """Size of the write-ahead log, in pages of 4 kB, at which it is folded into the database; the second while there is no room."""
 
 TABLES: tuple[str, ...] = ("meta", "runs", "standing", "locks", "events", "audit")
-GUARDS: tuple[str, ...] = ("audit_is_appended", "audit_is_not_edited", "audit_is_not_deleted")
+GUARDS: dict[str, str] = {
+    # INSERT OR REPLACE deletes without the delete trigger, so that only the next number may be inserted
+    "audit_is_appended": "CREATE TRIGGER audit_is_appended BEFORE INSERT ON audit"
+    " WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM audit)"
+    " BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END",
+    "audit_is_not_edited": "CREATE TRIGGER audit_is_not_edited BEFORE UPDATE ON audit"
+    " BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END",
+    "audit_is_not_deleted": "CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit"
+    " BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END",
+}
+"""Against a slip of the hand; `verify` looks whether they are there as they were made."""
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -40,11 +50,7 @@ STATEMENTS: tuple[str, ...] = (
         step INTEGER NOT NULL, text TEXT NOT NULL, object TEXT NOT NULL, memo TEXT NOT NULL, offset INTEGER NOT NULL)""",
     "CREATE INDEX events_by_run ON events(run, seq)",
     "CREATE TABLE audit(seq INTEGER PRIMARY KEY, body TEXT NOT NULL, hash TEXT NOT NULL)",
-    # INSERT OR REPLACE deletes without the delete trigger, so that only the next number may be inserted
-    """CREATE TRIGGER audit_is_appended BEFORE INSERT ON audit WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM audit)
-       BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END""",
-    "CREATE TRIGGER audit_is_not_edited BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END",
-    "CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END",
+    *GUARDS.values(),
     f"PRAGMA application_id={APPLICATION}",
     f"PRAGMA user_version={VERSION}",
 )

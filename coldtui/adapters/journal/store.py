@@ -35,6 +35,8 @@ class Store:
         self._reserve = reserve
         self._head = HeadFile(place.head)
         self._head_trouble = ""
+        self._disputed = False
+        """Whether audit and head file ever contradicted each other."""
         self._lock = threading.RLock()
         """For the writer, the file lock, and for opening again."""
         self._reading = threading.Lock()
@@ -113,6 +115,8 @@ class Store:
     def notice(self) -> str:
         """What an operator must know."""
         told = [self._open.notice if self._open is not None else "", self._head_trouble]
+        if self._disputed:
+            told.append("the audit does not fit its head file: coldtui audit verify")
         if self._reserve.spent:
             told.insert(0, "the disk is full: the journal lives on its reserve")
         return " · ".join(text for text in told if text)
@@ -157,16 +161,17 @@ class Store:
             with self._file_lock.held(self.place.mode):
                 head = self._head.read()
 
-                def whole(db: sqlite3.Connection) -> AuditEntry:
+                def whole(db: sqlite3.Connection) -> tuple[AuditEntry, tuple[str, ...]]:
                     if also is not None:
                         also(db)
                     return audit.append(db, self._head, head, entry, self.place.mode)
 
                 try:
-                    made = self.write(whole)
+                    made, disputes = self.write(whole)
                 except BaseException:
                     self._head.drop()
                     raise
+                self._disputed = bool(disputes)
                 self._publish_head()
                 return made
 

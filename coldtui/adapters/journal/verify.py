@@ -100,10 +100,11 @@ class _Walk:
 
 
 def _guards(db: sqlite3.Connection) -> Iterator[str]:
-    there = {as_text(row[0]) for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'")}
-    for name in schema.GUARDS:
-        if name not in there:
-            yield f"the guard {name} was taken away: entries could be changed by plain SQL"
+    there = {as_text(name): as_text(sql) for name, sql in db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")}
+    for name, sql in schema.GUARDS.items():
+        if there.get(name) != sql:
+            how = "changed" if name in there else "taken away"
+            yield f"the guard {name} was {how}: entries could be changed by plain SQL"
 
 
 def _against(db: sqlite3.Connection, head: Head | str | None, walk: _Walk) -> Iterator[str]:

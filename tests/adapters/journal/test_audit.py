@@ -157,10 +157,15 @@ def test_what_was_done_to_the_audit_is_named(
 
 
 def test_a_guard_that_was_taken_away_is_named(filled: SqliteJournal) -> None:
-    """Whoever dropped a trigger and did not put it back is seen even without a change."""
+    """Whoever dropped a trigger, or put a harmless one in its place, is seen even without a change of an entry."""
     with closing(sqlite3.connect(filled.path)) as db:
         db.execute("DROP TRIGGER audit_is_not_edited")
-    assert filled.verify().faults == ("the guard audit_is_not_edited was taken away: entries could be changed by plain SQL",)
+        db.execute("DROP TRIGGER audit_is_not_deleted")
+        db.execute("CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit BEGIN SELECT 1; END")
+    assert filled.verify().faults == (
+        "the guard audit_is_not_edited was taken away: entries could be changed by plain SQL",
+        "the guard audit_is_not_deleted was changed: entries could be changed by plain SQL",
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,6 +193,7 @@ def test_a_cut_tail_is_not_covered_by_what_is_appended_after(filled: SqliteJourn
     intruder.done()
     filled.audit(an_entry(what="armed"))
     filled.audit(an_entry(what="disarmed"))
+    assert filled.notice == "the audit does not fit its head file: coldtui audit verify"
     intruder = Intruder(filled)
     intruder.delete(12)
     intruder.done()
