@@ -42,9 +42,8 @@ class SecretLine(GuardedWidget, can_focus=True):
     def empty(self) -> bool:
         return not self._typed
 
-    def clear(self) -> None:
+    def on_unmount(self) -> None:
         self._typed = []
-        self.refresh()
 
     def on_key(self, event: events.Key) -> None:
         if event.key in {"backspace", "ctrl+h"}:
@@ -124,7 +123,7 @@ class SecretDialog(Fresh[Secret | None]):
     def on_key(self, event: events.Key) -> None:
         if event.key == "enter" and self.focused is self.query_one(SecretLine):
             event.stop()
-            self.decide(event, self._give)
+            self._give()
 
     def _give(self) -> None:
         line = self.query_one(SecretLine)
@@ -139,6 +138,3 @@ class SecretDialog(Fresh[Secret | None]):
     def on_button_pressed(self, event: Button.Pressed) -> None:
         event.stop()
         self.action_cancel()
-
-    def on_unmount(self) -> None:
-        self.query_one(SecretLine).clear()

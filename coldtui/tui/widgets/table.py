@@ -360,6 +360,10 @@ class RowTable(GuardedWidget, can_focus=True):
         widths = {number: column.width for number, column in chosen}
         spare = room - sum(widths.values()) - GAP * (len(chosen) - 1)
         growing = [(number, column) for number, column in chosen if column.grow]
+        for number, column in growing:  # those that are always shown first: a whole state before a whole list of roles
+            more = max(0, min(wanted(number, column) - widths[number], spare)) if not column.priority else 0
+            widths[number] += more
+            spare -= more
         while spare > 0 and growing:
             hungry = [(n, c) for n, c in growing if widths[n] < self._needs.get(n, 0)]
             if not hungry:
