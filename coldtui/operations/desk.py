@@ -270,6 +270,8 @@ def pending_after_boot(journal: Journal, boot_id: str, host: str = "") -> tuple[
 
     `host`: only those whose runner was on this machine (a state folder may be shared).
     """
+    if not boot_id:  # a kernel that does not tell: nobody can know whether it was booted
+        return ()
     return tuple(
         run for run in journal.runs(active=True) if run.after_boot and run.after_boot != boot_id and (not host or run.runner_host == host)
     )

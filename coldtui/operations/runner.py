@@ -247,6 +247,8 @@ class _Attempt:
             await self.ctx.waiting(why)
             await self.ctx.sleep(seconds)
 
+        if self.ctx.acted:  # what was begun is not left half done: it waits at the gate for whoever took the lease meanwhile
+            return
         await self.leases.acquire(wait)
         await self.ctx.waiting("")
 
