@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import asyncssh
 
@@ -16,7 +17,7 @@ from ...domain.text import plain
 from ...ports import Clock, Finished, ShellAddress
 from . import auth, failures, hostkeys
 from .lines import Told
-from .run import Line, execute
+from .run import Line, Via, execute
 
 KEEPALIVE_S, KEEPALIVE_MISSES = 5.0, 3
 AT_ONCE = 8
@@ -68,10 +69,10 @@ class Link:
     loop: asyncio.AbstractEventLoop
     busy: int = 0
     given_up: bool = False
-    sudo_asks: bool = False
 
     def __post_init__(self) -> None:
         self._room = asyncio.Semaphore(AT_ONCE)
+        self._later: set[asyncio.Task[object]] = set()
 
     @property
     def usable(self) -> bool:
@@ -82,25 +83,39 @@ class Link:
         if self.busy <= 1:
             self.conn.abort()
 
+    def later(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
     async def execute(
-        self, words: str, *, what: str, clock: Clock, told: Told | None, stdin: bytes, open_s: float, deadline_s: float
+        self,
+        words: str,
+        *,
+        what: str,
+        clock: Clock,
+        told: Told | None,
+        stdin: bytes,
+        open_s: float,
+        deadline_s: float,
+        via: tuple[str, bytes],
     ) -> Finished:
-        line = Line(self.conn, self.address.node, clock, self.abandon)
+        line = Line(self.conn, self.address.node, clock, self.abandon, lambda: self.busy <= 1, self.later)
         async with self._room:
             self.busy += 1
             try:
-                return await execute(line, words, what=what, told=told, stdin=stdin, open_s=open_s, deadline_s=deadline_s)
+                return await execute(line, words, what=what, told=told, stdin=stdin, open_s=open_s, deadline_s=deadline_s, via=Via(*via))
             finally:
                 self.busy -= 1
                 if self.given_up and not self.busy:
                     self.conn.abort()
 
-    def cut(self) -> None:
-        self.given_up = True
-        self.conn.abort()
-
     async def close(self, within_s: float = 1.0) -> None:
         self.given_up = True
+        if self._later:
+            await asyncio.wait(self._later, timeout=4 * within_s)
+            for task in self._later:
+                task.cancel()
         self.conn.close()
         try:
             async with asyncio.timeout(within_s):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import asyncssh
 
@@ -14,8 +15,16 @@ from ...domain.troubles import LineTrouble
 from ...ports import Clock, Finished
 from .lines import Lines, NotSent, Told
 
-END_S = 1.5
-"""For a command to go after it was told to."""
+
+@dataclass(frozen=True)
+class Via:
+    """How root is had on this host: what stands before a command, and what it reads."""
+
+    prefix: str = ""
+    stdin: bytes = b""
+
+
+DIRECT = Via()
 
 
 class Session(asyncssh.SSHClientSession[bytes]):
@@ -29,6 +38,8 @@ class Session(asyncssh.SSHClientSession[bytes]):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.broken: BaseException | None = None
         """What the receiver of the lines raised."""
+        self.stopped = asyncio.Event()
+        """There is nothing more to wait for: it ended, or its lines cannot be taken."""
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         self.opened = True
@@ -40,7 +51,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
             (self.err if datatype == asyncssh.EXTENDED_DATA_STDERR else self.out).feed(data)
         except Exception as error:  # noqa: BLE001 - raised by `execute`; here it would end the whole connection
             self.broken = error
-            self._end()
+            self.stopped.set()
 
     def exit_status_received(self, status: int) -> None:
         self.status = status
@@ -52,6 +63,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
         self._end()
 
     def _end(self) -> None:
+        self.stopped.set()
         if not self.ended.done():
             self.ended.set_result(None)
 
@@ -62,7 +74,7 @@ def number_of(name: str) -> int:
     return int(found) if isinstance(found, int) else 0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Line:
     """A connection as a command sees it."""
 
@@ -71,39 +83,66 @@ class Line:
     clock: Clock
     abandon: Callable[[], None]
     """Give the connection up: nothing new goes over it, and it is cut once nobody else waits for an answer on it."""
+    alone: Callable[[], bool]
+    """Whether there is no other command on it."""
+    later: Callable[[Coroutine[Any, Any, object]], None]
+    """Do something without waiting for it."""
 
 
-async def execute(line: Line, words: str, *, what: str, told: Told | None, stdin: bytes, open_s: float, deadline_s: float) -> Finished:
+async def execute(
+    line: Line, words: str, *, what: str, told: Told | None, stdin: bytes, open_s: float, deadline_s: float, via: Via = DIRECT
+) -> Finished:
     """Send words for the remote shell and stay until they have ended. Raises NotSent, LineTrouble (`timeout`, `lost`)."""
     session, chan = await _open(line, words, told=told, open_s=open_s)
-    node = line.node
+    begun, node = line.clock.monotonic(), line.node
+
+    async def stop() -> bool:
+        from .ending import end  # it needs this module
+
+        return await end(chan, session, words, via, line.clock.monotonic() - begun, line.alone(), lambda w, i: _aside(line, w, i))
+
     try:
         _give(chan, stdin)
         async with asyncio.timeout(deadline_s):
-            await asyncio.shield(session.ended)
+            await session.stopped.wait()
     except TimeoutError:
-        gone = await _stop(chan, session)
+        gone = await stop()
         if not gone:
             line.abandon()
         raise LineTrouble(
-            f"{what} on {node} did not end within {deadline_s:.0f} s", kind="timeout",
+            f"{what} on {node} did not end within {deadline_s:.0f} s",
+            kind="timeout",
             detail="it was ended" if gone else "it was told to end and may still run there",
-        ) from None  # fmt: skip
+        ) from None
     except asyncio.CancelledError:
-        _signal(chan, "TERM")
-        chan.close()
+        line.later(stop())
         raise
     if session.broken is not None:
-        _signal(chan, "TERM")
-        chan.close()
+        line.later(stop())
         raise session.broken
     out, err = session.out.end(), session.err.end()
     if session.status is None:
         raise LineTrouble(
-            f"the connection to {node} was lost while {what} ran", kind="lost", detail=(err or out or ("",))[-1],
+            f"the connection to {node} was lost while {what} ran",
+            kind="lost",
+            detail=(err or out or ("",))[-1],
             hint="whether it ended is not known: look there",
-        )  # fmt: skip
+        )
     return Finished(session.status, out, err)
+
+
+async def _aside(line: Line, words: str, stdin: bytes) -> tuple[str, ...]:
+    """A small command beside the one that is to be ended."""
+    from .ending import ASIDE_S
+
+    session, chan = await _open(line, words, told=None, open_s=ASIDE_S)
+    _give(chan, stdin)
+    try:
+        await asyncio.wait_for(asyncio.shield(session.ended), ASIDE_S)
+    except TimeoutError:
+        chan.close()
+        raise LineTrouble(f"{line.node} does not answer", kind="timeout") from None
+    return session.out.end()
 
 
 def _give(chan: asyncssh.SSHClientChannel[bytes], stdin: bytes) -> None:
@@ -131,7 +170,8 @@ async def _open(line: Line, words: str, *, told: Told | None, open_s: float) -> 
         line.abandon()
         trouble = LineTrouble(f"{node} did not take the command within {open_s:.0f} s", kind="timeout")
     except asyncssh.ChannelOpenError as error:
-        if not line.conn.is_closed():
+        # asyncssh says so of its own end, before it counts as closed
+        if not line.conn.is_closed() and "connection closed" not in error.reason.lower():
             raise LineTrouble(
                 f"{node} refuses to run commands", kind="server", detail=plain(error.reason)[:200], hint="look at sshd's log there"
             ) from None
@@ -142,23 +182,3 @@ async def _open(line: Line, words: str, *, told: Told | None, open_s: float) -> 
         trouble.hint = "whether the command began is not known: look there"
         raise trouble
     raise NotSent(trouble)
-
-
-async def _stop(chan: asyncssh.SSHClientChannel[bytes], session: Session) -> bool:
-    """End what runs. True: the channel is closed, so the command is gone."""
-    for name in ("TERM", "KILL"):
-        _signal(chan, name)
-        try:
-            await asyncio.wait_for(asyncio.shield(session.ended), END_S)
-        except TimeoutError:
-            continue
-        return True
-    chan.close()
-    return False
-
-
-def _signal(chan: asyncssh.SSHClientChannel[bytes], name: str) -> None:
-    try:
-        chan.send_signal(name)
-    except (OSError, asyncssh.Error):  # closed in the meantime
-        return

@@ -82,15 +82,16 @@ class SshShell:
         what = plain(" ".join(command.argv[:2]))[:60]
         left_s = deadline_s
 
-        async def say(words: str, stdin: bytes, told: Callable[[Output], None] | None) -> Finished:
+        async def say(words: str, stdin: bytes, told: Callable[[Output], None] | None, prefix: str = "", given: bytes = b"") -> Finished:
             nonlocal left_s
             for again in (False, True):
                 link, kept = await self._link(address, connect_s)
                 open_s, begun = min(STALE_S, connect_s) if kept else connect_s, self._clock.monotonic()
                 try:
                     return await link.execute(
-                        words, what=what, clock=self._clock, told=told, stdin=stdin, open_s=open_s, deadline_s=max(0.1, left_s)
-                    )
+                        words, what=what, clock=self._clock, told=told, stdin=stdin, open_s=open_s, deadline_s=max(0.1, left_s),
+                        via=(prefix, given),
+                    )  # fmt: skip
                 except NotSent as dead:
                     self._drop(address.node, link)
                     if not kept or again:

@@ -10,8 +10,9 @@ from ...domain.errors import SecretWanted, StepFailed
 from ...domain.secret import Secret
 from ...ports import Command, Finished, Output, ShellAddress
 
-Say = Callable[[str, bytes, Callable[[Output], None] | None], Awaitable[Finished]]
-"""(words for the remote shell, stdin, receiver of lines) -> how it ended; deadlines are inside."""
+Say = Callable[[str, bytes, Callable[[Output], None] | None, str, bytes], Awaitable[Finished]]
+"""(words for the remote shell, stdin, receiver of lines, what stands before a command of root, what that reads) -> how it ended; deadlines are inside."""
+_BARE, _ASKING = "sudo -n -- ", "sudo -k -S -p '' -- "
 
 _WANTED = re.compile(r"sudo: .*(?:password is required|terminal is required|no askpass|a password)", re.IGNORECASE)
 _WRONG = re.compile(r"sudo: .*(?:incorrect password|no password was provided)|^Sorry, try again|Authentication failure", re.IGNORECASE)
@@ -24,9 +25,9 @@ async def as_root(
     """Run it as root, whoever logs in. Raises SecretWanted, StepFailed."""
     words = shlex.join(command.argv)
     if address.user == "root":
-        return await say(words, command.stdin, on_line)
+        return await say(words, command.stdin, on_line, "", b"")
     held = _Held(on_line)
-    ended = await say(f"sudo -n -- {words}", command.stdin, held)
+    ended = await say(_BARE + words, command.stdin, held, _BARE, b"")
     if not _from_sudo(ended):
         held.release()
         return ended
@@ -42,7 +43,7 @@ async def as_root(
     # -k: a cached authorisation would leave the password unread, for the command to read as its own input.
     given = password.reveal().encode() + b"\n"
     held = _Held(on_line)
-    ended = await say(f"sudo -k -S -p '' -- {words}", given + command.stdin, held)
+    ended = await say(_ASKING + words, given + command.stdin, held, _ASKING, given)
     if not _from_sudo(ended):
         held.release()
         return ended
@@ -103,7 +104,7 @@ async def _complaint(say: Say, ended: Finished, probe: str, stdin: bytes = b"") 
     said = "\n".join(ended.err)
     if _WANTED.search(said) or _MAY_NOT.search(said) or ended.exit == 127:
         return said
-    again = await say(f"env LC_ALL=C {probe}", stdin, None)
+    again = await say(f"env LC_ALL=C {probe}", stdin, None, "", b"")
     return "\n".join(again.err)
 
 

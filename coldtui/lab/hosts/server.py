@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 USERS = ("lab", "root")
 LOGIN_S = 20.0
 LOOPBACK = "127.0.0.1"
+SIGNAL_S = 0.1
+"""Between looks for a signal once the input of a command has ended."""
 
 
 def key_pair(path: Path, comment: str) -> asyncssh.SSHKey:
@@ -197,7 +199,7 @@ class _Streams:
         await self._process.stdout.drain()
 
     async def pump(self) -> None:
-        """Take what comes in until there is no more."""
+        """Take what comes in as long as the command runs."""
         while True:
             try:
                 line = await self._process.stdin.readline()
@@ -213,10 +215,11 @@ class _Streams:
                 continue
             except (OSError, asyncssh.Error):
                 line = ""
-            self._lines.put_nowait(line)
-            if not line:
+            if not self._ended:
+                self._lines.put_nowait(line)
+            if not line:  # the end of input; a signal may still come
                 self._ended = True
-                return
+                await asyncio.sleep(SIGNAL_S)
 
 
 def _bound(port: int) -> socket.socket | None:
