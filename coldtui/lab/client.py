@@ -537,6 +537,10 @@ class Informers:
             self._made[kind] = Informer(self.client, kind, labels=self.selectors.get(kind, ""))
         return self._made[kind]
 
+    def known(self, kind: Kind) -> Informer | None:
+        """The informer of a kind that somebody else has asked for."""
+        return self._made.get(kind)
+
     async def start(self, deadline_s: float = 30.0) -> None:
         """Follow every kind asked for so far, and wait until each was listed once. Raises Unreachable."""
         started = {task.get_name() for task in self._tasks}

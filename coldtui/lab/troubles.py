@@ -103,7 +103,7 @@ class Troubles:
         await self._ensure(BUDGETS, budget(INTAKE.name, INTAKE.name, minAvailable=1))
         other = next(pod for pod in self._pods(INTAKE) if pod["spec"]["nodeName"] != where)
         await self._annotate(other, FAIL, "NotReady")
-        await self._until(lambda: self._allowed(INTAKE.name) == 0, f"budget {INTAKE.name} still allows disruptions")
+        await self._until(lambda: self._blocks_now(INTAKE), f"budget {INTAKE.name} still allows disruptions")
         after = BLOCKED_S if seconds is None else seconds
         self._timers["budget-blocks"] = asyncio.get_running_loop().call_later(after, self._end_later, "budget-blocks", node)
         return f"budget {INTAKE.name} allows 0 disruptions for {after:g} s; a pod of it is on {where}"
@@ -157,10 +157,11 @@ class Troubles:
             if (p["metadata"].get("labels") or {}).get("app") == workload.name and p["spec"].get("nodeName") and not deleting(p)
         ]
 
-    def _allowed(self, name: str) -> int:
-        """As far as the controller has judged the newest state of the budget; -1: not yet."""
-        found = self.lab.informers.of(BUDGETS).get(name, NAMESPACE) or {}
-        return int((found.get("status") or {}).get("disruptionsAllowed", -1))
+    def _blocks_now(self, workload: Workload) -> bool:
+        """Whether the budget of a workload has been judged with one pod missing."""
+        status = (self.lab.informers.of(BUDGETS).get(workload.name, NAMESPACE) or {}).get("status") or {}
+        numbers = (status.get("disruptionsAllowed"), status.get("currentHealthy"), status.get("expectedPods"))
+        return numbers == (0, workload.replicas - 1, workload.replicas)
 
     async def _annotate(self, pod: Json, key: str, value: str | None) -> None:
         meta = pod["metadata"]

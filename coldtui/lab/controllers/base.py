@@ -58,6 +58,8 @@ class Pace:
     backup: float = 20.0
     """How long a base backup or a volume backup takes."""
     snapshot: float = 1.0
+    attach: float = 1.0
+    """Between the end of a volume's last user on one node and its attachment on another."""
     rebuild: float = 45.0
     """How long a Longhorn replica takes to be filled again."""
     drift: float = 20.0

@@ -85,7 +85,7 @@ class Operator(Controller):
         else:
             target, why = self._next_primary(key, cluster, found)
             if target:
-                await self._announce(cluster, target, why)
+                await self._announce(cluster, found, target, why)
                 return
         await self._label(cluster, found)
         await self._write(cluster, found)
@@ -162,7 +162,7 @@ class Operator(Controller):
         healthy = [n for n in others if not self._to_be_drained(found.pods[n])]
         if current in found.ready:
             self._unready_since.pop(key, None)
-            if self._to_be_drained(found.pods[current]) and found.all_ready and healthy:
+            if self._to_be_drained(found.pods[current]) and self._may_leave(found, current, healthy):
                 return healthy[0], SWITCHOVER
             return "", ""
         clock = asyncio.get_running_loop().time()
@@ -172,18 +172,29 @@ class Operator(Controller):
             return "", ""
         return ((healthy or others)[0], FAILOVER) if others else ("", "")
 
+    def _may_leave(self, found: Instances, current: str, healthy: list[str]) -> bool:
+        """Whether a primary leaves its cordoned node: all instances are ready and every standby is on another node that takes pods; with a failed
+        instance any good standby will do (replicas.go, triggerSwitchoverToSchedulableNodes)."""
+        here = found.pods[current]["spec"]["nodeName"]
+        elsewhere = [n for n in healthy if found.pods[n]["spec"]["nodeName"] != here]
+        failed = any(n not in found.active for n in found.names)
+        return bool(elsewhere) and (failed or (found.all_ready and len(elsewhere) >= len(found.names) - 1))
+
     def _to_be_drained(self, pod: Json) -> bool:
         node = self.nodes.get(pod["spec"].get("nodeName", ""))
         if node is None:
             return True
         return bool(node["spec"].get("unschedulable")) or any(t["key"] in DRAIN_TAINTS for t in node["spec"].get("taints") or ())
 
-    async def _announce(self, cluster: Json, target: str, phase: str) -> None:
+    async def _announce(self, cluster: Json, found: Instances, target: str, phase: str) -> None:
         """Write down who shall lead; the next look does it."""
         current = cluster["status"]["currentPrimary"]
         said = f"Switching over to {target}" if phase == SWITCHOVER else f"Failing over from {current} to {target}"
         status = {"targetPrimary": target, "targetPrimaryTimestamp": micro(self.lab.now()), "phase": phase, "phaseReason": said}
         await self._patch(cluster, status)
+        if phase == SWITCHOVER:
+            node = found.pods[current]["spec"]["nodeName"]
+            said = f"Current primary is running on unschedulable node {node}, switching over from {current} to {target}"
         await self.lab.event(cluster, "SwitchingOver" if phase == SWITCHOVER else "FailingOver", said, component=COMPONENT)
 
     async def _change(self, cluster: Json, found: Instances) -> Json:

@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
-from coldtui.lab.client import NODES, PODS, Json, Key
+from coldtui.lab.client import CLAIMS, LH_VOLUMES, NODES, PODS, Json, Key
 from coldtui.lab.controllers.base import Controller, Lab, deleting, finished, is_true, moment, owner, set_condition, stamp
 
 FAIL = "lab.coldtui/fail"
@@ -49,6 +49,8 @@ class Kubelet(Controller):
         """When the containers of a new pod (by uid) run."""
         self._taken: dict[str, str] = {}
         """Pod addresses in use -> uid."""
+        self._told: set[str] = set()
+        """Pods (by uid) of which was said that their volume is attached elsewhere."""
         self._waking: dict[str, float] = {}
         """Machines that boot, and when they are done."""
         lab.machines.listen(self._switched)
@@ -130,6 +132,10 @@ class Kubelet(Controller):
             await self.lab.event(pod, "Failed", 'Error: configmap "lab-missing" not found', warning=True, component=KUBELET)
             self.enqueue(key, self.pace.crash_backoff)
             return
+        if missing := self._unattached(pod):
+            await self._say_unattached(pod, missing)
+            self.enqueue(key, self.pace.attach / 2)
+            return
         clock = asyncio.get_running_loop().time()
         due = self._starts.setdefault(pod["metadata"]["uid"], clock + self.pace.pod_start * self.lab.dice.uniform(0.7, 1.2))
         if clock < due:  # our own write brought it here again
@@ -137,6 +143,29 @@ class Kubelet(Controller):
             return
         await self._run(pod)
         self._starts.pop(pod["metadata"]["uid"], None)
+
+    def _unattached(self, pod: Json) -> Json | None:
+        """The first Longhorn volume of a pod that is not attached to its node."""
+        volumes, claims = self.lab.informers.known(LH_VOLUMES), self.lab.informers.known(CLAIMS)
+        if volumes is None or claims is None:
+            return None
+        for part in pod["spec"].get("volumes") or ():
+            name = (part.get("persistentVolumeClaim") or {}).get("claimName")
+            claim = claims.get(name, pod["metadata"]["namespace"]) if name else None
+            volume = volumes.get((claim or {}).get("spec", {}).get("volumeName", ""), "longhorn-system")
+            status = (volume or {}).get("status") or {}
+            if volume is not None and (status.get("state"), status.get("currentNodeID")) != ("attached", pod["spec"]["nodeName"]):
+                return volume
+        return None
+
+    async def _say_unattached(self, pod: Json, volume: Json) -> None:
+        """A volume that another node still holds is worth an event, once a pod."""
+        uid = pod["metadata"]["uid"]
+        if not volume["status"].get("currentNodeID") or uid in self._told:
+            return
+        self._told.add(uid)
+        said = f'Multi-Attach error for volume "{volume["metadata"]["name"]}" Volume is already used by pod(s) on another node'
+        await self.lab.event(pod, "FailedAttachVolume", said, warning=True, component="attachdetach-controller")
 
     async def _say_creating(self, pod: Json) -> None:
         now = self.lab.stamp()
@@ -176,7 +205,8 @@ class Kubelet(Controller):
         statuses = []
         for container in pod["spec"]["containers"]:
             was = old.get(container["name"], {})
-            statuses.append(_container(container, {"running": {"startedAt": now}}, ready=ready, was=was))
+            made = _container(container, {"running": {"startedAt": now}}, ready=ready, was=was)
+            statuses.append({**made, "containerID": self._container_id(pod)})
             await self.lab.event(pod, "Started", f"Started container {container['name']}", component=KUBELET)
         address = pod["status"].get("podIP") or self._address(pod)
         status = {
@@ -260,9 +290,17 @@ class Kubelet(Controller):
             return False
         return not any(c.get("containerID", "").startswith(_boot_mark(boot)) for c in pod["status"].get("containerStatuses") or ())
 
+    def _container_id(self, pod: Json) -> str:
+        """A new ID that carries the boot, where there was one, so that a later look knows in which it was started."""
+        boot = self.lab.machines.boots.get(pod["spec"]["nodeName"])
+        mark = _boot_mark(boot) if boot is not None else "containerd://"
+        return (mark + uuid.uuid4().hex * 2)[: len("containerd://") + 64]
+
     async def _restart_after_boot(self, pod: Json) -> None:
-        boot = self.lab.machines.boots[pod["spec"]["nodeName"]]
         now = self.lab.stamp()
+        if pod["spec"].get("restartPolicy") == "Never":
+            await self._fail_after_boot(pod, now)
+            return
         statuses = []
         for container in pod["status"].get("containerStatuses") or ():
             began = (container["state"].get("running") or {}).get("startedAt", now)
@@ -277,12 +315,26 @@ class Kubelet(Controller):
                 {
                     **container, "ready": True, "started": True, "restartCount": int(container["restartCount"]) + 1,
                     "state": {"running": {"startedAt": now}}, "lastState": {"terminated": ended},
-                    # The ID carries the boot, so that a second look knows what was done.
-                    "containerID": (_boot_mark(boot) + uuid.uuid4().hex * 2)[: len("containerd://") + 64],
+                    "containerID": self._container_id(pod),
                 }
             )  # fmt: skip
         await self._write(pod, {"conditions": _conditions(pod, True, now), "containerStatuses": statuses})
         await self.lab.event(pod, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", component=KUBELET)
+
+    async def _fail_after_boot(self, pod: Json, now: str) -> None:
+        """A pod that is never restarted has failed when its machine boots."""
+        statuses = []
+        for container in pod["status"].get("containerStatuses") or ():
+            began = (container["state"].get("running") or {}).get("startedAt", now)
+            ended = {
+                "exitCode": 255,
+                "reason": "Unknown",
+                "startedAt": began,
+                "finishedAt": now,
+                "containerID": container.get("containerID", ""),
+            }
+            statuses.append({**container, "ready": False, "started": False, "state": {"terminated": ended}})
+        await self._write(pod, {"phase": "Failed", "conditions": _conditions(pod, False, now), "containerStatuses": statuses})
 
     # --- writing
 

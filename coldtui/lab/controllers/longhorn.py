@@ -7,6 +7,7 @@ import copy
 import uuid
 
 from coldtui.lab.client import (
+    ATTACHMENTS,
     BUDGETS,
     CLAIMS,
     LH_ENGINES,
@@ -62,6 +63,14 @@ class Volumes(Controller):
         self.pods = self.follow(PODS, self._of_pod)
         self._rebuilding: dict[str, float] = {}
         """Replica -> when its rebuild began."""
+        self._free: dict[Key, float] = {}
+        """Volumes that were detached, and from when on they may be attached anew."""
+        lab.machines.listen(self._switched)
+
+    def _switched(self, name: str) -> None:
+        """Engines notice at once when the machine of a copy goes, long before its node is called unready."""
+        for key in self.volumes.items:
+            self.enqueue(key)
 
     def _node_changed(self, before: Json | None, after: Json | None) -> None:
         obj = after or before
@@ -82,16 +91,24 @@ class Volumes(Controller):
         return [k for k, v in self.lab.informers.of(LH_VOLUMES).items.items() if (s := _claim(v))[0] == namespace and s[1] in claims]
 
     def _up(self, node: str) -> bool:
-        """Copies on a node are served while the node is ready and its instance manager runs."""
+        """Copies on a node are served while its machine is on, the node is ready and its instance manager runs."""
         manager = self.pods.get(make.manager_name(node), NAMESPACE)
-        return node_ready(self.nodes.get(node)) and manager is not None and pod_ready(manager)
+        ready = node_ready(self.nodes.get(node)) and manager is not None and pod_ready(manager)
+        return ready and node not in self.lab.machines.down
 
     async def reconcile(self, key: Key) -> None:
         volume = self.volumes.items.get(key)
         if volume is None or deleting(volume):
             return
-        user = self._user(volume)
+        user = self._user(key, volume)
         where = user["spec"]["nodeName"] if user is not None else ""
+        if (
+            where
+            and node_ready(self.nodes.get(where))
+            and not self._up(where)
+            and (volume.get("status") or {}).get("currentNodeID") == where
+        ):
+            return  # its engine is gone, and there is nobody who could say anything about its copies
         copies = sorted((r for r in self.replicas.values() if r["spec"]["volumeName"] == key[1]), key=lambda r: str(r["metadata"]["name"]))
         good: list[str] = []
         progress: dict[str, int] = {}
@@ -109,17 +126,27 @@ class Volumes(Controller):
         if progress:
             self.enqueue(key, max(0.05, self.pace.rebuild / 20))
 
-    def _user(self, volume: Json) -> Json | None:
-        """The pod that holds the volume: one that has a node, whether it is about to end or not."""
+    def _user(self, key: Key, volume: Json) -> Json | None:
+        """The pod that holds the volume: on the node where it is attached, whether it is about to end or not; else the first that waits for it,
+        once the volume is detached."""
+        users = self._users(volume)
+        current, clock = (volume.get("status") or {}).get("currentNodeID"), asyncio.get_running_loop().time()
+        if (here := next((pod for pod in users if pod["spec"]["nodeName"] == current), None)) is not None:
+            return here
+        if current:
+            self._free[key] = clock + self.pace.attach
+        left = self._free.get(key, 0.0) - clock
+        if users and left > 0:
+            self.enqueue(key, left)
+        return users[0] if users and left <= 0 else None
+
+    def _users(self, volume: Json) -> list[Json]:
         namespace, claim = _claim(volume)
-        if not claim:
-            return None
-        for key, pod in sorted(self.pods.items.items()):
-            if key[0] != namespace or finished(pod) or not pod["spec"].get("nodeName"):
-                continue
-            if any(v.get("persistentVolumeClaim", {}).get("claimName") == claim for v in pod["spec"].get("volumes") or ()):
-                return pod
-        return None
+        return [
+            pod for key, pod in sorted(self.pods.items.items())
+            if claim and key[0] == namespace and not finished(pod) and pod["spec"].get("nodeName")
+            and any(v.get("persistentVolumeClaim", {}).get("claimName") == claim for v in pod["spec"].get("volumes") or ())
+        ]  # fmt: skip
 
     async def _tend(self, volume: Json, copy_: Json, *, attached: bool) -> tuple[str, int]:
         """Bring one replica to what its node allows; returns its mode (RW, WO, ERR) and the percentage of its rebuild."""
@@ -226,12 +253,24 @@ class Volumes(Controller):
             return
         if volume["spec"].get("nodeID", "") != where:
             await self._patch(LH_VOLUMES, volume["metadata"]["name"], {"spec": {"nodeID": where}})
+            await self._attach(volume["metadata"]["name"], old.get("currentNodeID", ""), where)
         await self._status(LH_VOLUMES, volume["metadata"]["name"], status)
         if old.get("robustness") != robustness and robustness != "unknown":
             said = f"volume {volume['metadata']['name']} became {robustness}"
             await self.lab.event(
                 volume, robustness.capitalize(), said, warning=robustness != "healthy", component="longhorn-volume-controller"
             )
+
+    async def _attach(self, name: str, before: str, after: str) -> None:
+        """The VolumeAttachment goes with the volume."""
+        if before:
+            await self.client.delete(ATTACHMENTS, make.attachment_name(name, before))
+        if after:
+            try:
+                await create_whole(self.lab, make.attachment(name, after, ""))
+            except ApiError as error:
+                if not error.conflict:
+                    raise
 
     async def _patch(self, kind: Kind, name: str, patch: Json) -> None:
         self.lab.informers.of(kind).offer(await self.client.patch(kind, name, patch, NAMESPACE))
@@ -325,40 +364,50 @@ class StorageNodes(Controller):
         }
 
     async def _guard(self, obj: Json, node: Json) -> None:
-        """The instance manager's budget goes when a cordoned node may be drained, and comes back with the uncordon."""
+        """The instance manager's budget goes when a cordoned node may be drained. Its pod is never restarted: when it has gone or failed a new one
+        is made, but not on a cordoned node, since it would not mind the cordon (longhorn-manager, instance_manager_controller.go, handlePod)."""
         host = obj["metadata"]["name"]
         name = make.manager_name(host)
         budget, pod = self.budgets.get(name, NAMESPACE), self.pods.get(name, NAMESPACE)
         cordoned = bool(node["spec"].get("unschedulable"))
-        if cordoned and budget is not None and self._may_go(host):
-            await self.client.delete(BUDGETS, name, NAMESPACE)
-        elif not cordoned:
-            if budget is None:
+        if pod is not None and finished(pod) and not deleting(pod):
+            await self.client.delete(PODS, name, NAMESPACE, uid=pod["metadata"]["uid"])
+        elif pod is not None and pod_ready(pod):
+            # Budgets are only seen to while the instance manager runs.
+            if cordoned and budget is not None and self._may_go(host):
+                await self.client.delete(BUDGETS, name, NAMESPACE)
+            elif not cordoned and budget is None:
                 await create_whole(self.lab, make.manager_budget(host, ""))
-            if pod is None and node_ready(node):
-                body = make.manager_pod(host, obj, "")
-                try:
-                    await create_whole(self.lab, body)
-                except ApiError as error:
-                    if not error.conflict:
-                        raise
+        elif pod is None and not cordoned and node_ready(node) and not self.lab.machines.silent(host):
+            try:
+                await create_whole(self.lab, make.manager_pod(host, obj, ""))
+            except ApiError as error:
+                if not error.conflict:
+                    raise
 
     def _may_go(self, host: str) -> bool:
-        """No volume attached here, and by the default policy another good copy of each volume that has one here."""
+        """No volume attached here, and by the drain policy another good copy of each volume that has one here.
+
+        A copy elsewhere counts while the budget of its node's instance manager is there: another drain might take it away.
+        """
         if any((v.get("status") or {}).get("currentNodeID") == host for v in self.volumes.values()):
             return False
         policy = self.settings.get("node-drain-policy", NAMESPACE)
         value = policy["value"] if policy else "block-if-contains-last-replica"
         if value == "always-allow":
             return True
-        here = {r["spec"]["volumeName"] for r in self.replicas.values() if r["spec"]["nodeID"] == host and r["spec"].get("healthyAt")}
+        here = [r for r in self.replicas.values() if r["spec"]["nodeID"] == host]
         if value == "block-for-eviction":
             return not here
-        elsewhere = {
-            r["spec"]["volumeName"] for r in self.replicas.values()
-            if r["spec"]["nodeID"] != host and r["spec"].get("healthyAt") and not r["spec"].get("failedAt") and node_ready(self.nodes.get(r["spec"]["nodeID"]))
-        }  # fmt: skip
-        return here <= elsewhere
+        if value == "allow-if-replica-is-stopped":
+            here = [r for r in here if (r.get("status") or {}).get("currentState") != "stopped"]
+        needed = {r["spec"]["volumeName"] for r in here if r["spec"].get("healthyAt") or r["spec"].get("failedAt")}
+        return needed <= {r["spec"]["volumeName"] for r in self.replicas.values() if r["spec"]["nodeID"] != host and self._protected(r)}
+
+    def _protected(self, copy_: Json) -> bool:
+        spec = copy_["spec"]
+        good = spec.get("healthyAt") and not spec.get("failedAt") and node_ready(self.nodes.get(spec["nodeID"]))
+        return bool(good and self.budgets.get(make.manager_name(spec["nodeID"]), NAMESPACE) is not None)
 
 
 class Drift(Controller):

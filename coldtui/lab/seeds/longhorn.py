@@ -333,7 +333,7 @@ def manager_pod(host: str, owner: Json, created: str) -> Json:
     pod = make("v1", "Pod", name, NAMESPACE, created=created, labels=labels, owner=owner)
     pod["spec"] = {
         "nodeName": host, "containers": [container("instance-manager", f"longhornio/longhorn-instance-manager:{VERSION}", cpu="200m", memory="256Mi")],
-        "tolerations": [{"operator": "Exists"}], "serviceAccountName": "longhorn-service-account",
+        "tolerations": [{"operator": "Exists"}], "serviceAccountName": "longhorn-service-account", "restartPolicy": "Never",
     }  # fmt: skip
     pod["status"] = {}
     return pod
@@ -384,7 +384,7 @@ def add_volumes(seed: Seed, specs: Sequence[VolumeSpec]) -> dict[str, Json]:
             used[copy["spec"]["nodeID"]] += actual
         seed.add(claim, persistent(name, spec.size_gib, made, claim), obj, *copies)
         if spec.attached:
-            seed.add(_attachment(name, spec.attached, made))
+            seed.add(attachment(name, spec.attached, made))
         add_history(seed, obj, copies, spec)
         volumes.append((obj, spec))
     nodes = {}
@@ -395,8 +395,13 @@ def add_volumes(seed: Seed, specs: Sequence[VolumeSpec]) -> dict[str, Json]:
     return nodes
 
 
-def _attachment(name: str, host: str, made: str) -> Json:
-    obj = make("storage.k8s.io/v1", "VolumeAttachment", f"csi-{uuid.uuid5(uuid.NAMESPACE_OID, name).hex}", created=made)
+def attachment_name(name: str, host: str) -> str:
+    return f"csi-{uuid.uuid5(uuid.NAMESPACE_OID, name + host).hex}"
+
+
+def attachment(name: str, host: str, made: str) -> Json:
+    """Says that a volume is attached to a host."""
+    obj = make("storage.k8s.io/v1", "VolumeAttachment", attachment_name(name, host), created=made)
     obj["spec"] = {"attacher": "driver.longhorn.io", "nodeName": host, "source": {"persistentVolumeName": name}}
     obj["status"] = {"attached": True}
     return obj

@@ -130,8 +130,12 @@ def test_a_reboot(tmp_path: Path) -> None:
             return node["status"]["nodeInfo"]["bootID"] == new and is_true(node, "Ready") and await on.renewed() > down
 
         await until(proven)
-        events = (await on.client.list(EVENTS, "default", fields=f"involvedObject.name={WORKER},reason=Rebooted"))[0]
-        assert new in events[0]["message"]
+
+        async def told() -> bool:
+            events = (await on.client.list(EVENTS, "default", fields=f"involvedObject.name={WORKER},reason=Rebooted"))[0]
+            return any(new in event["message"] for event in events)
+
+        await until(told)
         assert [line.split()[0] for line in (await on.ask("journalctl --list-boots")).splitlines()] == ["-1", "0"]
         other.abort()
 
