@@ -318,6 +318,14 @@ async def hand(c: Console, *keys: str, gap: float = 0.15) -> None:
         await c.settle()
 
 
+async def held(c: Console, key: str) -> None:
+    """A key that has been down since half a second ago: its first repeat."""
+    _clock[0] = max(_clock[0], time.monotonic()) + 2.0
+    c.app.hand.saw(key, _clock[0] - 0.5)
+    send(c, key, _clock[0])
+    await c.settle()
+
+
 def send(c: Console, key: str, at: float) -> None:
     """One key that came at a moment."""
     names = {"-": "minus", " ": "space", ".": "full_stop"}
@@ -329,8 +337,9 @@ def send(c: Console, key: str, at: float) -> None:
 
 
 def paste(c: Console, text: str) -> None:
+    _clock[0] = max(_clock[0], time.monotonic()) + 2.0
     event = events.Paste(text)
-    event.time = time.monotonic() + 1000
+    event.time = _clock[0]
     event.set_sender(c.app)
     assert c.app._driver is not None
     c.app._driver.send_message(event)

@@ -103,6 +103,8 @@ class PlanDialog(Fresh[Run | None]):
         self.error: ColdError | None = None
         self.changes: tuple[str, ...] = ()
         """What got worse since the plan was confirmed."""
+        self.refusal: ColdError | None = None
+        """Why it was confirmed and not started."""
         self.told: Line = ()
         self._since = 0.0
 
@@ -228,7 +230,8 @@ class PlanDialog(Fresh[Run | None]):
             return error_lines(self.error, cells)
         if self.plan is None:
             return [(Cell("reading the site, nothing is changed by that …", Tone.MUTED),)]
-        return [*plan_words.worse_lines(self.changes, cells), *plan_words.body_lines(self.plan, cells)]
+        refusal = error_lines(self.refusal, cells) if self.refusal is not None else []
+        return [*refusal, *plan_words.worse_lines(self.changes, cells), *plan_words.body_lines(self.plan, cells)]
 
     @property
     def _elapsed(self) -> str:
@@ -321,7 +324,7 @@ class PlanDialog(Fresh[Run | None]):
 
     def _take(self, prepared: Prepared) -> None:
         """A plan is there, or another one: what was typed for the one before is void."""
-        self.prepared, self.error = prepared, None
+        self.prepared, self.error, self.refusal = prepared, None, None
         self.stage = Stage.SHOWN
         self.query_one(Vertical).border_title = Content(prepared.plan.title)
         word, plan = self.query_one(WordLine), prepared.plan
@@ -331,9 +334,12 @@ class PlanDialog(Fresh[Run | None]):
             word.ask(plan.verb, "Type the verb")
         self.renew()
         self.query_one("#cancel", Button).focus()
+        self._to_top()
+        self.show()
+
+    def _to_top(self) -> None:
         sheet = self.query_one(Sheet)
         sheet.roll(-len(sheet.lines))
-        self.show()
 
     def _fail(self, error: ColdError) -> None:
         self.error, self.stage, self.told = error, Stage.FAILED, ()
@@ -421,7 +427,7 @@ class PlanDialog(Fresh[Run | None]):
         try:
             again, _ = await asyncio.gather(desk.plan_again(prepared.operation, prepared.params), asyncio.sleep(HOLD_S))
         except ColdError as error:
-            self._back(f"could not be read again, nothing was started: {error}")
+            self._back("could not be read again, nothing was started", Tone.BAD, error)
             return
         self.changes = worse(prepared.plan, again.plan)
         if self.changes:
@@ -447,14 +453,15 @@ class PlanDialog(Fresh[Run | None]):
         try:
             run = await self.acting.confirm(prepared, reason=self.reason, secrets=secrets)
         except ColdError as error:
-            self._back(f"not started: {error}", Tone.BAD)
+            self._back("not started", Tone.BAD, error)
         else:
             self.dismiss(run)
 
-    def _back(self, text: str, tone: Tone = Tone.WARN) -> None:
-        """To the plan, with a word; it must be confirmed anew."""
-        self.stage = Stage.SHOWN
+    def _back(self, text: str, tone: Tone = Tone.WARN, error: ColdError | None = None) -> None:
+        """To the plan, with a word and what went wrong; it must be confirmed anew."""
+        self.stage, self.refusal = Stage.SHOWN, error
         self.query_one(WordLine).clear()
+        self._to_top()
         self.query_one("#cancel", Button).focus()
         self.renew()
         self.note(text, tone)
