@@ -41,6 +41,8 @@ class Command:
     """Names of positional words; those in brackets may be left out."""
     more: str = ""
     """Further help."""
+    verbs: Mapping[str, Command] = field(default_factory=dict)
+    """A command that is a noun: what can be done, by name. It has no `run` of its own. Its names may cost less than its commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,9 @@ def parse(argv: list[str], commands: Mapping[str, Command], global_flags: tuple[
                 continue
             command = _command(word, commands)
             known = {**known, **{name: flag for flag in command.flags for name in flag.names}}
+        elif command.verbs:
+            command = _command(word, command.verbs, command.name)
+            known = {**known, **{name: flag for flag in command.flags for name in flag.names}}
         else:
             words.append(word)
     if command is not None and not asked_help:
@@ -82,12 +87,13 @@ def parse(argv: list[str], commands: Mapping[str, Command], global_flags: tuple[
     return Parsed(command, flags, tuple(words), asked_help)
 
 
-def _command(word: str, commands: Mapping[str, Command]) -> Command:
-    found = commands.get(word)
-    if found is not None:
-        return found
-    near = one_of(tuple(commands), word)
-    raise UsageError(f"unknown command {plain(word)!r}", hint=f"did you mean {near}?" if near else f"known: {', '.join(commands)}")
+def _command(word: str, commands: Mapping[str, Command], noun: str = "") -> Command:
+    if word in commands:
+        return commands[word]
+    swapped = next((name for name in commands if sorted(name) == sorted(word)), None)  # the commonest slip: `nodse` is nodes, not node
+    near = swapped or one_of(tuple(commands), word)
+    what = f"unknown verb {plain(word)!r} of {noun}" if noun else f"unknown command {plain(word)!r}"
+    raise UsageError(what, hint=f"did you mean {near}?" if near else f"known: {', '.join(commands)}")
 
 
 def _take(word: str, rest: Iterator[str], known: Mapping[str, Flag], flags: dict[str, Any], command: Command | None) -> None:
@@ -118,6 +124,8 @@ def _take(word: str, rest: Iterator[str], known: Mapping[str, Flag], flags: dict
 def _unknown(name: str, known: Mapping[str, Flag], command: Command | None) -> UsageError:
     near = one_of(tuple(known), name)
     of = f" of {command.name}" if command is not None else ""
+    if command is not None and command.verbs and not near:
+        return UsageError(f"unknown flag {plain(name)!r}{of}", hint="flags of a verb stand behind it")
     where = f"coldtui {command.name} --help" if command is not None else "coldtui --help"
     return UsageError(f"unknown flag {plain(name)!r}{of}", hint=f"did you mean {near}?" if near else f"see {where}")
 
@@ -136,6 +144,8 @@ def _value(name: str, flag: Flag, value: str) -> Any:
 
 
 def _count(command: Command, words: list[str]) -> None:
+    if command.verbs:
+        raise UsageError(f"{command.name} needs a verb", hint=f"one of {', '.join(command.verbs)}")
     needed = [w for w in command.words if not w.startswith("[")]
     if len(words) < len(needed):
         raise UsageError(f"{command.name} needs {needed[len(words)]}", hint=usage(command))
@@ -145,6 +155,8 @@ def _count(command: Command, words: list[str]) -> None:
 
 def usage(command: Command) -> str:
     """`coldtui logs POD [flags]`."""
+    if command.verbs:
+        return f"coldtui {command.name} VERB ..."
     return " ".join(["coldtui", command.name, *command.words]) + (" [flags]" if command.flags else "")
 
 
@@ -160,6 +172,10 @@ def command_help(command: Command, global_flags: tuple[Flag, ...]) -> str:
     lines = [usage(command), "", command.about]
     if command.more:
         lines += ["", command.more]
+    if command.verbs:
+        wide = max(len(name) for name in command.verbs) + 2
+        lines += ["", "Verbs", *(f"  {name.ljust(wide)}{verb.about}" for name, verb in command.verbs.items())]
+        lines += ["", f"coldtui {command.name} VERB --help says more about one of them."]
     if command.flags:
         lines += ["", "Flags", *flag_lines(command.flags)]
     return "\n".join([*lines, "", "Global flags", *flag_lines(global_flags)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from .args import Command, Flag
 
 ABOUT = "coldtui: the console from which a small team operates one K3s site"
@@ -41,6 +43,83 @@ def _listing(name: str, about: str) -> Command:
     return Command(name, about, "listings:run", LISTING, more=_EXITS)
 
 
+_JSON = Flag(("--json",), "print JSON")
+_RUNS = tuple(flag for flag in LISTING if flag.names[0] != "--all-namespaces")
+_RUNS_EXITS = "Exit codes: 0 read, 1 the journal cannot be read, 2 usage. The cluster is not asked."
+_FOLLOWED = "Exit codes are those of the run: 0 done, 1 failed, or its runner is lost, 3 refused, 6 cancelled; 1 no such run, 2 usage."
+_RUN_VERBS: dict[str, Command] = {
+    c.name.partition(" ")[2]: c
+    for c in (
+        Command("run list", "runs under way and the newest that ended; the same as coldtui runs", "runs:run_list", _RUNS, more=_RUNS_EXITS),
+        Command(
+            "run show", "one run: who, from where, why, its steps with times, the plan as confirmed", "runs:run_show", (_JSON,), ("ID",),
+            more="ID may be the beginning of one, four characters at least.\nExit codes: 0 shown, 1 no such run, or the journal cannot be read, 2 usage.",
+        ),
+        Command(
+            "run follow", "the log of a run, from its beginning, as it comes", "runs:run_follow",
+            (Flag(("--tail",), "only this many lines from before", "N", number=True), Flag(("--json",), "a line of JSON for each event, the result as the last")),
+            ("ID",),
+            more="The log goes to stdout, steps and the end to stderr. ctrl-c stops following (exit 0); the run goes on.\n" + _FOLLOWED,
+        ),
+        Command(
+            "run cancel", "stop a run before its next act", "runs:run_cancel", (), ("ID",),
+            more="What was accepted before cannot be recalled. A run whose runner is lost is ended. It stands in the audit.\n"
+            "Exit codes: 0 asked, 1 no such run, 2 usage, 3 it has ended.",
+        ),
+        Command(
+            "run resume", "go on with a run whose runner is lost, or that waits for it after a boot", "runs:run_resume",
+            (
+                Flag(("--detach",), "do not follow: print the id of the run and return"), Flag(("--json",), "a line of JSON for each event, the result as the last"),
+                Flag(("--secrets-fd",), "read passwords from this file descriptor: one JSON object, name to text", "N", number=True),
+            ),
+            ("ID",),
+            more="It goes on from what the world says is done; nothing is done twice. ctrl-c as with the command that began it.\n" + _FOLLOWED,
+        ),
+    )
+}  # fmt: skip
+_AUDIT_VERBS: dict[str, Command] = {
+    c.name.partition(" ")[2]: c
+    for c in (
+        Command(
+            "audit list", "who did what, when, from where, and how it ended; newest first", "audit:run_list",
+            (
+                _JSON, Flag(("--filter",), "only entries that match; !text inverts", "TEXT"),
+                Flag(("--limit",), "at most this many (default 200); 0: all", "N", number=True), Flag(("--no-headers",), "leave the heading out"),
+            ),
+            more="Exit codes: 0 read, 1 the journal cannot be read, 2 usage.",
+        ),
+        Command(
+            "audit verify", "walk the whole chain: is an entry edited, missing or moved, is the end cut off?", "audit:run_verify", (_JSON,),
+            more="It says what it cannot prove.\nExit codes: 0 the chain holds, 1 it is broken, or the journal cannot be read, 2 usage.",
+        ),
+    )
+}  # fmt: skip
+
+
+class _Acts(Mapping[str, Command]):
+    """The operations of a noun; loaded when a verb is looked at, since help on everything must not pay for them."""
+
+    def __init__(self, noun: str) -> None:
+        self._noun = noun
+
+    def _verbs(self) -> Mapping[str, Command]:
+        from .acts import Verbs
+
+        return Verbs(self._noun)
+
+    def __getitem__(self, verb: str) -> Command:
+        return self._verbs()[verb]
+
+    def __contains__(self, verb: object) -> bool:
+        return verb in self._verbs()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._verbs())
+
+    def __len__(self) -> int:
+        return len(self._verbs())
+
+
 COMMANDS: dict[str, Command] = {
     c.name: c
     for c in (
@@ -56,6 +135,10 @@ COMMANDS: dict[str, Command] = {
         _listing("vips", "load balancer addresses and who announces them"),
         _listing("events", "events, newest first"),
         _listing("problems", "what is wrong, worst first"),
+        Command("runs", "runs of operations: under way, and the newest that ended", "runs:run_list", _RUNS, more=_RUNS_EXITS),
+        Command("run", "one run: list, show, follow, cancel, resume", "", verbs=_RUN_VERBS),
+        Command("audit", "who did what, and whether the record is whole: list, verify", "", verbs=_AUDIT_VERBS),
+        Command("node", "act on a node: cordon, uncordon, drain, reboot, restart-k3s, clean-disk", "", verbs=_Acts("node")),
         Command(
             "logs",
             "a pod's log",

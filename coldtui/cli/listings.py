@@ -52,7 +52,7 @@ class Document:
 
 def run(call: Call) -> Exit:
     noun = call.parsed.command.name if call.parsed.command else ""
-    return _print(call, _listing_document(call, nouns.find(noun)))
+    return _print(call, listing_document(call, nouns.find(noun)))
 
 
 def run_status(call: Call) -> Exit:
@@ -78,7 +78,7 @@ def run_status(call: Call) -> Exit:
 # ---------------------------------------------------------------- what is printed
 
 
-def _listing_document(call: Call, listing: Listing[Any]) -> Document:
+def listing_document(call: Call, listing: Listing[Any]) -> Document:
     flags = call.parsed.flags
     sort = _sort_column(listing, flags.get("sort"))
     wanted = matcher(listing, flags.get("filter") or "")
@@ -279,7 +279,7 @@ async def _watch(call: Call, site: Site, document: Document) -> Exit:
             if main.freshness is Freshness.LIVE and not main.partial:
                 mark = document.mark(world, now)
                 if mark != shown:
-                    _print_again(call, document, world, now, first=shown is None)
+                    print_again(call, document, world, now, first=shown is None)
                     shown = mark
             await asyncio.sleep(WATCH_S)
     except asyncio.CancelledError:
@@ -289,7 +289,7 @@ async def _watch(call: Call, site: Site, document: Document) -> Exit:
         await live.close()
 
 
-def _print_again(call: Call, document: Document, world: World, now: datetime, *, first: bool) -> None:
+def print_again(call: Call, document: Document, world: World, now: datetime, *, first: bool) -> None:
     if as_json(call):
         out.dump(document.json(world, now), compact=True)
         return

@@ -26,6 +26,7 @@ _NOUNS: dict[str, tuple[str, str]] = {
     "backups": ("backups", "BACKUPS"),
     "storage": ("storage", "VOLUMES"),
     "vips": ("vips", "VIPS"),
+    "runs": ("runs", "RUNS_PLAIN"),
 }
 """noun -> (module of present, name of its Listing)."""
 

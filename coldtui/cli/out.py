@@ -86,8 +86,15 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], *, headers: boo
     return "\n".join(lines)
 
 
-def lines(parts: Iterable[Line]) -> str:
-    colours = coloured(sys.stdout)
+def columns() -> int:
+    """Width to break sentences at: the terminal's, within reason."""
+    import shutil
+
+    return max(60, min(120, shutil.get_terminal_size((100, 24)).columns))
+
+
+def lines(parts: Iterable[Line], stream: IO[str] | None = None) -> str:
+    colours = coloured(stream or sys.stdout)
     return "\n".join("".join(paint(cell, cell.text, colours) for cell in line).rstrip() for line in parts)
 
 

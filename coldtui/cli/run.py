@@ -40,6 +40,8 @@ class Call:
     environ: Mapping[str, str]
     connector: Callable[[], Kube] | None = None
     """Makes the client instead of the wiring's own."""
+    argv: tuple[str, ...] = ()
+    """As it was typed."""
 
     def site(self) -> Site:
         from ..wiring import open_site
@@ -132,7 +134,7 @@ def _run(argv: list[str], environ: Mapping[str, str], connector: Callable[[], Ku
     if parsed.command.name == "demo":  # makes a site of its own: no configuration is needed
         return _handler(parsed.command.run)(parsed, environ)
     config = configure(parsed, environ)
-    return _handler(parsed.command.run)(Call(parsed, config, environ, connector))
+    return _handler(parsed.command.run)(Call(parsed, config, environ, connector, tuple(argv)))
 
 
 def _handler(where: str) -> Callable[..., int]:

@@ -72,7 +72,7 @@ class RunWatch:
                 self.turn()
                 self._over.wait(self._poll_s)
         finally:
-            self._let_go()
+            self.let_go()
 
     def turn(self) -> None:
         """One look."""
@@ -89,7 +89,7 @@ class RunWatch:
 
     def _look(self, pulse: bool) -> None:
         if self.journal is not None and not os.path.exists(self.journal.path):
-            self._let_go()  # asked for more, it would make a new one
+            self.let_go()  # asked for more, it would make a new one
         if self.journal is None:
             if self.board.trouble is not None and not pulse:
                 return
@@ -110,12 +110,13 @@ class RunWatch:
             self._publish(RunBoard(as_of=self._clock.now(), roster=self.board.roster + 1))
 
     def _troubled(self, error: ColdError) -> None:
-        self._let_go()
+        self.let_go()
         words = f"{error.title}: {error.detail}" if error.detail else error.title
         since = (self.board.since if self.board.trouble else None) or self._clock.now()
         self._publish(replace(self.board, trouble=Trouble("journal", words, error.hint), since=since))
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Close what is open. (For whoever turns it by hand: the thread does it at its end.)"""
         journal, self.journal = self.journal, None
         if journal is not None:
             try:
@@ -184,5 +185,5 @@ def read_once(source: RunSource, clock: Clock) -> RunBoard:
     """One look, for a listing. Blocking; never raises: trouble is on the board."""
     watch = RunWatch(source, lambda board: None, clock)
     watch.turn()
-    watch._let_go()
+    watch.let_go()
     return watch.board

@@ -10,7 +10,7 @@ from typing import Any
 
 from coldtui.domain.values import dataclass
 
-from ..domain.runs import AuditEntry, Verified
+from ..domain.runs import AuditEntry, RunState, Verified
 from ..domain.text import counted
 from . import words
 from .lines import Line, pair
@@ -40,9 +40,12 @@ class AuditRow:
         return str(self.seq)
 
 
+_ENDS = tuple(state.value for state in RunState if state.ended)
+
+
 def row_of(entry: AuditEntry) -> AuditRow:
     """Words that repeat are kept once."""
-    ended = entry.outcome.partition(":")[0] if entry.what == "ended" else ""
+    ended = next((state for state in _ENDS if entry.outcome.startswith(state)), "") if entry.what == "ended" else ""
     parts = (entry.what, str(entry.who), entry.operation, entry.object, entry.outcome, entry.reason, entry.run, entry.site)
     return AuditRow(
         entry.seq, entry.at, intern(entry.who.login), intern(entry.who.source), intern(ended or entry.what), intern(entry.operation),
@@ -109,19 +112,19 @@ AUDIT: Listing[AuditRow] = Listing(
 """Whoever shows it gives the rows: they are in no World."""
 
 _BY_ID = {c.id: c for c in _COLUMNS}
-_PLAIN = ("seq", "at", "who", "source", "what", "operation", "object", "outcome", "reason", "run")
+_PLAIN = ("seq", "at", "who", "source", "what", "operation", "object", "run", "reason", "outcome")
+"""What may be long comes last."""
 
 
-def _plain_row(row: AuditRow) -> Row:
+def plain_cells(row: AuditRow) -> tuple[Cell, ...]:
+    """For the command line: whole times."""
     cells = _cells(row, words.iso(row.at))
-    return Row(row.key, tuple(cells[id] for id in _PLAIN))
+    return tuple(cells[id] for id in _PLAIN)
 
 
 AUDIT_PLAIN: Listing[AuditRow] = replace(
-    AUDIT, columns=tuple(replace(_BY_ID[i], priority=0) for i in _PLAIN), row=lambda world, row, now: _plain_row(row)
+    AUDIT, columns=tuple(replace(_BY_ID[i], priority=0) for i in _PLAIN), row=lambda world, row, now: Row(row.key, plain_cells(row))
 )
-"""For the command line: whole times."""
-
 
 # ------------------------------------------------------------ one entry
 

@@ -248,8 +248,6 @@ def event_text(event: RunEvent, total: int) -> str:
             return f"step {event.step + 1} of {total} failed: {event.text}"
         case What.RUNNER:
             return event.text
-        case What.ENDED:
-            return event.text
         case _:
             return ""
 
@@ -268,6 +266,8 @@ def event_json(event: RunEvent) -> dict[str, Any]:
 
 def end_text(run: Run, now: datetime) -> str:
     """The last line of a followed run: `done in 2m10s: k3s-worker-1 is drained`."""
+    if run.outcome.startswith(run.state.value):
+        return f"{run.title}: {run.outcome}"
     span = took(run, now)
     after = f" after {spent(span)}" if span is not None else ""
     return f"{run.title}: {run.state.value}{after}" + (f": {run.outcome}" if run.outcome else "")

@@ -31,8 +31,10 @@ _HEALTH = {
 
 
 def spent(span: timedelta) -> str:
-    """How long something took: `0.3 s`, `51.0 s`, `2m10s`."""
+    """How long something took: `<0.1 s`, `0.3 s`, `51.0 s`, `2m10s`."""
     seconds = max(0.0, span.total_seconds())
+    if seconds < 0.05:
+        return "<0.1 s"
     return f"{seconds:.1f} s" if seconds < 60 else words.duration(span)
 
 

@@ -1,0 +1,166 @@
+"""`coldtui NOUN VERB OBJECT`: every operation as a command, made from its declaration. Planned, confirmed as its rung asks, followed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..domain.errors import Exit, Refused, UsageError
+from .args import Command, Flag
+
+if TYPE_CHECKING:
+    from ..domain.runs import Run
+    from ..operations.desk import Desk, Prepared
+    from ..operations.engine import Operation
+    from ..operations.params import Param
+    from .run import Call
+
+ACT: tuple[Flag, ...] = (
+    Flag(("--plan",), "print the plan, change nothing; the word that confirms it is the last line"),
+    Flag(("--yes",), "confirm with this word: what --plan printed last", "WORD"),
+    Flag(("--reason",), "why, for the audit", "TEXT"),
+    Flag(("--json",), "print JSON: the plan, or a line for each event and the result as the last"),
+    Flag(("--detach",), "do not follow: print the id of the run and return"),
+    Flag(("--secrets-fd",), "read passwords from this file descriptor: one JSON object, name to text", "N", number=True),
+)
+EXITS = (
+    "Exit codes: 0 done, or the plan may be confirmed (--plan), or started (--detach); 1 failed, 2 usage, 3 refused by the plan or not confirmed,\n"
+    "4 unreachable, 5 not permitted, 6 cancelled. ctrl-c asks the run to stop before its next act, a second one stops following; a closed\n"
+    "terminal only stops following."
+)
+
+
+class Verbs(Mapping[str, Command]):
+    """The operations of a noun as commands. Names cost nothing; a command imports its operation."""
+
+    def __init__(self, noun: str) -> None:
+        self.noun = noun
+
+    def _names(self) -> tuple[str, ...]:
+        from ..operations.catalogue import OPERATIONS
+
+        return tuple(entry.name.partition(".")[2] for entry in OPERATIONS if entry.name.startswith(f"{self.noun}."))
+
+    def __getitem__(self, verb: str) -> Command:
+        from ..operations.catalogue import CATALOGUE
+
+        return command_of(CATALOGUE[f"{self.noun}.{verb}"])
+
+    def __contains__(self, verb: object) -> bool:
+        return verb in self._names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+
+def command_of(operation: Operation[Any, Any]) -> Command:
+    """Positional words are the parameters that must be given, flags the others."""
+    from ..operations.params import params_of
+
+    every = params_of(operation.params)
+    flags = tuple(_flag(p) for p in every if not p.required)
+    taken = {name for flag in flags for name in flag.names}
+    own = tuple(flag for flag in ACT if not taken & set(flag.names))
+    words = tuple(p.name.upper() for p in every if p.required)
+    return Command(operation.name.replace(".", " "), operation.about, "acts:run", (*flags, *own), words, more=EXITS)
+
+
+def _flag(p: Param) -> Flag:
+    about = p.about + (" (raises what must be confirmed)" if p.grave else "")
+    if p.kind is bool:
+        return Flag((f"--no-{p.flag[2:]}" if p.default else p.flag,), about, dest=p.name)
+    if p.kind is int or p.default:
+        unit = f" {p.unit}" if p.unit else ""
+        about += f" (default {_text(p.default)}{unit})"
+    value = "N" if p.kind is int else "A,B" if p.kind is tuple else "TEXT"
+    return Flag((p.flag,), about, value, p.choices, dest=p.name)
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def values_of(operation: Operation[Any, Any], words: tuple[str, ...], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, as `params.make` takes it."""
+    from ..operations.params import params_of
+
+    every = params_of(operation.params)
+    given: dict[str, Any] = dict(zip((p.name for p in every if p.required), words, strict=False))
+    for p in every:
+        if not p.required and p.name in flags:
+            given[p.name] = not p.default if p.kind is bool else flags[p.name]
+    return given
+
+
+# ------------------------------------------------------------ the act
+
+
+def run(call: Call) -> Exit:
+    flags = call.parsed.flags
+    if flags.get("plan") and (flags.get("detach") or flags.get("yes")):
+        raise UsageError("--plan changes nothing", hint="leave --yes and --detach out, or --plan")
+    from ..wiring import open_desk
+
+    return asyncio.run(_act(call, open_desk(call.site(), "command line")))
+
+
+async def _act(call: Call, desk: Desk) -> Exit:
+    assert call.parsed.command is not None
+    operation = desk.find(call.parsed.command.name.replace(" ", "."))
+    try:
+        prepared = await desk.prepare(operation.name, values_of(operation, call.parsed.words, call.parsed.flags))
+        if call.parsed.flags.get("plan"):
+            return _print_plan(call, desk, prepared)
+        return await _confirm(call, desk, prepared)
+    finally:
+        await desk.aclose()
+
+
+def _print_plan(call: Call, desk: Desk, prepared: Prepared) -> Exit:
+    """The word that confirms is the last line, or the last key."""
+    from ..present import plans
+    from . import out
+
+    plan = prepared.plan
+    blocked = desk.forbidden or plans.blocked_words(plan)
+    if call.parsed.flags.get("json"):
+        document = plans.plan_document(plan)
+        out.dump({**{k: v for k, v in document.items() if k != "confirm"}, "blocked": blocked or None, "confirm": plan.confirm})
+    else:
+        out.data(out.lines(plans.plan_lines(plan, desk.clock.now(), out.columns())))
+        if not blocked and not plan.done:
+            out.data(
+                f"{plans.rung_words(plan.rung)}; in a script: --yes and this word{' and --reason' if plan.needs_reason else ''}\n{plan.confirm}"
+            )
+    if blocked:
+        out.say(out.clean(f"cannot be confirmed: {blocked}"))
+        return Exit.REFUSED
+    return Exit.DONE
+
+
+async def _confirm(call: Call, desk: Desk, prepared: Prepared) -> Exit:
+    from ..present import plans
+    from . import confirm, out, secrets
+    from .follow import Follower, said_end, said_started
+
+    plan, flags = prepared.plan, call.parsed.flags
+    if plan.done:
+        out.say(out.clean(plan.done))
+        if flags.get("json"):
+            out.dump({"event": "result", "run": None, "state": "done", "outcome": plan.done, "exit": 0}, compact=True)
+        return Exit.DONE
+    if why := desk.forbidden or plans.blocked_words(plan):
+        await desk.refuse(prepared, why, reason=flags.get("reason") or "")
+        raise Refused(why, detail="nothing was done", hint="start without --read-only" if why == desk.forbidden else "")
+    reason = await confirm.ask(call, desk, prepared)
+    given, json = secrets.given(call, plan), bool(flags.get("json"))
+    with confirm.held():
+        run: Run = await desk.confirm(prepared, reason=reason, secrets=given)
+    if flags.get("detach"):
+        return said_end(run, desk.clock.now(), json=json) if run.state.ended else said_started(run, json=json)
+    journal = await asyncio.to_thread(desk.journal)
+    return await Follower(desk, journal, run, json=json, started=True).run()
