@@ -171,7 +171,7 @@ def _moves(facts: DrainFacts) -> str:
         return f", and after it has moved all {counted(len(copies), 'copy', 'copies')} off the node ({POLICY}): minutes to hours"
     last = [c for c in copies if c.last]
     if rule == BLOCK_AND_MOVE and last:
-        return f", and after it has moved the last {counted(len(last), 'copy', 'copies')} off the node ({POLICY})"
+        return f", and after it has moved the last copy of {counted(len(last), 'volume')} off the node ({POLICY})"
     return ""
 
 

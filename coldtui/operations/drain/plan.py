@@ -107,9 +107,8 @@ def judge(facts: DrainFacts, node: Node, pods: Sequence[DrainPod], params: Drain
     court = Court(facts.budgets, scene, (postgres.special(facts, places, now),), params.disable_eviction)
     others = [p for p in moving if not longhorn.is_manager(p)]
     rulings = {key: _by_node(pod_, ruling, node, params) for pod_, key, ruling in _with_pods(others, court.rule(others))}
-    fates = {key: _by_flags(ruling, needs.get(key)) for key, ruling in rulings.items()}
     managers = [p for p in moving if longhorn.is_manager(p)]
-    court = Court(facts.budgets, scene, (longhorn.special(facts, fates),), params.disable_eviction)
+    court = Court(facts.budgets, scene, (longhorn.special(facts, dict(rulings)),), params.disable_eviction)
     rulings |= {key: _by_node(pod_, ruling, node, params) for pod_, key, ruling in _with_pods(managers, court.rule(managers))}
     fates = {key: _by_flags(ruling, needs.get(key)) for key, ruling in rulings.items()}
     return Judged(facts, node, params, verdicts, moving, places, rulings, fates)
