@@ -49,6 +49,8 @@ _TAILS = (("k3s", "storage"), ("server", "db"))
 _DOORS = re.compile(r"^/proc/[^/]+/(?:root|cwd)(?=/|$)")
 """Other names for `/`."""
 _WORDS = re.compile(r"[\s'\"`;|&<>()=,:\\]+")
+_GLUED = re.compile(r"^-[A-Za-z0-9-]*/")
+"""An option with its path behind it: `-C/var`."""
 _WILD = re.compile(r"[*?\[\]{}$~`]")
 
 
@@ -62,6 +64,7 @@ def forbidden(paths: Iterable[str]) -> str:
 
 
 def _leads(word: str) -> bool:
+    word = _GLUED.sub("/", word)
     parts = word.split("/")
     if not word.startswith("/"):
         # Relative to a folder that we do not know: a step upward can lead anywhere.
