@@ -34,6 +34,9 @@ class Head:
     """What did not fit when an entry was appended: kept, since the new head would hide it."""
 
 
+_decode = msgspec.json.Decoder(Head).decode
+
+
 class HeadFile:
     """Call `ready` and `publish` under the journal's file lock only."""
 
@@ -46,7 +49,7 @@ class HeadFile:
         try:
             handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with open(handle, "rb") as file:
-                return msgspec.json.decode(file.read(AT_MOST), type=Head)
+                return _decode(file.read(AT_MOST))
         except FileNotFoundError:
             return None
         except OSError as error:

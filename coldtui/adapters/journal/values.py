@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,7 +48,20 @@ def loaded(raw: Any, kind: Any) -> Any:
     """A column of JSON as a value of type `kind`. Raises what is in UNREADABLE."""
     if not isinstance(raw, str):
         raise TypeError("not text")
-    return msgspec.json.decode(harmless(raw), type=kind)
+    return _decoder(kind)(harmless(raw))
+
+
+_making = threading.Lock()
+_made: dict[Any, Callable[[str], Any]] = {}
+
+
+def _decoder(kind: Any) -> Callable[[str], Any]:
+    """msgspec 0.22 crashes the process when two threads look at a type for the first time at once: one at a time."""
+    found = _made.get(kind)
+    if found is None:
+        with _making:
+            found = _made.setdefault(kind, msgspec.json.Decoder(kind).decode)
+    return found
 
 
 def text(raw: Any) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
+from threading import RLock
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -172,6 +173,16 @@ class Listing(Generic[T]):
     skipped: int
 
 
+_making = RLock()
+
+
+def decoder(wire: Any) -> Callable[[Any], Any]:
+    """What decodes JSON as a type. msgspec 0.22 crashes the process when two threads look at a type, or at one inside it, for the first time
+    at once: one at a time."""
+    with _making:
+        return msgspec.json.Decoder(wire).decode
+
+
 class Decoder(Generic[T]):
     """How one kind is read: `wire` is what is taken from the bytes, `value` makes the domain value of it; `now` is when it was read.
 
@@ -184,11 +195,11 @@ class Decoder(Generic[T]):
 
     @cached_property
     def _item(self) -> Callable[[Any], Any]:
-        return msgspec.json.Decoder(self.wire).decode  # made at first use: thirty of them would delay the start
+        return decoder(self.wire)  # made at first use: thirty of them would delay the start
 
     @cached_property
     def _list(self) -> Callable[[Any], Any]:
-        return msgspec.json.Decoder(_ListOf[self.wire]).decode  # type: ignore[name-defined]  # a type made at run time
+        return decoder(_ListOf[self.wire])  # type: ignore[name-defined]  # a type made at run time
 
     def item(self, raw: bytes | msgspec.Raw, now: datetime) -> T:
         """One object. Raises UNDECODABLE."""
@@ -219,4 +230,4 @@ class Decoder(Generic[T]):
         return Listing(found.metadata, tuple(items), skipped)
 
 
-_raw_list = msgspec.json.Decoder(_ListOf[msgspec.Raw]).decode
+_raw_list = decoder(_ListOf[msgspec.Raw])

@@ -14,7 +14,7 @@ from ...domain.kinds import Kind
 from ...domain.text import plain
 from ...domain.troubles import LineTrouble
 from ...ports import Clock, HeldLease, PatchForm
-from .decoding import UNDECODABLE, Time, Wire
+from .decoding import UNDECODABLE, Time, Wire, decoder
 from .failures import Question
 from .transport import Channel
 from .writes import Writes
@@ -40,6 +40,9 @@ class _Meta(Wire):
 class _Lease(Wire):
     metadata: _Meta
     spec: _Spec = msgspec.field(default_factory=_Spec)
+
+
+_decode = decoder(_Lease)
 
 
 class Leases:
@@ -79,7 +82,7 @@ class Leases:
 
     def _held(self, raw: bytes) -> HeldLease:
         try:
-            found = msgspec.json.decode(raw, type=_Lease)
+            found: _Lease = _decode(raw)
         except UNDECODABLE:
             raise LineTrouble(f"a lease of {self._channel.where} cannot be read", kind="garbage") from None
         spec = found.spec

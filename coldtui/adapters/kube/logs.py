@@ -17,7 +17,7 @@ from coldtui.domain.values import dataclass
 from ...domain.errors import Closed, ColdError, NotFound
 from ...domain.text import plain, without_ansi
 from ...ports import LogLine, LogRequest
-from .decoding import Present, Wire
+from .decoding import Present, Wire, decoder
 from .failures import LINE_ERRORS, Question, is_line, translate
 from .transport import Channel, Response, line_of
 
@@ -262,6 +262,6 @@ class Reader:
             raw = self.channel.json(self._path, self._question("pods"), deadline_s=self.deadline_s)
         except NotFound:
             return False
-        status = msgspec.json.decode(raw, type=_Pod).status
+        status = decoder(_Pod)(raw).status
         every = (*(status.container_statuses or ()), *(status.init_container_statuses or ()), *(status.ephemeral_container_statuses or ()))
         return any(c.name == self.request.container and c.state.running is not None for c in every)

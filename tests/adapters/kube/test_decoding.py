@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +104,36 @@ def test_keys_follow_the_rule_by_which_a_deletion_is_found(name: str) -> None:
     except UNDECODABLE:
         pytest.skip("needs more than metadata")
     assert value.key == ("space/thing" if kind.namespaced and not kind.namespace else "thing")
+
+
+_AT_ONCE = """
+import sys, threading
+import msgspec
+from coldtui.adapters.kube.decoding import decoder
+sys.setswitchinterval(1e-6)
+TEXT = '''
+class Inner{n}(msgspec.Struct):
+    a: int | None = None
+    b: list[str] | None = None
+class Outer{n}(msgspec.Struct):
+    one: Inner{n} | None = None
+    many: dict[str, Inner{n}] | None = None
+'''
+for n in range(100):
+    exec("from __future__ import annotations" + TEXT.format(n=n))
+kinds = [globals()[f"Outer{n}"] for n in range(100)]
+start = threading.Barrier(6)
+def make():
+    start.wait()
+    for kind in kinds:
+        decoder(kind)(b'{"one": {"a": 1}}')
+threads = [threading.Thread(target=make) for _ in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_types_are_made_ready_by_one_thread_at_a_time() -> None:
+    """Reflectors and plans decode a kind for the first time at the same moment: msgspec would end the process by a segmentation fault."""
+    done = subprocess.run([sys.executable, "-c", _AT_ONCE], cwd=Path(__file__).parents[3], timeout=60, check=False)
+    assert done.returncode == 0
