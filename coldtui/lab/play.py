@@ -1,13 +1,16 @@
 """Seeds the site on any API server and plays its machines: ``python -m coldtui.lab.play KUBECONFIG`` until SIGTERM.
 
 On a real control plane its own scheduler and controllers do the rest, so only what it lacks runs here: kubelets, MetalLB, CloudNativePG,
-Longhorn, backups. The CRDs must be installed. One JSON line on stdout says that the site is there.
+Longhorn, backups. The CRDs must be installed. One JSON line on stdout says that the site is there. With ``--hosts DIR`` each node has a host
+that SSH reaches; the line then has their addresses (``ssh``) and the console's settings for them (``settings``).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import dataclasses
 import logging
 import signal
 import sys
@@ -19,7 +22,7 @@ import msgspec
 
 from coldtui.domain.errors import ColdError
 from coldtui.lab import site
-from coldtui.lab.client import Informers, KubeClient
+from coldtui.lab.client import Informers, Json, KubeClient
 from coldtui.lab.controllers.backups import BACKUPS
 from coldtui.lab.controllers.base import Controller, Crew, Lab, Machines, Pace
 from coldtui.lab.controllers.cnpg import Operator
@@ -27,6 +30,7 @@ from coldtui.lab.controllers.kubelet import Kubelet
 from coldtui.lab.controllers.longhorn import LONGHORN
 from coldtui.lab.controllers.metallb import MetalLB
 from coldtui.lab.controllers.nodes import NodeHeartbeats
+from coldtui.lab.hosts.fleet import Fleet
 
 PLAYERS: tuple[type[Controller], ...] = (NodeHeartbeats, Kubelet, MetalLB, Operator, *LONGHORN, *BACKUPS)
 """What no control plane brings along."""
@@ -57,13 +61,31 @@ async def play(
             await crew.stop()
 
 
-async def _run(kubeconfig: Path, seed: bool, still: bool) -> None:
+@asynccontextmanager
+async def serve_hosts(lab: Lab, folder: Path) -> AsyncIterator[Fleet]:
+    """SSH hosts for every node of a lab that plays, reachable while the context lasts; keys and known_hosts lie in the folder. Raises ColdError.
+
+    The API server is not ours: it goes on when the host of the control plane reboots.
+    """
+    fleet = Fleet(lab, folder)
+    try:
+        await fleet.start()
+        yield fleet
+    finally:
+        await fleet.aclose()
+
+
+async def _run(kubeconfig: Path, seed: bool, still: bool, hosts: Path | None, pace: Pace) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with play(kubeconfig, seed=seed, still=still) as lab:
-        sys.stdout.write(msgspec.json.encode({"server": lab.client.access.server, "kubeconfig": str(kubeconfig)}).decode() + "\n")
+    async with play(kubeconfig, seed=seed, still=still, pace=pace) as lab, contextlib.AsyncExitStack() as stack:
+        told: Json = {"server": lab.client.access.server, "kubeconfig": str(kubeconfig)}
+        if hosts is not None:
+            fleet = await stack.enter_async_context(serve_hosts(lab, hosts))
+            told |= {"ssh": fleet.addresses(), "settings": fleet.settings()}
+        sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
         sys.stdout.flush()
         await stopped.wait()
 
@@ -73,9 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("kubeconfig", type=Path)
     parser.add_argument("--no-seed", action="store_true", help="play what is there, create nothing")
     parser.add_argument("--still", action="store_true", help="sizes do not move")
+    parser.add_argument("--hosts", type=Path, help="serve a host by SSH for each node; keys and known_hosts go into this folder")
+    parser.add_argument("--reboot", type=float, default=Pace().reboot, help="seconds that a host is away when it reboots")
     given = parser.parse_args(arguments)
     try:
-        asyncio.run(_run(given.kubeconfig, not given.no_seed, given.still))
+        pace = dataclasses.replace(Pace(), reboot=given.reboot)
+        asyncio.run(_run(given.kubeconfig, not given.no_seed, given.still, given.hosts, pace))
     except ColdError as error:
         sys.stderr.write(f"error: {error}\n")
         return int(error.exit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,6 +78,9 @@ def test_the_site_reads_with_the_console_configuration(lab: demo.DemoLab) -> Non
     config = load({}, {}, config_flag=str(lab.config))
     assert config.kube.kubeconfig == str(lab.kubeconfig)
     assert config.site.name == "cold-site"
+    assert (config.ssh.user, config.ssh.keys, config.ssh.agent) == ("lab", (str(lab.dir / "ssh" / "id_ed25519"),), False)
+    assert config.ssh.known_hosts == (str(lab.dir / "ssh" / "known_hosts"),)
+    assert {name: node.ssh for name, node in config.nodes.items()} == lab.ready["ssh"]
 
 
 def test_faults_by_name(lab: demo.DemoLab) -> None:
@@ -90,6 +94,86 @@ def test_faults_by_name(lab: demo.DemoLab) -> None:
         lab.fault("nonsense", True)
     with pytest.raises(ColdError, match="no machine k3s-worker-9"):
         lab.fault("node-down", True, node="k3s-worker-9")
+
+
+def ssh(lab: demo.DemoLab, node: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """The real ssh, with the file that the lab writes for it."""
+    command = ["ssh", "-F", str(lab.dir / "ssh" / "config"), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", node, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no ssh here")
+def test_faults_of_hosts(lab: demo.DemoLab) -> None:
+    """SSH that refuses, another host key, sudo with a password, a machine without power: each is seen by ssh on that host alone, and ends."""
+    mine, other = "k3s-worker-1", "k3s-worker-2"
+    assert ssh(lab, mine, "hostname").stdout == f"{mine}\n"
+    for name, said in (("ssh-down", "refused"), ("ssh-hostkey", "Host key verification failed"), ("node-down", "refused")):
+        lab.fault(name, True, node=mine)
+        done = ssh(lab, mine, "hostname")
+        assert (done.returncode, said in done.stderr) == (255, True), name
+        assert ssh(lab, other, "hostname").returncode == 0
+        lab.fault(name, False, node=mine)
+        until(lambda: ssh(lab, mine, "hostname").returncode == 0)
+    assert ssh(lab, mine, "sudo", "-n", "true").returncode == 0
+    assert str(lab.dir / "ssh" / "sudo_password") in lab.fault("sudo-password", True, node=mine)
+    assert ssh(lab, mine, "sudo", "-n", "true").returncode == 1
+    assert ssh(lab, other, "sudo", "-n", "true").returncode == 0
+    lab.fault("sudo-password", False, node=mine)
+    assert ssh(lab, mine, "sudo", "-n", "true").returncode == 0
+    assert "next machine" in lab.fault("node-not-back", True)
+    assert "come back" in lab.fault("node-not-back", False)
+    with pytest.raises(ColdError, match="no machine nowhere"):
+        lab.fault("budget-blocks", True, node="nowhere")
+    with pytest.raises(ColdError, match="is no number"):
+        lab.fault("budget-blocks", True, seconds="soon")
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no ssh here")
+def test_the_master_takes_the_api_along(lab: demo.DemoLab) -> None:
+    """Without power on the only server there is no API server; a fault api-down beside it is another reason, and both must have ended."""
+
+    def answers() -> bool:
+        return (
+            subprocess.run(
+                ["kubectl", f"--kubeconfig={lab.kubeconfig}", "get", "--raw", "/readyz"], capture_output=True, check=False
+            ).returncode
+            == 0
+        )
+
+    assert answers()
+    lab.fault("node-down", True, node="k3s-master")
+    until(lambda: not answers())
+    lab.fault("api-down", True)
+    lab.fault("node-down", False, node="k3s-master")
+    until(lambda: ssh(lab, "k3s-master", "systemctl", "is-active", "k3s").stdout == "active\n")
+    assert not answers()
+    lab.fault("api-down", False)
+    until(answers)
+    lab.fault("api-down", True, seconds=1)
+    until(lambda: not answers())
+    until(answers)
+
+
+@pytest.mark.parametrize("scenario", ["budget-blocks", "budget-forever", "two-budgets", "slow-pod"])
+def test_scenarios_of_pods(scenario: str) -> None:
+    """From the start a pod on k3s-worker-3 is hard to move, as the scenario says."""
+    with demo.start(DemoOptions(scenario=scenario, still=True)) as running:
+        kubectl = ["kubectl", f"--kubeconfig={running.kubeconfig}", "-n", "production", "-o", "json"]
+        app = {
+            "budget-blocks": "order-intake",
+            "budget-forever": "ledger-writer",
+            "two-budgets": "price-feed",
+            "slow-pod": "report-builder",
+        }[scenario]
+        pods = json.loads(subprocess.run([*kubectl, "get", "pods", "-l", f"app={app}"], capture_output=True, text=True, check=True).stdout)[
+            "items"
+        ]
+        assert "k3s-worker-3" in {pod["spec"]["nodeName"] for pod in pods}
+        budgets = json.loads(subprocess.run([*kubectl, "get", "pdb"], capture_output=True, text=True, check=True).stdout)["items"]
+        mine = [b for b in budgets if b["spec"]["selector"]["matchLabels"] == {"app": app}]
+        assert len(mine) == {"budget-blocks": 1, "budget-forever": 1, "two-budgets": 2, "slow-pod": 0}[scenario]
+        if scenario in ("budget-blocks", "budget-forever"):
+            assert mine[0]["status"]["disruptionsAllowed"] == 0
 
 
 def test_a_paused_server_is_stopped_and_goes_on(lab: demo.DemoLab) -> None:

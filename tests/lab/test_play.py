@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from coldtui.lab.client import DEPLOYMENTS, L2_STATUSES, LH_VOLUMES, NODES, PG_CLUSTERS, PODS, ApiError
 from coldtui.lab.controllers.base import Pace, is_true, pod_ready
-from coldtui.lab.play import play
+from coldtui.lab.play import play, serve_hosts
 from tests.controlplane.plane import ControlPlane, lab_crds
 from tests.lab.conftest import until
 
@@ -103,3 +107,81 @@ def test_the_site_lives_on_a_real_control_plane(tmp_path: Path) -> None:
     """Seeded by ordinary requests, every pod runs; a rollout, a drain of the primary's node and a lost node go as on the embedded server."""
     with ControlPlane.start(tmp_path / "plane", crds=lab_crds()) as plane:
         asyncio.run(_scene(plane.kubeconfigs["admin"]))
+
+
+async def _reboot(kubeconfig: Path, folder: Path) -> None:
+    async with (
+        play(kubeconfig, pace=dataclasses.replace(PACE, reboot=1.0, restart=1.0), still=True) as lab,
+        serve_hosts(lab, folder) as fleet,
+    ):
+        settings = fleet.settings()
+        host, _, port = settings["nodes"][HOST]["ssh"].partition(":")
+        keys, known = settings["ssh"]["keys"], settings["ssh"]["known_hosts"][0]
+
+        async def ask(line: str) -> str:
+            try:
+                connection = await asyncssh.connect(
+                    host, int(port), username=settings["ssh"]["user"], client_keys=keys, known_hosts=known, config=None, agent_path=None
+                )
+            except OSError:
+                return ""
+            try:
+                return str((await connection.run(line)).stdout).strip()
+            finally:
+                connection.abort()
+
+        async def boot() -> str:
+            return str((await lab.client.get(NODES, HOST))["status"]["nodeInfo"]["bootID"])
+
+        async def same() -> bool:
+            return await ask("cat /proc/sys/kernel/random/boot_id") == await boot() != ""
+
+        await until(same, 30)
+        old = await boot()
+        assert await ask("sudo -n systemctl reboot; echo rebooting") == "rebooting"
+
+        async def away() -> bool:
+            return await ask("hostname") == ""
+
+        await until(away, 10)
+
+        async def another() -> bool:
+            node = await lab.client.get(NODES, HOST)
+            return node["status"]["nodeInfo"]["bootID"] != old and is_true(node, "Ready")
+
+        await until(another, 60)
+        await until(same, 30)
+
+
+HOST = "k3s-worker-2"
+
+
+def test_hosts_beside_a_real_control_plane(tmp_path: Path) -> None:
+    """The hosts of the nodes of a real API server are reached by the settings that they tell; a reboot gives host and Node the same new boot ID."""
+    with ControlPlane.start(tmp_path / "plane", crds=lab_crds()) as plane:
+        asyncio.run(_reboot(plane.kubeconfigs["admin"], tmp_path / "ssh"))
+
+
+def test_the_program_with_hosts(tmp_path: Path) -> None:
+    """``python -m coldtui.lab.play KUBECONFIG --hosts DIR`` says in its line where the hosts are, and ends with SIGTERM."""
+    with ControlPlane.start(tmp_path / "plane", crds=lab_crds()) as plane:
+        command = [
+            sys.executable,
+            "-m",
+            "coldtui.lab.play",
+            str(plane.kubeconfigs["admin"]),
+            "--hosts",
+            str(tmp_path / "ssh"),
+            "--reboot",
+            "3",
+        ]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            try:
+                told = json.loads(process.stdout.readline())
+            finally:
+                process.terminate()
+            assert process.wait(20) == 0
+    assert set(told["ssh"]) == {"k3s-master", *(f"k3s-worker-{n}" for n in range(1, 5))}
+    assert told["settings"]["ssh"]["user"] == "lab"
+    assert (tmp_path / "ssh" / "known_hosts").read_text().count("[127.0.0.1]:") == 5
