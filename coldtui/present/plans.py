@@ -242,6 +242,11 @@ def body_lines(plan: Plan, cells: int) -> tuple[Line, ...]:
     return tuple(out)
 
 
+def _says_why(plan: Plan) -> bool:
+    """Whether a finding tells why it is refused: it stands right below the verdict, with its remedy."""
+    return any(f.outlook is Outlook.REFUSED and f.weight is Weight.STOP for f in plan.findings)
+
+
 def head_lines(plan: Plan, now: datetime, cells: int) -> tuple[Line, ...]:
     """Verdict with its time, what becomes of how many things, and why it cannot be confirmed or that there is nothing to do."""
     out: list[Line] = [verdict_line(plan, now, cells)]
@@ -249,7 +254,7 @@ def head_lines(plan: Plan, now: datetime, cells: int) -> tuple[Line, ...]:
         out += hung(Cell(""), summary(plan), Tone.PLAIN, cells)
     if plan.done:
         out += hung(Cell("  "), plan.done, Tone.PLAIN, cells)
-    elif why := blocked_words(plan):
+    elif why := plan.blocked or (blocked_words(plan) if not _says_why(plan) else ""):
         out += hung(Cell(f"{words.GLYPHS['failed']} ", Tone.BAD), f"cannot be confirmed: {why}", Tone.STRONG, cells)
     return tuple(out)
 

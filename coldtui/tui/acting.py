@@ -19,7 +19,9 @@ from ..domain.runs import Run, RunState
 from ..domain.secret import Secret
 from ..domain.text import counted
 from ..domain.world import World
-from ..present.rows import Tone
+from ..present import words
+from ..present.lines import Line
+from ..present.rows import Cell, Tone
 from .arming import Arming
 
 if TYPE_CHECKING:
@@ -290,6 +292,11 @@ class Acting:
         """What was asked for and is not seen yet, for the row of an object; empty: nothing."""
         found = self.asked.get(str(ref))
         return found.text if found is not None else ""
+
+    def asked_line(self, ref: Ref) -> tuple[Line, ...]:
+        """The same as a line for a card; none when nothing was asked for."""
+        asked = self.mark_of(ref)
+        return ((Cell(f"{words.GLYPHS['part']} {asked}", Tone.ACCENT),),) if asked else ()
 
     def settle(self, world: World) -> None:
         """A newer World: what it shows was done is asked for no more, and runs that ended are told of."""

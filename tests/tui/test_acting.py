@@ -64,7 +64,7 @@ def test_cordon_is_on_the_row_at_once_and_can_be_undone(tmp_path: Path) -> None:
             assert s.scene.gate is not None
             await s.arm()
             await s.hand("j", "x", "c")
-            await until(s.c, lambda: "Ready, cordon asked" in row(s), "the mark")
+            await until(s.c, lambda: "cordon asked, Ready" in row(s), "the mark")
             assert s.scene.here == []
             s.scene.gate.set()
             await shows(s.c, f"cordoned {NODE} · ctrl-u undoes it (10 s)")

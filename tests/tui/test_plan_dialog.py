@@ -20,9 +20,10 @@ from coldtui.tui.dialogs.form import FormDialog
 from coldtui.tui.dialogs.hostkey import HostKeyDialog
 from coldtui.tui.dialogs.plan import PlanDialog, Stage
 from tests.tui import acts
-from tests.tui.acts import ME, NODE, NOW, Scene, dialog, held, paste, send, stage
+from tests.tui.acts import ME, NODE, Scene, dialog, held, paste, send, stage
 from tests.tui.consoles import Console, run
 from tests.tui.screens.waiting import shows, until
+from tests.tui.worlds import NOW
 
 SIZES = [(80, 24), (120, 40)]
 

@@ -120,7 +120,7 @@ class PlanDialog(Fresh[Run | None]):
             yield WordLine(self.cold.hand, id="word")
             with Horizontal(id="reason-line"):
                 yield Lines(id="reason-label")
-                yield ReasonInput(compact=True, max_length=200, id="reason")
+                yield ReasonInput(placeholder="tab leads here", compact=True, max_length=200, id="reason")
             with Horizontal(id="foot"):
                 yield Lines(id="keys")
                 yield Button(Content("Cancel"), id="cancel", compact=True)
@@ -171,6 +171,11 @@ class PlanDialog(Fresh[Run | None]):
         return plan_words.blocked_words(self.plan) or self.acting.why_not()
 
     @property
+    def _only_close(self) -> bool:
+        """Whether there is nothing to cancel."""
+        return self.stage in {Stage.SHOWN, Stage.FAILED} and bool(self.why_not)
+
+    @property
     def _asks_word(self) -> bool:
         return self.rung >= Rung.DISRUPTIVE and not self.why_not
 
@@ -208,7 +213,7 @@ class PlanDialog(Fresh[Run | None]):
         self._show_rule()
         self.query_one("#note", Lines).put_cells([self.told or self._note()])
         self.query_one("#keys", Lines).put([self._keys()])
-        label = "Close" if self.stage in {Stage.SHOWN, Stage.FAILED} and self.why_not else "Cancel"
+        label = "Close" if self._only_close else "Cancel"
         button = self.query_one("#cancel", Button)
         if str(button.label) != label:
             button.label = Content(label)
@@ -262,7 +267,7 @@ class PlanDialog(Fresh[Run | None]):
             found.append(("ctrl-r", "try again" if self.stage is Stage.FAILED else "read again"))
             if self.acting.has_options(self.operation):
                 found.append(("ctrl-o", "options"))
-        found.append(("esc", "stop" if self.stage is Stage.HOLDING else "close" if self.why_not else "cancel"))
+        found.append(("esc", "stop" if self.stage is Stage.HOLDING else "close" if self._only_close else "cancel"))
         out: list[tuple[str, Tone | str]] = []
         for key, text in found:
             out += [(key, "key"), (f" {text}   ", Tone.MUTED)]
@@ -291,6 +296,7 @@ class PlanDialog(Fresh[Run | None]):
 
     def _begin(self, stage: Stage, work: Coroutine[Any, Any, None] | None = None) -> None:
         self.stage, self._since, self.told = stage, self.acting.monotonic(), ()
+        self.query_one("#cancel", Button).focus()
         self.show()
         if work is not None:
             self.run_worker(self._safely(work), group="plan", exclusive=True, exit_on_error=False)

@@ -66,23 +66,22 @@ class NodeScreen(WorldScreen):
         if node is None:
             facts.show(self._missing(world, now))
         elif self.has_class("-wide"):
-            facts.show((*self._asked(), *node_words.detail(world, node, now)))
+            facts.show((*self.cold.acting.asked_line(Ref("nodes", self.node)), *node_words.detail(world, node, now)))
             self.query_one("#more", Card).show(self._events(world, now))
             storage, lines = self.query_one("#storage", Card), [*storage_words.on_node(world, self.node, now)]
             if storage.styles.height is None or storage.styles.height.value != len(lines) + 2:
                 storage.styles.height = len(lines) + 2
             storage.show(lines)
         else:  # what an incident asks first comes first; the rest is in describe
-            lines = [*self._asked(), node_words.headline(world, node, now), *node_words.sizes(world, node)]
+            lines = [
+                *self.cold.acting.asked_line(Ref("nodes", self.node)),
+                node_words.headline(world, node, now),
+                *node_words.sizes(world, node),
+            ]
             lines.append(storage_words.node_line(world, self.node, now))
             if note := node_words.usage_note(world, node, now):
                 lines.append(note)
             facts.show((*lines, *node_words.trends(world, node)[:3], *node_words.facts(world, node, now)))
-
-    def _asked(self) -> tuple[Line, ...]:
-        """What was asked for and is not seen yet."""
-        asked = self.cold.acting.mark_of(Ref("nodes", self.node))
-        return ((Cell(f"◐ {asked}", Tone.ACCENT),),) if asked else ()
 
     def _missing(self, world: World, now: datetime) -> tuple[Line, ...]:
         state = world.sources["nodes"]

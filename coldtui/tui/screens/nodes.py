@@ -12,6 +12,7 @@ from ...domain.nodes import Node
 from ...domain.objects import Ref
 from ...domain.world import World
 from ...present import nodes as node_words
+from ...present import words
 from ...present.rows import Cell, Row, Tone
 from ..widgets.card import Card
 from ..widgets.table import RowTable
@@ -34,13 +35,13 @@ class NodesScreen(WorldScreen):
             yield Card("", id="pane")
 
     def _row(self, world: World, node: Node, now: datetime) -> Row:
-        """What was asked for and is not seen yet stands behind the status: `Ready, cordon asked`."""
+        """What was asked for and is not seen yet stands before the status, as its end may be cut: `cordon asked, Ready`."""
         row = node_words.NODES.row(world, node, now)
         asked = self.cold.acting.mark_of(Ref("nodes", node.name))
         if not asked:
             return row
         status = row.cells[STATUS]
-        marked = Cell(f"{status.text}, {asked}", Tone.ACCENT)
+        marked = Cell(f"{words.GLYPHS['part']} {asked}, {status.text.partition(' ')[2]}", Tone.ACCENT)
         return replace(row, cells=(*row.cells[:STATUS], marked, *row.cells[STATUS + 1 :]))
 
     def show(self, world: World, now: datetime) -> None:
@@ -53,7 +54,8 @@ class NodesScreen(WorldScreen):
             return
         node = self.query_one(RowTable).item
         pane.retitle(node.name if node is not None else "")
-        pane.show(node_words.detail(self.world, node, self.now) if node is not None else ())
+        asked = self.cold.acting.asked_line(Ref("nodes", node.name)) if node is not None else ()
+        pane.show((*asked, *node_words.detail(self.world, node, self.now)) if node is not None else ())
 
     def on_row_table_row_highlighted(self, message: RowTable.RowHighlighted) -> None:
         super().on_row_table_row_highlighted(message)
