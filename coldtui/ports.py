@@ -16,8 +16,10 @@ from typing import Any, Protocol
 from coldtui.domain.values import dataclass
 
 from .domain.kinds import Kind
+from .domain.replication import SqlStatus
 from .domain.runs import AuditEntry, Run, RunEvent, RunLine, RunState, Verified, What, Who
 from .domain.secret import Secret
+from .domain.sessions import DatabaseFacts, Progress, Session, TableFacts
 
 
 class Clock(Protocol):
@@ -383,6 +385,82 @@ class Shell(Protocol):
     async def aclose(self) -> None: ...
 
 
+# ------------------------------------------------------------ databases
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A session that is meant, and none that has its pid later."""
+
+    pid: int
+    started: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A line that a server said of a statement under way (NOTICE, INFO of VACUUM VERBOSE)."""
+
+    severity: str
+    text: str
+
+
+class Database(Protocol):
+    """SQL on the servers of the site's PostgreSQL cluster. A target is the name of an instance (`postgres-1`) or `vip`.
+
+    One kept connection a target, used by one caller at a time; connect timeout 2 s, statement timeout as given; a target that hangs delays no
+    other. Raises `domain.errors` only: Unreachable (refused, timeout, no address known), Unauthorized (password, pg_hba), Forbidden (missing
+    grant, named), Refused (closed gate: sessions begin with default_transaction_read_only=on and only the fixed reads are sent).
+    """
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Those with an address in the configuration; others can be told by `at`."""
+        ...
+
+    def at(self, target: str, host: str, port: int) -> None:
+        """Where a target is now, unless the configuration says otherwise: a pod's address, the VIP's."""
+        ...
+
+    async def status(self, target: str, *, deadline_s: float = 2.0) -> SqlStatus: ...
+
+    async def sessions(self, target: str, *, deadline_s: float = 2.0) -> tuple[Session, ...]:
+        """With who blocks whom; our own left out."""
+        ...
+
+    async def progress(self, target: str, *, deadline_s: float = 2.0) -> tuple[Progress, ...]: ...
+
+    async def databases(self, target: str, *, deadline_s: float = 5.0) -> tuple[DatabaseFacts, ...]: ...
+
+    async def tables(self, target: str, database: str, *, most: int = 200, deadline_s: float = 5.0) -> tuple[TableFacts, ...]:
+        """Most dead tuples first. On a connection of its own."""
+        ...
+
+    # acts, behind the gate
+
+    async def cancel(self, target: str, session: Chosen, *, deadline_s: float = 5.0) -> bool:
+        """pg_cancel_backend where pid and backend_start are those. False: there is no such session any more."""
+        ...
+
+    async def terminate(self, target: str, session: Chosen, *, deadline_s: float = 5.0) -> bool:
+        """pg_terminate_backend, likewise."""
+        ...
+
+    async def maintain(
+        self, target: str, database: str, statement: Sequence[str], *, told: Callable[[Told], None] | None = None, deadline_s: float = 0.0
+    ) -> None:
+        """One maintenance statement, autocommit, on a connection of its own: words and names of `statement` are joined; a name is quoted by the
+        adapter. `statement[0]` is one of `vacuum`, `vacuum full`, `analyze`, `reindex`; the rest are table names (`schema.table`), none: the whole
+        database. Cancelling the task cancels the statement on the server. `deadline_s` 0: none. Raises Refused on a standby."""
+        ...
+
+    async def probe_write(self, target: str, *, deadline_s: float = 1.0) -> str:
+        """Whether a write is accepted there now, without leaving data: a transaction that takes an xid (`SELECT txid_current()`) and commits,
+        on a new connection. Returns which server answered (`host:port`). Raises Unreachable, or Refused when a read-only server answered."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
 # ------------------------------------------------------------ journal and runs
 
 
@@ -485,7 +563,7 @@ class Journal(Protocol):
         ...
 
     def read_log(self, run: str, *, offset: int = 0, limit_b: int = 1 << 20) -> LogPart:
-        """Whole lines from a byte offset. A negative offset counts from the end (and begins with a whole line)."""
+        """Whole lines from a byte offset, at least one where there is one. A negative offset counts from the end (and begins with a whole line)."""
         ...
 
     def log_path(self, run: str) -> str: ...
