@@ -47,6 +47,8 @@ class Pace:
     """Between two words about a pod whose state did not change."""
     node_s: float = 5.0
     """Between two looks at the node itself, the budgets and the new pods elsewhere."""
+    answer_s: float = 5.0
+    """For one look at the pods of the node; then it is said that the API does not answer."""
     at_once: int = 8
     """Requests under way at the same time: what the adapter has threads for."""
 
@@ -106,7 +108,7 @@ class Draining:
     # --- looking
 
     async def _pods(self) -> tuple[DrainPod, ...]:
-        return await pods_on(self.kube, self.node)
+        return await pods_on(self.kube, self.node, deadline_s=self.pace.answer_s)
 
     async def _look(self) -> None:
         """Where each pod is now. While the API is away, waits and says so."""
@@ -270,7 +272,7 @@ class Draining:
                 mine = [b for b in budgets if b.selects(target.pod.pod)]
                 target.budgets = tuple(b.name for b in mine)
                 if mine:
-                    target.reason = f"{mine[0].healthy} healthy, {mine[0].desired} needed"
+                    target.numbers = f"{mine[0].healthy} healthy, {mine[0].desired} needed"
 
     # --- telling
 

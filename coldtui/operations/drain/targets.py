@@ -61,6 +61,8 @@ class Target:
     told_state: State | None = None
     budgets: tuple[str, ...] = field(default=())
     """Names of the budgets that hold it."""
+    numbers: str = ""
+    """Of the first of them: `1 healthy, 1 needed`."""
 
     @property
     def namespace(self) -> str:
@@ -99,7 +101,7 @@ class Target:
                 return f"failed: {self.reason}"
 
     def _held(self) -> str:
-        return f"budget {' and '.join(self.budgets)} refuses ({self.reason})" if self.budgets else f"refused: {self.reason}"
+        return f"budget {' and '.join(self.budgets)} refuses ({self.numbers})" if self.budgets else f"refused: {self.reason}"
 
     def _ending(self, age: int) -> str:
         if age > self.grace_s + 1:

@@ -30,7 +30,7 @@ from tests.journals import a_run, an_entry
 from tests.lab.conftest import FAST, until
 from tests.operations.means import ME
 
-QUICK = DrainPace(look_s=0.1, retry_s=0.4, tell_s=0.5, node_s=0.3)
+QUICK = DrainPace(look_s=0.1, retry_s=0.4, tell_s=0.5, node_s=0.3, answer_s=1.0)
 """What takes seconds takes tenths."""
 WORKER = "k3s-worker-1"
 
