@@ -11,9 +11,14 @@ from pathlib import Path
 from textual.binding import Binding
 from textual.keys import format_key
 
+from coldtui.operations.catalogue import CATALOGUE
 from coldtui.tui import commands
 from coldtui.tui.app import ColdApp
+from coldtui.tui.dialogs.base import Dialog
+from coldtui.tui.dialogs.form import FormDialog
 from coldtui.tui.dialogs.help import HelpScreen, Palette
+from coldtui.tui.dialogs.menu import Menu
+from coldtui.tui.dialogs.plan import PlanDialog
 from coldtui.tui.keymap import bindings_of
 from coldtui.tui.screens import SCREENS, VIEWS, load
 from coldtui.tui.screens.base import WorldScreen
@@ -31,6 +36,13 @@ HEAD = """\
 This page is made from the program itself by `docs/make_keys.py`. Inside the console `?` shows the same for the screen you are on.
 
 The last column is the name of the binding. Use it to choose other keys: see [keymap](configuration.md#keymap).
+"""
+ACTS = """\
+## To act
+
+The console is read-only until `A` arms it for 15 minutes. No act on an object has a key of its own: `x` shows what can be done to the one
+under the cursor, and every act is also a command and in the palette. The verb that a plan asks for is typed: a paste, a held key, and what was typed
+before the plan could be read do not count.
 """
 _NAMES = {
     "enter": "enter",
@@ -85,7 +97,7 @@ def screens() -> str:
 
 def opened() -> str:
     lines = ["| command | also | opens or does | may be followed by |", "| --- | --- | --- | --- |"]
-    for c in commands.catalogue():
+    for c in (*commands.catalogue(), *commands.acts(CATALOGUE)):
         also = " ".join(f"`:{alias}`" for alias in c.aliases)
         lines.append(f"| `:{c.name}` | {also} | {c.help} | {c.takes.replace('|', chr(92) + '|')} |")
     return "\n".join(lines) + "\n"
@@ -106,6 +118,12 @@ def page() -> str:
         "## While you type after `:` or `/`\n\n`enter` does it.\n\n" + table(bindings_of(PromptInput)),
         "## In the palette, the help and the list of containers\n\n"
         + table([*bindings_of(Palette), *bindings_of(HelpScreen), *bindings_of(ContainerList)]),
+        ACTS,
+        "### In the menu of acts\n\nEach act has the letter that stands before it.\n\n" + table(bindings_of(Menu)),
+        "### In a plan\n\nLetters go to the word that is asked for, wherever the focus is.\n\n" + table(bindings_of(PlanDialog)),
+        "### In its options\n\nSpace and the arrows change a choice.\n\n" + table(bindings_of(FormDialog)),
+        "### In a question\n\n`y` is yes, `n` is no, and `enter` is the button that has the focus: Cancel, until you move.\n\n"
+        + table(bindings_of(Dialog)),
         "## Commands\n\n" + opened(),
     ]
     return "\n".join(parts)

@@ -147,7 +147,7 @@ class Acting:
             if KINDS_OF.get(name.partition(".")[0]) == ref.kind:
                 operation = self.desk.operations[name]
                 values = {object_param(operation): ref.name}
-                made.append(Act(name, self.title_of(operation, ref.name), operation.about, self.rung_of(operation), values))
+                made.append(Act(name, self.title_of(operation, ref.name), sentence(operation.about), self.rung_of(operation), values))
         return tuple(made)
 
     @staticmethod
@@ -378,6 +378,11 @@ def object_param(operation: AnyOperation) -> str:
     from ..operations.params import params_of
 
     return next(p.name for p in params_of(operation.params) if p.required)
+
+
+def sentence(about: str) -> str:
+    """As a line of its own, without a full stop."""
+    return about[:1].upper() + about[1:].rstrip(".")
 
 
 def past(verb: str) -> str:

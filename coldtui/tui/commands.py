@@ -68,7 +68,7 @@ def catalogue(app: ColdApp | None = None) -> tuple[Command, ...]:
 
 def acts(operations: Mapping[str, AnyOperation]) -> tuple[Command, ...]:
     """One command for each operation: its verb, such as `:drain NODE`, or noun and verb where another noun has that verb too."""
-    from .acting import KINDS_OF
+    from .acting import KINDS_OF, sentence
 
     made: list[Command] = []
     taken = {word for c in catalogue() for word in (c.name, *c.aliases)}
@@ -78,7 +78,7 @@ def acts(operations: Mapping[str, AnyOperation]) -> tuple[Command, ...]:
             names = [word for word in (verb, f"{noun}-{verb}") if word not in taken]
             taken.update(names)
             offer = partial(_objects, KINDS_OF[noun])
-            made.append(Command(names[0], operation.about.rstrip("."), partial(_act, name), tuple(names[1:]), f"[{noun.upper()}]", offer))
+            made.append(Command(names[0], sentence(operation.about), partial(_act, name), tuple(names[1:]), f"[{noun.upper()}]", offer))
     return tuple(made)
 
 
