@@ -18,7 +18,8 @@ from coldtui.lab.troubles import ABOUT as TROUBLES
 from coldtui.lab.troubles import Troubles
 
 Options = Mapping[str, Any]
-DEADLINE_S = 15.0
+DEADLINE_S = 30.0
+"""For one command. Some bring pods up first."""
 LOST_NODE = "k3s-worker-3"
 
 

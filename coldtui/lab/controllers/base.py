@@ -52,6 +52,8 @@ class Pace:
     """How long the pod of a Job runs."""
     unready: float = 5.0
     """Until CloudNativePG gives up on a primary that is not ready."""
+    notice: float = 1.0
+    """Until CloudNativePG acts on a cordoned node under a primary: an eviction that comes at once is refused."""
     promotion: float = 2.0
     rejoin: float = 3.0
     """Until a recreated standby streams."""

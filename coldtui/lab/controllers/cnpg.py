@@ -47,6 +47,7 @@ class Operator(Controller):
         self.pods = self.follow(PODS, self._of_pod)
         self.nodes = self.follow(NODES, self._all)
         self._unready_since: dict[Key, float] = {}
+        self._leaving_since: dict[Key, float] = {}
         self._joining: dict[str, float] = {}
         """Pods (by uid) that have become ready and stream from this time on."""
         self._beat: dict[Key, float] = {}
@@ -162,15 +163,22 @@ class Operator(Controller):
         healthy = [n for n in others if not self._to_be_drained(found.pods[n])]
         if current in found.ready:
             self._unready_since.pop(key, None)
-            if self._to_be_drained(found.pods[current]) and self._may_leave(found, current, healthy):
-                return healthy[0], SWITCHOVER
-            return "", ""
-        clock = asyncio.get_running_loop().time()
-        since = self._unready_since.setdefault(key, clock)
-        if clock - since < self.pace.unready:
-            self.enqueue(key, self.pace.unready - (clock - since))
+            leaves = self._to_be_drained(found.pods[current]) and self._may_leave(found, current, healthy)
+            return (healthy[0], SWITCHOVER) if self._after(key, self._leaving_since, leaves, self.pace.notice) else ("", "")
+        if not self._after(key, self._unready_since, True, self.pace.unready):
             return "", ""
         return ((healthy or others)[0], FAILOVER) if others else ("", "")
+
+    def _after(self, key: Key, since: dict[Key, float], holds: bool, seconds: float) -> bool:
+        """Whether something has held for so long; looks again when that time comes."""
+        if not holds:
+            since.pop(key, None)
+            return False
+        clock = asyncio.get_running_loop().time()
+        left = since.setdefault(key, clock) + seconds - clock
+        if left > 0:
+            self.enqueue(key, left)
+        return left <= 0
 
     def _may_leave(self, found: Instances, current: str, healthy: list[str]) -> bool:
         """Whether a primary leaves its cordoned node: all instances are ready and every standby is on another node that takes pods; with a failed

@@ -43,6 +43,8 @@ class NodeHeartbeats(Controller):
         self._leases: dict[str, Json] = {}
         self._next_beat: dict[str, float] = {}
         self._next_status: dict[str, float] = {}
+        self._new: set[str] = set()
+        """Nodes whose kubelet has just started."""
         lab.machines.listen(self._switched)
         lab.machines.listen_kubelet(self._started)
 
@@ -60,6 +62,7 @@ class NodeHeartbeats(Controller):
         """A kubelet that starts says at once that it lives and that the node is well."""
         self._next_beat.pop(name, None)
         self._next_status[name] = 0.0
+        self._new.add(name)
         self.enqueue(("", name))
 
     async def reconcile(self, key: Key) -> None:
@@ -75,6 +78,9 @@ class NodeHeartbeats(Controller):
         if clock >= self._next_beat.get(name, 0.0):
             await self._renew(name, node)
             self._next_beat[name] = clock + self.pace.heartbeat * self.lab.dice.uniform(0.96, 1.0)
+        if name in self._new:
+            self._new.discard(name)
+            await self.lab.event(node, "Starting", "Starting kubelet.", component="kubelet")
         boot = self.lab.machines.boots.get(name)
         rebooted = boot is not None and node["status"]["nodeInfo"].get("bootID") != boot
         due = self._next_status.setdefault(name, clock + self.pace.status * self.lab.dice.uniform(0.5, 1.0))  # not all at once

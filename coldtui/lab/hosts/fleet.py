@@ -199,26 +199,22 @@ class Fleet:
         if name in self.lab.machines.down:
             machine.power_off()
             self.servers[name].close()
-            self._kubelet(name, False)
+            self._spawn(self._kubelet(name, False))
         elif not machine.up:
             self.lab.machines.stop_kubelet(name)  # until K3s says that it runs
             machine.power_on(self.lab.machines.boots[name], self.lab.pace.boot)
             if name not in self._down:
                 self._spawn(self.servers[name].open())
 
-    def _kubelet(self, name: str, running: bool) -> None:
+    async def _kubelet(self, name: str, running: bool) -> None:
         """K3s of a host stops or runs; on the control plane's host the API server goes with it."""
-        if self.machines[name].identity.server:
-            self._spawn(self._with_api(name, running))
-        elif running:
-            self.lab.machines.start_kubelet(name)
-        else:
-            self.lab.machines.stop_kubelet(name)
-
-    async def _with_api(self, name: str, running: bool) -> None:
         if not running:
             self.lab.machines.stop_kubelet(name)
-        await self.api(running)
+        if self.machines[name].identity.server:
+            try:
+                await self.api(running)
+            except ColdError as error:
+                log.warning("%s: the API server does not follow its host: %s", name, error)
         if running:
             self.lab.machines.start_kubelet(name)
 

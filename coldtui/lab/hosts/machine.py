@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from coldtui.lab.hosts.images import Image, pulled
 from coldtui.lab.hosts.journal import Journal
 from coldtui.lab.hosts.units import Unit
 
+log = logging.getLogger(__name__)
+
 CONTAINERD = "/var/lib/rancher/k3s/agent/containerd"
 
 
@@ -23,12 +26,16 @@ async def _yes() -> bool:
     return True
 
 
+async def _nothing(running: bool) -> None:
+    return None
+
+
 @dataclass(slots=True)
 class Hooks:
     """What a host does to the world around it; by default nothing."""
 
-    kubelet: Callable[[bool], None] = lambda running: None
-    """K3s has started or is about to stop."""
+    kubelet: Callable[[bool], Awaitable[None]] = _nothing
+    """K3s has started, or is about to stop."""
     reboot: Callable[[], None] = lambda: None
     halt: Callable[[], None] = lambda: None
     api_answers: Callable[[], Awaitable[bool]] = _yes
@@ -191,6 +198,8 @@ class Machine:
     def _forget(self, name: str, task: asyncio.Task[None]) -> None:
         if self._jobs.get(name) is task:
             del self._jobs[name]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
 
     def jobs(self) -> list[str]:
         """Units with a job under way."""
@@ -208,7 +217,7 @@ class Machine:
         if unit is self.k3s:
             for line in lines.stopping(unit.pid):
                 self.say("k3s", line, unit=unit, pid=unit.pid)
-            self.hooks.kubelet(False)
+            await self.hooks.kubelet(False)
             await asyncio.sleep(self.timing.stop)
         self._manager(f"{unit.name}: Deactivated successfully.", unit)
         if unit is self.k3s:
@@ -237,7 +246,7 @@ class Machine:
             if index == 0 and not me.server:
                 await self._wait_for_server(unit)
             await asyncio.sleep(self.timing.start / len(said))
-        self.hooks.kubelet(True)
+        await self.hooks.kubelet(True)
 
     async def _wait_for_server(self, unit: Unit) -> None:
         while not await self.hooks.api_answers():

@@ -138,16 +138,20 @@ class TestServices:
 
         async def scene() -> None:
             kubelet: list[bool] = []
-            on = machine(hooks=Hooks(kubelet=kubelet.append))
+
+            async def told(running: bool) -> None:
+                kubelet.append(running)
+
+            on = machine(hooks=Hooks(kubelet=told))
             old = on.k3s.invocation
             assert (await ran(on, "sudo -n systemctl restart k3s-agent")).exit == 0
             assert kubelet == [False, True]
             assert on.k3s.invocation != old
             assert on.k3s.active == "active"
-            told = (await ran(on, "journalctl -u k3s-agent -o cat --since -30s")).out
-            assert "Stopping k3s-agent.service" in told
-            assert "Started k3s-agent.service" in told
-            assert "containerd is now running" in told
+            written = (await ran(on, "journalctl -u k3s-agent -o cat --since -30s")).out
+            assert "Stopping k3s-agent.service" in written
+            assert "Started k3s-agent.service" in written
+            assert "containerd is now running" in written
             mine = (await ran(on, f"journalctl _SYSTEMD_INVOCATION_ID={on.k3s.invocation} -o json -n 1")).lines
             assert json.loads(mine[0])["_HOSTNAME"] == "k3s-worker-3"
 
