@@ -25,7 +25,7 @@ _MARKS = {
     Mark.FAILED: ("failed", Tone.BAD),
     Mark.LEFT: ("off", Tone.MUTED),
 }
-ACCEPTED = "what was accepted before cannot be recalled"
+ACCEPTED = "what was accepted cannot be recalled"
 """Said wherever a run is asked to stop."""
 
 
@@ -65,7 +65,9 @@ def facts(run: Run, now: datetime) -> tuple[Line, ...]:
 
 
 def brief(run: Run) -> Line:
-    """Who and why, in one line."""
+    """Who and why, in one line; while it is asked to stop, that."""
+    if run.cancel_by and run.active:
+        return (Cell("stop asked ", Tone.MUTED), Cell(f"by {run.cancel_by}; {ACCEPTED}", Tone.WARN))
     line = [label("Asked by", 10), Cell(f"{run.who} at {words.clock(run.created)}")]
     if run.reason:
         line.append(Cell(f" · {run.reason}", Tone.MUTED))

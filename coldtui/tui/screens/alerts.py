@@ -102,6 +102,8 @@ ALERTS = replace(
 def object_title(ref: Ref) -> str:
     """`Longhorn node longhorn-system/k3s-worker-4`."""
     kind = KINDS.get(ref.kind)
+    if ref.kind == "runs":
+        return f"run {ref.name}"
     if ref.kind == "sources":
         return "the Kubernetes API" if ref.name == KUBE else f"reading {KINDS[ref.name].title}" if ref.name in KINDS else ref.name
     return f"{kind.title.removesuffix('s') if kind else ref.kind} {ref.key}"
@@ -229,7 +231,7 @@ def problem_lines(world: World, problem: Problem, now: datetime, width: int, *, 
         pair("Hits", problem.hits or "not known", cells=8),
         pair("Cause", problem.cause or "the cluster gives none", Tone.PLAIN if problem.cause else Tone.MUTED, cells=8),
     ]
-    if not wide:
+    if not wide or problem.object.kind == "runs":
         return lines
     if problem.object.kind == "sources":
         state = world.sources.get(problem.object.name)

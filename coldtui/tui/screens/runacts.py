@@ -114,7 +114,7 @@ class RunActs(WorldScreen):
         if now.state.ended:
             self.cold.say(f"{run.title}: {now.state.value}" + (f": {now.outcome}" if now.outcome else ""), Tone.WARN, sticky=True)
         else:
-            self.cold.say(f"{run.title} stops before its next act; {ACCEPTED}", Tone.WARN, sticky=True)
+            self.cold.say(f"stops before its next act; {ACCEPTED}", Tone.WARN, sticky=True)
 
     # ------------------------------------------------------------ resume
 
