@@ -53,6 +53,8 @@ class Prepared:
     plan: Plan
     cluster_uid: str = ""
     """Of the cluster that was planned for; empty: it was not told."""
+    own_rung: Rung = Rung.DESTRUCTIVE
+    """The plan's, before `production` raised it."""
 
     @property
     def rung(self) -> Rung:
@@ -79,6 +81,10 @@ class Desk:
     """Of this machine."""
     clock: Clock = field(default_factory=SystemClock)
     closing: Callable[[], Awaitable[None]] = _nothing
+    run_unrecorded: Callable[[Run, AuditEntry, Mapping[str, Secret]], Awaitable[Run]] | None = None
+    """Performs a run in this process without the journal."""
+    unwritable: str = ""
+    """Why nothing can be written in the state folder; empty: it can (but its disk may be full)."""
 
     def find(self, name: str) -> AnyOperation:
         """By its name. Raises UsageError with the nearest."""
@@ -95,8 +101,10 @@ class Desk:
         begun = means.clock.monotonic()
         facts, uid = await asyncio.gather(operation.gather(params, means, GATHER_S), self._uid(means))
         plan = operation.plan(facts, params, means.clock.now())
-        plan = replace(plan, took_s=means.clock.monotonic() - begun, rung=raised(plan.rung, self.production))
-        return Prepared(operation, params, replace(plan, needs_reason=plan.needs_reason or plan.rung is Rung.DESTRUCTIVE), uid)
+        plan = replace(plan, took_s=means.clock.monotonic() - begun)
+        asked = replace(plan, rung=raised(plan.rung, self.production))
+        asked = replace(asked, needs_reason=asked.needs_reason or asked.rung is Rung.DESTRUCTIVE)
+        return Prepared(operation, params, asked, uid, plan.rung)
 
     async def _uid(self, means: Means) -> str:
         """So that its runner, and a resume days later, reach the same cluster. Not needed for planning: what cannot be read is left out."""
@@ -121,11 +129,11 @@ class Desk:
             await self.refuse(prepared, why, reason=reason)
             raise Refused(why, hint=self.forbidden and "start without --read-only")
         run, entry = self._record_of(prepared, reason)
-        journal = await asyncio.to_thread(self.journal)
         try:
+            journal = await asyncio.to_thread(self.journal)
             await asyncio.to_thread(journal.begin, run, entry)
-        except JournalTrouble:
-            raise
+        except JournalTrouble as error:
+            return await self._unrecorded(prepared, run, entry, secrets or {}, error)
         except ColdError as error:
             await self.refuse(prepared, str(error), reason=reason)
             raise
@@ -133,6 +141,17 @@ class Desk:
             return await self.run_here(run)
         await self._launch(journal, run, secrets or {})
         return await asyncio.to_thread(journal.run, run.id)
+
+    async def _unrecorded(
+        self, prepared: Prepared, run: Run, entry: AuditEntry, secrets: Mapping[str, Secret], error: JournalTrouble
+    ) -> Run:
+        """What changes little is done all the same, and says that nobody will find it in the journal. What disrupts is refused; so is
+        everything but the smallest where this user may not write the journal, since somebody else may."""
+        most = Rung.SMALL if self.unwritable else Rung.VISIBLE
+        if self.run_unrecorded is None or prepared.own_rung > most:
+            raise error
+        done = await self.run_unrecorded(run, entry, secrets)
+        return replace(done, outcome=f"{done.outcome}; not recorded: {error}")
 
     def _refusal(self, plan: Plan, reason: str) -> str:
         if self.forbidden:

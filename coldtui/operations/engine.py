@@ -222,7 +222,8 @@ class RunContext:
         if self.deadline is not None:
             seconds = min(seconds, max(0.0, (self.deadline - self.now).total_seconds()))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._cancelled.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for would lose a cancellation that comes together with the event
+                await self._cancelled.wait()
         self.check()
 
     async def patiently(self, ask: Callable[[], Awaitable[T]], *, about: str = "the Kubernetes API", give_up_s: float | None = None) -> T:

@@ -14,7 +14,7 @@ from typing import Any
 from ..config import logs
 from ..domain.errors import Cancelled, ColdError, Exit, JournalTrouble, Refused, StepFailed, Unauthorized, Unreachable
 from ..domain.logkeys import Key
-from ..domain.plans import Plan, plan_json, worse
+from ..domain.plans import Plan, Rung, plan_json, worse
 from ..domain.runs import LOST_AFTER, Run, RunEvent, RunState, What
 from ..ports import Clock, Journal, Means, Self
 from .catalogue import CATALOGUE, find, steps_of
@@ -48,6 +48,8 @@ class Bench:
     operations: Mapping[str, AnyOperation] = field(default_factory=lambda: CATALOGUE)
     leases: LeaseTimes = TIMES
     close: Callable[[Means], Awaitable[None]] = _close
+    lives: Callable[[Run], bool | None] = lambda run: None
+    """See `ports.Launcher.lives`."""
 
 
 @dataclass
@@ -86,6 +88,7 @@ async def execute(bench: Bench, run_id: str, handle: Handle | None = None, *, he
     handle.ctx = attempt.ctx
     if handle.asked:
         attempt.ctx.cancel()
+    log.info("run taken up", {Key.RUN: run.id, Key.OPERATION: run.operation, Key.ATTEMPT: run.attempts})
     with Pulse(bench.journal, run, cancel=handle.cancel, superseded=handle.let_go):
         try:
             return await attempt.go()
@@ -121,15 +124,17 @@ def _gone(run: Run) -> Exit:
 
 async def _take_up(bench: Bench, run_id: str) -> Run:
     """Raises Refused when it ended, or belongs to another runner that lives."""
-    begun = bench.clock.monotonic()
+    begun, gone = bench.clock.monotonic(), 0
     while True:
         try:
-            return await asyncio.to_thread(bench.journal.take_up, run_id, pid=bench.pid, host=bench.me.hostname)
+            return await asyncio.to_thread(bench.journal.take_up, run_id, pid=bench.pid, host=bench.me.hostname, gone=gone)
         except Refused:
             run = await asyncio.to_thread(bench.journal.run, run_id)
             if run.state.ended or bench.clock.monotonic() - begun > TAKE_UP_S:
                 raise
-        await asyncio.sleep(0.5)
+        before, gone = gone, run.runner_pid if await asyncio.to_thread(bench.lives, run) is False else 0
+        if gone == before:  # else nobody waits for the beat of the dead to grow old
+            await asyncio.sleep(0.5)
 
 
 class _Attempt:
@@ -154,7 +159,7 @@ class _Attempt:
             except asyncio.CancelledError:
                 if self.handle.gone or not self.here:
                     raise
-                await self._finish(Cancelled("the console was closed"))
+                await self._finish(Cancelled("stopped: the process that performed it was closed"))
                 raise
             return await self._finish(error)
         finally:
@@ -209,7 +214,8 @@ class _Attempt:
 
     def _limit(self) -> None:
         """A run that is taken up again has its whole time once more."""
-        seconds = int(getattr(self.ctx.params, "timeout", 0) or 0) or (SMALL_S if self.here else 0)
+        small = self.here and self._operation.rung is Rung.SMALL
+        seconds = int(getattr(self.ctx.params, "timeout", 0) or 0) or (SMALL_S if small else 0)
         if seconds:
             self.ctx.deadline = self.bench.clock.now() + timedelta(seconds=seconds)
 
@@ -309,12 +315,16 @@ class _Attempt:
 
     async def gate(self) -> str:
         """Before each act: whether the run is still ours, and its locks."""
-        run = await asyncio.to_thread(self.journal.run, self.run.id)
-        if not ours(run, self.run.attempts):
-            raise Superseded
+        run = await self._still_ours()
         if run.cancel_by and not self.ctx.cancelled:
             self.ctx.cancel()
         return await self.leases.gate() if self.leases is not None else ""
+
+    async def _still_ours(self) -> Run:
+        run = await asyncio.to_thread(self.journal.run, self.run.id)
+        if self.handle.gone or not ours(run, self.run.attempts):
+            raise Superseded
+        return run
 
     async def _keep(self, leases: Leases) -> None:
         try:
@@ -325,6 +335,7 @@ class _Attempt:
     # --- after
 
     async def _finish(self, error: ColdError | None) -> Exit:
+        await self._still_ours()
         events = await asyncio.to_thread(all_events, self.journal, self.run.id)
         left: tuple[str, ...] = ()
         if error is not None and self.plan is not None and began(events):
@@ -334,6 +345,7 @@ class _Attempt:
         await self.ctx.write((end.words,), stream="say")
         await self._unlock()  # before the end is told: who waits for it may begin the next run
         await self.ctx._kept(lambda: self._write(end))
+        log.info("run ended", {Key.RUN: self.run.id, Key.OPERATION: self.run.operation, Key.WORDS: end.words})
         return end.exit
 
     def _write(self, end: End) -> None:
@@ -349,8 +361,9 @@ class _Attempt:
 
     async def _stop_keeper(self) -> None:
         if self.keeper is not None:
-            self.keeper.cancel()
-            await asyncio.wait({self.keeper})
+            while not self.keeper.done():  # again, should a call in it lose the cancellation
+                self.keeper.cancel()
+                await asyncio.wait({self.keeper}, timeout=1.0)
             self.keeper = None
 
     async def _close(self) -> None:

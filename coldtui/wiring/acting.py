@@ -12,7 +12,8 @@ from ..config import logs, state
 from ..config.settings import Config
 from ..config.state import StateDir
 from ..domain.errors import JournalTrouble, Unreachable
-from ..domain.runs import Run, RunSite
+from ..domain.logkeys import Key
+from ..domain.runs import AuditEntry, Run, RunSite
 from ..domain.secret import Secret
 from .site import Connector, Once, Site, kubeconfig_path, open_log, prepare_state, quick_facts
 
@@ -106,7 +107,7 @@ def open_desk(site: Site, face: str) -> Desk:
 
     config, me = site.config, who_we_are(face, site.environ)
     journal = Once(lambda: open_journal(config, site.state_dir))
-    planning = _Planning(site, me, journal)
+    planning, here = _Planning(site, me, journal), _Here(site, me, journal)
     path = state.journal_path(config.journal, site.state_dir.path)
     hidden = [name for name, secret in SITE_VARIABLES.items() if secret]
     return Desk(
@@ -114,7 +115,7 @@ def open_desk(site: Site, face: str) -> Desk:
         means=planning.means,
         journal=journal,
         launcher=ProcessLauncher(site.state_dir.path, journal, path, environ=site.environ, hidden=hidden),
-        run_here=_Here(site, me, journal).run,
+        run_here=here.run,
         who=me.who,
         site=run_site(config),
         forbidden=f"nothing may be changed: read_only is set ({config.origin('read_only')})" if config.read_only else "",
@@ -122,6 +123,8 @@ def open_desk(site: Site, face: str) -> Desk:
         boot_id=me.boot_id,
         clock=SystemClock(),
         closing=planning.close,
+        run_unrecorded=here.run_unrecorded,
+        unwritable="" if config.journal else site.state_dir.trouble,
     )
 
 
@@ -171,6 +174,24 @@ class _Here:
         await execute(bench(self._site.config, self._me, journal, self._site.environ, connector=self._site.connector), run.id, here=True)
         return await asyncio.to_thread(journal.run, run.id)
 
+    async def run_unrecorded(self, run: Run, entry: AuditEntry, secrets: Mapping[str, Secret]) -> Run:
+        """With a journal in memory: the real one cannot be written."""
+        from ..live.pace import SystemClock
+        from ..operations.runner import execute
+        from ..operations.unrecorded import MemoryJournal
+
+        journal = MemoryJournal(SystemClock())
+        journal.begin(run, entry)
+        logs.get("coldtui.desk").warning(
+            "an act that is not in the journal", {Key.RUN: run.id, Key.OPERATION: run.operation, Key.NAME: run.object}
+        )
+        await execute(
+            bench(self._site.config, self._me, journal, self._site.environ, secrets=secrets, connector=self._site.connector),
+            run.id,
+            here=True,
+        )
+        return journal.run(run.id)
+
 
 def bench(
     config: Config,
@@ -190,7 +211,7 @@ def bench(
             config, me, environ, writable=True, secrets=secrets, connector=connector, under_way=lambda: journal.runs(active=True)
         )
 
-    return Bench(journal, means, me, os.getpid(), SystemClock(), close=lambda opened: _close(opened, connector))
+    return Bench(journal, means, me, os.getpid(), SystemClock(), close=lambda opened: _close(opened, connector), lives=runner_lives)
 
 
 def open_bench(config: Config, environ: MutableMapping[str, str]) -> Bench:
@@ -208,7 +229,8 @@ def open_bench(config: Config, environ: MutableMapping[str, str]) -> Bench:
 async def _opened(config: Config, me: Self, environ: Mapping[str, str], *, deadline_s: float = 15.0, **how: Any) -> Means:
     """`open_means` in a thread. Raises Unreachable when it is not done in time: it may ask a credential plugin."""
     try:
-        return await asyncio.wait_for(asyncio.to_thread(open_means, config, me, environ=environ, **how), deadline_s)
+        async with asyncio.timeout(deadline_s):
+            return await asyncio.to_thread(open_means, config, me, environ=environ, **how)
     except TimeoutError:
         raise Unreachable(
             "the Kubernetes client was not ready in time", detail=config.kube.context, hint="does a credential plugin wait?"

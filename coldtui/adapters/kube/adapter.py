@@ -130,7 +130,8 @@ class KubeAdapter:
         """`work` in a thread, given up after the deadline even where a socket timeout cannot reach (name resolution, a plugin)."""
         future = asyncio.get_running_loop().run_in_executor(pool or self._workers, work)
         try:
-            return await asyncio.wait_for(future, deadline_s + 0.25)
+            async with asyncio.timeout(deadline_s + 0.25):  # wait_for would lose a cancellation that comes together with the answer
+                return await future
         except TimeoutError:
             raise LineTrouble(f"{self._single.where} did not answer within {deadline_s:.0f} s", kind="timeout") from None
 
@@ -152,7 +153,8 @@ class KubeAdapter:
 
         future = asyncio.get_running_loop().run_in_executor(self._actors, begun)
         try:
-            return await asyncio.wait_for(future, deadline_s + 0.25)
+            async with asyncio.timeout(deadline_s + 0.25):
+                return await future
         except TimeoutError:
             if not began.is_set():
                 raise unsent from None
