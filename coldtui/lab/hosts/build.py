@@ -16,7 +16,8 @@ from coldtui.lab.hosts.files import Tree
 from coldtui.lab.hosts.images import MIB, store
 from coldtui.lab.hosts.journal import Journal
 from coldtui.lab.hosts.machine import Hooks, Identity, Machine, Timing, used_images
-from coldtui.lab.hosts.programs.disk import APT, LONGHORN
+from coldtui.lab.hosts.programs.df import LONGHORN
+from coldtui.lab.hosts.programs.files import APT
 from coldtui.lab.hosts.programs.journalctl import FOLDER
 from coldtui.lab.hosts.units import Unit
 

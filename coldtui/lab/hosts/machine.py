@@ -8,7 +8,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from coldtui.lab.client import Json
 from coldtui.lab.hosts import lines
@@ -162,7 +162,7 @@ class Machine:
 
     def in_use(self) -> set[str]:
         """References of the images that pods here use."""
-        return {c["image"] for pod in self.hooks.pods() for c in pod["spec"].get("containers") or ()}
+        return used_images(self.hooks.pods())
 
     def prune(self) -> list[Image]:
         """Remove every image that no pod uses; returns them."""
@@ -308,10 +308,6 @@ class Machine:
                 await task
 
 
-def since(machine: Machine, *, days: float = 0.0, seconds: float = 0.0) -> datetime:
-    """A moment in the past, but not before the machine booted."""
-    return max(machine.now() - timedelta(days=days, seconds=seconds), machine.booted)
-
-
 def used_images(pods: Iterable[Json]) -> set[str]:
+    """References of the images of pods."""
     return {c["image"] for pod in pods for c in pod["spec"].get("containers") or ()}

@@ -12,7 +12,7 @@ import pytest
 
 from coldtui.lab.apiserver.simulated import disk_share, image_bytes
 from coldtui.lab.hosts.machine import Hooks
-from coldtui.lab.hosts.programs.disk import APT
+from coldtui.lab.hosts.programs.files import APT
 from tests.lab.hosts.conftest import NODES, Said, machine, pods_of, ran, run, soon
 
 K3S = "/var/lib/rancher/k3s"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coldtui.lab.hosts.programs import basic, disk, journalctl, k3s, sudo, systemctl
+from coldtui.lab.hosts.programs import basic, df, files, journalctl, k3s, sudo, systemctl
 from coldtui.lab.hosts.shell import Program
 
 PROGRAMS: dict[str, Program] = {
@@ -10,6 +10,7 @@ PROGRAMS: dict[str, Program] = {
     **sudo.PROGRAMS,
     **systemctl.PROGRAMS,
     **journalctl.PROGRAMS,
-    **disk.PROGRAMS,
+    **df.PROGRAMS,
+    **files.PROGRAMS,
     **k3s.PROGRAMS,
 }

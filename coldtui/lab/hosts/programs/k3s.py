@@ -9,7 +9,7 @@ from datetime import datetime
 from coldtui.lab.client import Json
 from coldtui.lab.hosts.images import Image
 from coldtui.lab.hosts.machine import CONTAINERD
-from coldtui.lab.hosts.programs.disk import split
+from coldtui.lab.hosts.programs.options import split
 from coldtui.lab.hosts.shell import Call, Program
 
 SNAPSHOTTER = f"{CONTAINERD}/io.containerd.snapshotter.v1.overlayfs"

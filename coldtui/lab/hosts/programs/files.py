@@ -1,4 +1,4 @@
-"""df, du, ls, readlink, rm and what else looks at or makes room on a disk."""
+"""du, ls, readlink, rm and what else looks at files or removes them."""
 
 from __future__ import annotations
 
@@ -9,138 +9,10 @@ from datetime import UTC, datetime
 from coldtui.lab.hosts.files import BLOCK_B, Entry, Tree
 from coldtui.lab.hosts.machine import CONTAINERD
 from coldtui.lab.hosts.programs.basic import PSEUDO, ROOT_ONLY
+from coldtui.lab.hosts.programs.options import figure, split, unit_of
 from coldtui.lab.hosts.shell import Call, Program
 
-LONGHORN = "/var/lib/longhorn"
-INODE_B = 16384
-COLUMNS = {"source": "Filesystem", "fstype": "Type", "size": "1B-blocks", "used": "Used", "avail": "Avail", "pcent": "Use%", "itotal": "Inodes",
-           "iused": "IUsed", "iavail": "IFree", "ipcent": "IUse%", "file": "File", "target": "Mounted on"}  # fmt: skip
-PLAIN = ("source", "size", "used", "avail", "pcent", "target")
 APT = "/var/cache/apt/archives"
-
-
-def split(arguments: tuple[str, ...], with_value: tuple[str, ...] = ()) -> tuple[dict[str, str], list[str]]:
-    """Options (name -> value) and the other words; single letters are taken apart."""
-    options: dict[str, str] = {}
-    words: list[str] = []
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if word == "--":
-            words += rest
-            break
-        if word.startswith("--"):
-            name, equal, value = word.partition("=")
-            options[name] = value if equal else rest.pop(0) if name in with_value and rest else ""
-        elif word.startswith("-") and len(word) > 1:
-            letters = word[1:]
-            while letters:
-                name, letters = f"-{letters[0]}", letters[1:]
-                if name in with_value:
-                    options[name] = letters or (rest.pop(0) if rest else "")
-                    break
-                options[name] = ""
-        else:
-            words.append(word)
-    return options, words
-
-
-# --- df
-
-
-def _systems(call: Call) -> list[dict[str, str | int]]:
-    machine = call.machine
-    found: list[dict[str, str | int]] = [_system("/dev/vda1", "ext4", "/", machine.capacity, machine.used())]
-    size, used = machine.storage_disk()
-    if size:
-        found.append(_system("/dev/vdb1", "ext4", LONGHORN, size, used))
-    found.append(_system("tmpfs", "tmpfs", "/run", 832_706_560, 3_227_648))
-    return found
-
-
-def _system(source: str, kind: str, target: str, size: int, used: int) -> dict[str, str | int]:
-    """Figures of one file system; a twentieth is kept for root, as the kubelet's numbers have it too."""
-    avail = max(0, int(size * 0.95) - used)
-    inodes = size // INODE_B
-    inodes_used = int(inodes * (used / size) * 0.4)
-    return {
-        "source": source, "fstype": kind, "size": size, "used": used, "avail": avail, "pcent": f"{-(-100 * used // max(1, used + avail))}%",
-        "itotal": inodes, "iused": inodes_used, "iavail": inodes - inodes_used, "ipcent": f"{-(-100 * inodes_used // inodes)}%", "target": target,
-    }  # fmt: skip
-
-
-async def df(call: Call) -> int:
-    options, paths = split(call.arguments, ("-B", "--block-size", "-t", "-x"))
-    systems, status, rows = _systems(call), 0, list[dict[str, str | int]]()
-    for path in paths:
-        if call.machine.tree.get(path) is None and path not in PSEUDO and path != "/":
-            call.err(f"df: {path}: No such file or directory")
-            status = 1
-            continue
-        real = call.machine.tree.resolve(path) or path
-        held = max((s for s in systems if _within(real, str(s["target"]))), key=lambda s: len(str(s["target"])))
-        rows.append({**held, "file": path})
-    if not paths:
-        rows = [{**system, "file": "-"} for system in systems]
-    if not rows:
-        return status
-    unit = _unit(options)
-    columns = [c for c in (options.get("--output") or ",".join(PLAIN)).split(",") if c in COLUMNS]
-    table = [[_heading(column, unit) for column in columns]]
-    table += [[_figure(row[column], unit if column in ("size", "used", "avail") else "1") for column in columns] for row in rows]
-    for line in aligned(table):
-        call.out(line)
-    return status
-
-
-def _within(path: str, folder: str) -> bool:
-    return folder == "/" or path == folder or path.startswith(folder + "/")
-
-
-def _unit(options: dict[str, str]) -> str:
-    if "-h" in options:
-        return "h"
-    if "-m" in options:
-        return "1M"
-    return (options.get("-B") or options.get("--block-size") or ("1" if "-b" in options else "1K")).upper().removesuffix("B") or "1"
-
-
-def _heading(column: str, unit: str) -> str:
-    if column != "size":
-        return COLUMNS[column]
-    return {"1": "1B-blocks", "h": "Size", "1K": "1K-blocks"}.get(unit, f"{unit}-blocks")
-
-
-def _figure(value: str | int, unit: str) -> str:
-    if isinstance(value, str):
-        return value
-    if unit == "h":
-        return human(value)
-    factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(unit[-1], 1) * (
-        int(unit.rstrip("KMG") or 1) if unit.rstrip("KMG").isdigit() else 1
-    )
-    return str(-(-value // factor))
-
-
-def human(count: int) -> str:
-    """``38G`` as coreutils write sizes."""
-    value = float(count)
-    for unit in ("", "K", "M", "G", "T"):
-        if value < 1024 or unit == "T":
-            return f"{value:.1f}{unit}" if 0 < value < 10 and unit else f"{value:.0f}{unit}"
-        value /= 1024
-    return str(count)
-
-
-def aligned(table: list[list[str]]) -> Iterator[str]:
-    """Columns as df sets them: texts to the left, numbers to the right."""
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    left = [not (table[-1][i][:1].isdigit()) for i in range(len(table[0]))]
-    for row in table:
-        yield " ".join(cell.ljust(w) if to_left else cell.rjust(w) for cell, w, to_left in zip(row, widths, left, strict=True)).rstrip()
-
-
-# --- files
 
 
 def _denied(call: Call, path: str) -> bool:
@@ -173,10 +45,10 @@ async def du(call: Call) -> int:
         depth = options.get("-d") or options.get("--max-depth") or ("0" if "-s" in options or "--summarize" in options else "9")
         shown = path.rstrip("/") or "/"
         for below in _folders(call.machine.tree, real, int(depth)):
-            call.out(f"{_figure(_size(call, below), _unit(options))}\t{shown + below[len(real) :]}")
+            call.out(f"{figure(_size(call, below), unit_of(options))}\t{shown + below[len(real) :]}")
         total += _size(call, real)
     if "-c" in options:
-        call.out(f"{_figure(total, _unit(options))}\ttotal")
+        call.out(f"{figure(total, unit_of(options))}\ttotal")
     return status
 
 
@@ -391,5 +263,5 @@ async def apt_get(call: Call) -> int:
 
 
 PROGRAMS: dict[str, Program] = {
-    "df": df, "du": du, "ls": ls, "readlink": readlink, "rm": rm, "stat": stat, "test": test, "[": test, "find": find, "apt-get": apt_get, "apt": apt_get,
+    "du": du, "ls": ls, "readlink": readlink, "rm": rm, "stat": stat, "test": test, "[": test, "find": find, "apt-get": apt_get, "apt": apt_get,
 }  # fmt: skip
