@@ -519,9 +519,9 @@ class Journal(Protocol):
         """The run that holds a lock."""
         ...
 
-    def take_up(self, id: str, *, pid: int, host: str, steps: Sequence[str] = ()) -> Run:
+    def take_up(self, id: str, *, pid: int, host: str, steps: Sequence[str] = (), gone: int = 0) -> Run:
         """A runner takes a run: attempts + 1, state running, started (the first time). Raises Refused when it ended, or when another runner's
-        beat is younger than `domain.runs.LOST_AFTER`."""
+        beat is younger than `domain.runs.LOST_AFTER`; but not for the beat of process `gone` of the same host, which is known to be no more."""
         ...
 
     def set_state(

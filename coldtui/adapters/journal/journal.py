@@ -74,9 +74,9 @@ class SqliteJournal:
     def holder(self, lock: str) -> Run | None:
         return self._store.read(lambda db: runs.holder(db, lock))
 
-    def take_up(self, id: str, *, pid: int, host: str, steps: Sequence[str] = ()) -> Run:
+    def take_up(self, id: str, *, pid: int, host: str, steps: Sequence[str] = (), gone: int = 0) -> Run:
         now = self._clock.now()
-        run = self._store.write(lambda db: runs.take_up(db, id, pid, host, steps, now))
+        run = self._store.write(lambda db: runs.take_up(db, id, pid, host, steps, now, gone))
         self._attempts[run.id] = run.attempts
         return run
 

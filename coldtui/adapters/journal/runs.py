@@ -140,12 +140,12 @@ def holder(db: sqlite3.Connection, lock: str) -> Run | None:
     return None if row is None else one(db, row[0])
 
 
-def take_up(db: sqlite3.Connection, id: str, pid: int, host: str, steps: Sequence[str], now: datetime) -> Run:
-    """A cancel that was asked for still holds. Raises NotFound, Refused."""
+def take_up(db: sqlite3.Connection, id: str, pid: int, host: str, steps: Sequence[str], now: datetime, gone: int = 0) -> Run:
+    """A cancel that was asked for still holds. `gone`: a process of this host that is no more. Raises NotFound, Refused."""
     run = one(db, id)
     if run.state.ended:
         raise has_ended(run)
-    another = (run.runner_pid, run.runner_host) != (pid, plain(host))
+    another = run.runner_host != plain(host) or run.runner_pid not in (pid, gone)
     if another and run.beat is not None and now - run.beat <= LOST_AFTER:
         age = max(0.0, (now - run.beat).total_seconds())
         raise Refused(

@@ -119,6 +119,16 @@ def test_a_run_whose_runner_lives_is_not_taken(journal: SqliteJournal, clock: Ha
     assert journal.take_up(run.id, pid=12, host="a").attempts == 2
 
 
+def test_nobody_waits_for_the_beat_of_a_process_that_is_no_more(journal: SqliteJournal, clock: HandClock) -> None:
+    """Whoever saw that the process of this machine is gone takes its run at once; not that of another process, nor of another machine."""
+    run = begun(journal)
+    journal.take_up(run.id, pid=11, host="a")
+    for pid, host, gone in ((12, "a", 10), (12, "b", 11), (12, "a", 0)):
+        with pytest.raises(Refused, match="has a runner already"):
+            journal.take_up(run.id, pid=pid, host=host, gone=gone)
+    assert journal.take_up(run.id, pid=12, host="a", gone=11).attempts == 2
+
+
 def test_a_runner_that_was_taken_for_lost_cannot_go_on(journal: SqliteJournal, other: SqliteJournal, clock: HandClock) -> None:
     """A runner that slept (a stopped process, a frozen machine) finds that another acts now: its next event is refused, before its act."""
     run = begun(journal)
