@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -15,8 +16,9 @@ from coldtui.adapters.kube.adapter import KubeAdapter, connect
 from coldtui.domain.plans import Plan
 from coldtui.domain.runs import RunEvent, What
 from coldtui.lab import site
-from coldtui.lab.client import Informers, Json, KubeClient
-from coldtui.lab.controllers.base import Controller, Crew, Lab, Pace
+from coldtui.lab.client import PODS, Informers, Json, KubeClient
+from coldtui.lab.controllers.base import Controller, Crew, Lab, Pace, pod_ready
+from coldtui.lab.play import play
 from coldtui.lab.supervisor import ALL
 from coldtui.live.pace import SystemClock
 from coldtui.operations.drain import DRAIN
@@ -26,12 +28,15 @@ from coldtui.operations.drain.params import DrainNode
 from coldtui.operations.engine import RunContext, Step, left_behind, offline, perform
 from coldtui.operations.nodes import CORDON_STEP
 from coldtui.ports import Means
+from tests.controlplane.plane import ControlPlane
 from tests.journals import a_run, an_entry
 from tests.lab.conftest import FAST, until
 from tests.operations.means import ME
 
 QUICK = DrainPace(look_s=0.1, retry_s=0.4, tell_s=0.5, node_s=0.3, answer_s=1.0)
 """What takes seconds takes tenths."""
+REAL = dataclasses.replace(Pace(), pod_start=0.3, pod_stop=0.3, promotion=0.3, rejoin=0.3, unready=1.0, rebuild=2.0, boot=0.5)
+"""Heartbeats as they are, since the real controllers judge them."""
 WORKER = "k3s-worker-1"
 
 
@@ -114,6 +119,25 @@ def journal_in(folder: Path) -> Iterator[SqliteJournal]:
         yield made
     finally:
         made.close()
+
+
+@asynccontextmanager
+async def real_ground(plane: ControlPlane, folder: Path, *, pace: Pace | None = None) -> AsyncIterator[Ground]:
+    """On a real control plane (with the lab's CRDs): the whole site made by ordinary requests, its machines and operators played, all pods Ready."""
+    kubeconfig = plane.kubeconfigs["admin"]
+    async with play(kubeconfig, pace=pace or REAL, still=True) as lab:
+
+        async def running() -> bool:
+            pods = (await lab.client.list(PODS))[0]
+            return len(pods) >= 60 and all(pod_ready(p) for p in pods)
+
+        await until(running, 120)
+        kube = connect(kubeconfig=kubeconfig, writable=True)
+        try:
+            with journal_in(folder) as journal:
+                yield Ground(lab.client, lab, kube, journal)
+        finally:
+            await kube.aclose()
 
 
 @asynccontextmanager
