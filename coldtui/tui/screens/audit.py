@@ -108,9 +108,10 @@ class AuditScreen(WorldScreen):
         while found := await in_thread("audit", partial(_rows_of, journal, self._last, PIECE)):
             self._take(found)
             self._last = found[-1].seq
-            self.list.title = AUDIT.title if len(found) < PIECE else f"Audit, reading: {len(self._rows):,}"
             if len(found) < PIECE:
                 break
+            self.list.title = f"{AUDIT.title}, reading"
+        self.list.title = AUDIT.title
         self._again()
 
     def _take(self, rows: tuple[AuditRow, ...]) -> None:
