@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.adapters.ssh.servers import LabHost, Place, Simulated, Sshd, need_sshd, write_key
+from tests.adapters.ssh.servers import SSHD, LabHost, Place, Simulated, Sshd, need_sshd, write_key
 
 REAL = [pytest.param("sshd", marks=need_sshd), "asyncssh"]
 
@@ -43,6 +44,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 def real(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """The two that run real processes."""
     yield from _made(request.param, tmp_path)
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[Place]:
+    """The most real one that is here: for what does not depend on the server."""
+    yield from _made("sshd" if os.path.exists(SSHD) else "asyncssh", tmp_path)
 
 
 @pytest.fixture(params=[pytest.param("sshd", marks=need_sshd)])

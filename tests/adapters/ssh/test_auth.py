@@ -57,20 +57,18 @@ def agent(*keys: Path) -> Iterator[str]:
 # ------------------------------------------------------------ files
 
 
-def test_a_key_with_a_passphrase(place: Place) -> None:
+def test_a_key_with_a_passphrase(one: Place) -> None:
     """Without its passphrase the key is named with the secret that would help; with it we are in; a wrong one is called wrong."""
-    place.server.stop()
-    locked = write_locked(place)
-    place.server.start()
+    locked = write_locked(one)
     with pytest.raises(SecretWanted, match="has a passphrase") as caught:
-        login(place)
+        login(one)
     assert caught.value.secret == f"key/{locked}"
     assert f"ssh-add {locked}" in caught.value.hint
-    place.secrets[f"key/{locked}"] = Secret("not it")
+    one.secrets[f"key/{locked}"] = Secret("not it")
     with pytest.raises(SecretWanted, match="passphrase is wrong"):
-        login(place)
-    place.secrets[f"key/{locked}"] = Secret("correct horse")
-    assert login(place)[0].out == ("in",)
+        login(one)
+    one.secrets[f"key/{locked}"] = Secret("correct horse")
+    assert login(one)[0].out == ("in",)
 
 
 def write_locked(place: Place) -> Path:
@@ -78,37 +76,37 @@ def write_locked(place: Place) -> Path:
     import asyncssh
 
     key = asyncssh.read_private_key(place.key)
-    place.key.write_bytes(key.export_private_key(passphrase="correct horse"))
+    place.key.write_bytes(key.export_private_key(passphrase="correct horse", rounds=4))
     return place.key
 
 
-def test_a_locked_key_does_not_stand_in_the_way(place: Place) -> None:
+def test_a_locked_key_does_not_stand_in_the_way(one: Place) -> None:
     """A key that wants a passphrase is passed over when another one is let in."""
-    locked = write_key(place.folder / "locked", passphrase="x")
-    done, key, _ = login(place, keys=(str(locked), str(place.key)))
+    locked = write_key(one.folder / "locked", passphrase="x")
+    done, key, _ = login(one, keys=(str(locked), str(one.key)))
     assert done.out == ("in",)
-    assert str(place.key) in key
+    assert str(one.key) in key
 
 
-def test_key_files_that_are_none_are_named(place: Place) -> None:
+def test_key_files_that_are_none_are_named(one: Place) -> None:
     """A missing file and a file that holds no key are told, each with its path, when nothing else lets us in."""
-    junk, gone = place.folder / "junk", place.folder / "gone"
+    junk, gone = one.folder / "junk", one.folder / "gone"
     junk.write_text("not a key\n")
     with pytest.raises(Unauthorized, match="there is no key to log in to k3s-worker-3") as caught:
-        login(place, keys=(str(junk), str(gone)))
+        login(one, keys=(str(junk), str(gone)))
     assert f"{junk}: is no private key" in caught.value.detail
     assert f"{gone}: no such file" in caught.value.detail
 
 
-def test_the_usual_keys_are_tried_where_none_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_usual_keys_are_tried_where_none_is_named(one: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ssh.keys those in ~/.ssh are used, if they are there."""
-    home = place.folder / "home"
+    home = one.folder / "home"
     (home / ".ssh").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
     with pytest.raises(Unauthorized, match="there is no key"):
-        login(place, keys=())
-    shutil.copy(place.key, home / ".ssh" / "id_ed25519")
-    done, key, _ = login(place, keys=())
+        login(one, keys=())
+    shutil.copy(one.key, home / ".ssh" / "id_ed25519")
+    done, key, _ = login(one, keys=())
     assert done.ok
     assert str(home / ".ssh/id_ed25519") in key
 
@@ -130,23 +128,23 @@ def test_no_password_is_ever_offered(sshd: Place) -> None:
 
 
 @need_agent
-def test_a_key_of_the_agent(place: Place) -> None:
+def test_a_key_of_the_agent(one: Place) -> None:
     """A key that only an agent has lets us in, and is called the agent's; a local agent does not go with the session."""
-    with agent(place.key) as path:
-        place.environ["SSH_AUTH_SOCK"] = path
-        done, key, only = login(place, keys=(), agent=True)
+    with agent(one.key) as path:
+        one.environ["SSH_AUTH_SOCK"] = path
+        done, key, only = login(one, keys=(), agent=True)
     assert done.out == ("in",)
     assert key.endswith("(agent)")
     assert only == ""
 
 
 @need_agent
-def test_the_agent_opens_a_locked_file(place: Place) -> None:
+def test_the_agent_opens_a_locked_file(one: Place) -> None:
     """A key file with a passphrase is no obstacle when the agent has that key."""
-    with agent(place.key) as path:
-        write_locked(place)
-        place.environ["SSH_AUTH_SOCK"] = path
-        done, key, _ = login(place, agent=True)
+    with agent(one.key) as path:
+        write_locked(one)
+        one.environ["SSH_AUTH_SOCK"] = path
+        done, key, _ = login(one, agent=True)
     assert done.ok
     assert key.endswith("(agent)")
 
@@ -163,13 +161,13 @@ def test_a_full_agent_does_not_use_up_the_tries(sshd: Place) -> None:
     assert "of 10 keys: name the right one in ssh.keys" in caught.value.hint
 
 
-def test_an_agent_that_is_not_there(place: Place) -> None:
+def test_an_agent_that_is_not_there(one: Place) -> None:
     """A stale SSH_AUTH_SOCK is no failure: the files still let us in; it is named when nothing does."""
-    place.environ["SSH_AUTH_SOCK"] = str(place.folder / "gone.sock")
-    assert login(place, agent=True)[0].ok
-    other = write_key(place.folder / "other")
+    one.environ["SSH_AUTH_SOCK"] = str(one.folder / "gone.sock")
+    assert login(one, agent=True)[0].ok
+    other = write_key(one.folder / "other")
     with pytest.raises(Unauthorized) as caught:
-        login(place, agent=True, keys=(str(other),))
+        login(one, agent=True, keys=(str(other),))
     assert "gone.sock cannot be used" in caught.value.detail
 
 
@@ -198,10 +196,10 @@ def test_a_forwarded_agent_is_known_by_who_listens(sshd: Place) -> None:
                 session.terminate()
 
 
-def test_secrets_reach_no_text(place: Place) -> None:
+def test_secrets_reach_no_text(one: Place) -> None:
     """Passphrases stand in no error."""
-    locked = write_locked(place)
-    place.secrets[f"key/{locked}"] = Secret("wrong-and-secret")
+    locked = write_locked(one)
+    one.secrets[f"key/{locked}"] = Secret("wrong-and-secret")
     with pytest.raises(SecretWanted) as caught:
-        login(place)
+        login(one)
     assert "wrong-and-secret" not in str(caught.value) + repr(caught.value.__dict__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,22 +22,24 @@ PASSWORD = "open sesame"
 WHO = Command(("id", "-u"), mutates=True, root=True)
 
 
-def real_place(folder: Path, rule: str) -> Iterator[Place]:
+def real_place(rule: str) -> Iterator[Place]:
     why = may_unshare() if Path(SSHD).exists() else "there is no OpenSSH server here: apt-get install openssh-server"
     if why:
         pytest.skip(why)
-    login = write_key(folder / "id_site")
-    folder.chmod(0o755)
-    for above in folder.parents[:2]:  # the user of the namespace must find its home
-        above.chmod(above.stat().st_mode | 0o011)
-    server = Sshd(folder, login, user="labop", namespace=sudo_namespace(folder, "labop", PASSWORD, rule=rule))
-    place = Place(folder, server, login)
-    server.start()
-    try:
-        place.know()
-        yield place
-    finally:
-        server.stop()
+    with tempfile.TemporaryDirectory(
+        prefix="coldtui-sudo-"
+    ) as made:  # the user of the namespace must find its home: pytest's folders are closed
+        folder = Path(made)
+        folder.chmod(0o755)
+        login = write_key(folder / "id_site")
+        server = Sshd(folder, login, user="labop", namespace=sudo_namespace(folder, "labop", PASSWORD, rule=rule))
+        place = Place(folder, server, login)
+        server.start()
+        try:
+            place.know()
+            yield place
+        finally:
+            server.stop()
 
 
 def lab_place(folder: Path, password: str) -> Iterator[Place]:
@@ -55,13 +58,13 @@ def lab_place(folder: Path, password: str) -> Iterator[Place]:
 @pytest.fixture(params=["real", "lab"])
 def free(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """sudo asks for no password."""
-    yield from real_place(tmp_path, "labop ALL=(ALL) NOPASSWD: ALL") if request.param == "real" else lab_place(tmp_path, "")
+    yield from real_place("labop ALL=(ALL) NOPASSWD: ALL") if request.param == "real" else lab_place(tmp_path, "")
 
 
 @pytest.fixture(params=["real", "lab"])
 def asking(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """sudo asks for a password."""
-    yield from real_place(tmp_path, "labop ALL=(ALL) ALL") if request.param == "real" else lab_place(tmp_path, PASSWORD)
+    yield from real_place("labop ALL=(ALL) ALL") if request.param == "real" else lab_place(tmp_path, PASSWORD)
 
 
 def ran(place: Place, command: Command = WHO, told: list[Output] | None = None, deadline_s: float = 30.0) -> Finished:
@@ -141,9 +144,9 @@ def test_the_password_is_in_no_command_line(asking: Place) -> None:
     assert [line for line in seen if PASSWORD in line] == []
 
 
-def test_a_user_that_may_not(tmp_path: Path) -> None:
+def test_a_user_that_may_not() -> None:
     """A user without rights is told as such, with the file to mend, not as a wrong password."""
-    for place in real_place(tmp_path, ""):
+    for place in real_place(""):
         place.secrets["sudo"] = Secret(PASSWORD)
         with pytest.raises(StepFailed, match="sudo on k3s-worker-3 refuses") as caught:
             ran(place)
@@ -151,23 +154,23 @@ def test_a_user_that_may_not(tmp_path: Path) -> None:
         assert "labop" in caught.value.detail
 
 
-def test_one_command_without_a_password(tmp_path: Path) -> None:
+def test_one_command_without_a_password() -> None:
     """Where the rules let only some commands through without a password, those need none."""
-    for place in real_place(tmp_path, "labop ALL=(ALL) ALL, NOPASSWD: /usr/bin/id -u"):
+    for place in real_place("labop ALL=(ALL) ALL, NOPASSWD: /usr/bin/id -u"):
         assert ran(place).out == ("0",)
         with pytest.raises(SecretWanted):
             ran(place, Command(("id", "-g"), mutates=True, root=True))
 
 
 @pytest.mark.parametrize("how", ["free", "asking", "pty"])
-def test_a_deadline_ends_what_sudo_runs(tmp_path: Path, how: str) -> None:
+def test_a_deadline_ends_what_sudo_runs(how: str) -> None:
     """A signal of an ordinary user does not reach root's process: it is found and ended by root all the same."""
     rule = {
         "free": "labop ALL=(ALL) NOPASSWD: ALL",
         "asking": "labop ALL=(ALL) ALL",
         "pty": "Defaults use_pty\nlabop ALL=(ALL) NOPASSWD: ALL",
     }
-    for place in real_place(tmp_path, rule[how]):
+    for place in real_place(rule[how]):
         if how == "asking":
             place.secrets["sudo"] = Secret(PASSWORD)
         told: list[Output] = []
