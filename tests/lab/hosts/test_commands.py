@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from coldtui.adapters.ssh.table import is_read
 from coldtui.lab.apiserver.simulated import disk_share, image_bytes
 from coldtui.lab.hosts.machine import Hooks
 from coldtui.lab.hosts.programs.files import APT
@@ -283,3 +284,27 @@ class TestDisk:
         assert run("sudo test -e /var/lib/longhorn/longhorn-disk.cfg").exit == 0
         assert run(f"sudo test -d {K3S}/storage").exit == 0
         assert run(f"sudo test -f {K3S}/server/db/etcd/member/snap/db", on=machine("k3s-master")).exit == 0
+
+
+READS = (
+    ("hostname",), ("who",), ("uptime", "-s"), ("id", "-u"), ("uname", "-r"), ("sudo", "-n", "true"), ("k3s", "--version"),
+    ("systemctl", "is-system-running"), ("systemd-inhibit", "--list", "--no-legend", "--no-pager"), ("cat", "/proc/sys/kernel/random/boot_id"),
+    ("cat", "/proc/uptime"), ("cat", "/proc/loadavg"), ("cat", "/etc/os-release"), ("systemctl", "is-active", "k3s-agent"),
+    ("systemctl", "show", "k3s-agent.service", "--property=ActiveState,InvocationID", "--no-pager"),
+    ("journalctl", "--unit=k3s-agent", "--lines=5", "--output=short-iso", "--no-pager", "--utc"), ("journalctl", "--disk-usage"),
+    ("journalctl", "--list-boots"), ("journalctl", "-u", "k3s-agent", "-n", "3", "-o", "cat", "--since", "2026-01-01 00:00:00"),
+    ("df", "-B1", "--output=size,used,avail,target", "/var/lib/rancher", "/var/lib/longhorn", "/"),
+    ("du", "-x", "-s", "-B1", "/var/log/journal", APT, f"{K3S}/data", f"{K3S}/agent/images", f"{K3S}/agent/containerd"),
+    ("ls", "-1A", f"{K3S}/data"), ("readlink", "-f", f"{K3S}/data/current", f"{K3S}/data/previous"), ("k3s", "crictl", "images", "-o", "json"),
+    ("k3s", "crictl", "imagefsinfo", "-o", "json"), ("k3s", "crictl", "ps", "-a", "-o", "json"), ("env", "LC_ALL=C", "uptime", "-s"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("argv", READS, ids=" ".join)
+def test_every_reading_command_of_the_console_is_answered(argv: tuple[str, ...]) -> None:
+    """What the console may read from a host, as it sends it, a host of the lab answers, for root through sudo and for a login as root."""
+    assert is_read(argv)
+    on = machine()
+    for line, user in ((f"sudo -n -- {shlex.join(argv)}", "lab"), (shlex.join(argv), "root")):
+        said = run(line, on=on, user=user)
+        assert (said.exit, said.err) == (0, ""), said
