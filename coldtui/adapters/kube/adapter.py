@@ -259,6 +259,10 @@ class KubeAdapter:
     ) -> tuple[Any, ...]:
         return await self._call(functools.partial(self._reads.every, kind, namespace, fields, labels, deadline_s), deadline_s)
 
+    async def pod_get(self, namespace: str, pod: str, port: int, path: str, *, scheme: str = "http", deadline_s: float = 2.0) -> bytes:
+        work = functools.partial(self._reads.pod_get, namespace, pod, port, path, scheme, deadline_s)
+        return await self._call(work, deadline_s)
+
     # --- acts
 
     @property

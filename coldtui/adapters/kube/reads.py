@@ -8,14 +8,16 @@ from urllib.parse import quote
 
 from ...domain.errors import ColdError, Expired
 from ...domain.kinds import Kind
+from ...domain.text import plain
 from ...domain.troubles import LineTrouble
 from ...ports import Clock
 from .decoders import registered
 from .decoding import UNDECODABLE, Decoder, Listing
-from .failures import Question, no_api
+from .failures import Question, no_api, refusal, status_of
 from .transport import Channel
 
 PAGE = 500
+_PROXIED_B = 1 << 20
 
 
 def decoder_of(kind: Kind) -> Decoder[Any]:
@@ -60,6 +62,23 @@ class Reads:
             token = page.meta.continue_
             if not token:
                 return tuple(found)
+
+    def pod_get(self, namespace: str, pod: str, port: int, path: str, scheme: str, deadline_s: float) -> bytes:
+        """See `ports.Kube.pod_get`. The address is built here: a client's templates would quote its slashes and colons."""
+        end = time.monotonic() + deadline_s
+        target = f"{scheme}:{quote(pod, safe='')}:{port}" if scheme == "https" else f"{quote(pod, safe='')}:{port}"
+        url = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{target}/proxy/{path.lstrip('/')}"
+        question = Question("get", "pods/proxy", namespace=namespace, name=pod)
+        response = self._channel.ask("GET", url, accept="*/*", deadline_s=deadline_s)
+        data = self._channel.read(response, max(0.1, end - time.monotonic()), limit=_PROXIED_B)
+        if 200 <= response.status < 300:
+            return data
+        headers = {k.lower(): v for k, v in response.headers.items()}
+        if response.status in (403, 404) and status_of(data).kind:
+            raise refusal(response.status, headers, data, question, self._channel.where)
+        raise LineTrouble(
+            f"{pod} does not answer on port {port} ({response.status})", kind="server", detail=plain(data[:200].decode(errors="replace"))
+        )
 
     def _page(self, kind: Kind, namespace: str, query: list[tuple[str, str]], end: float) -> Listing[Any]:
         left = end - time.monotonic()

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...domain.errors import Closed, NotFound, Unreachable
 from ...domain.kinds import Kind
+from ...domain.troubles import LineTrouble
 from ...ports import Clock, LogLine, LogRequest, ServerFacts
 from .acts import Acts
 from .clock import START, FakeClock
@@ -43,6 +44,8 @@ class FakeKube(Acts):
         """(call, kind or object), in order."""
         self.stats: dict[str, Any] = {}
         """NodeStats by node; a node that is not here gives NotFound."""
+        self.pod_answers: dict[tuple[str, str], bytes] = {}
+        """What a pod (`namespace/name`) answers on a path; a pod that is not here does not answer."""
         self.log_lines: dict[str, list[str]] = {}
         """Lines by `namespace/pod`."""
         self.allowed: Callable[[str, str, str], bool] = lambda verb, group, resource: True
@@ -234,6 +237,13 @@ class FakeKube(Acts):
             if not request.follow or self._closed:
                 return
             await asyncio.sleep(0.01)
+
+    async def pod_get(self, namespace: str, pod: str, port: int, path: str, *, scheme: str = "http", deadline_s: float = 2.0) -> bytes:
+        await self._answer("pod_get", f"{namespace}/{pod}", deadline_s)
+        found = self.pod_answers.get((f"{namespace}/{pod}", path))
+        if found is None:
+            raise LineTrouble(f"{pod} does not answer on port {port} (502)", kind="server")
+        return found
 
     async def may(
         self, verb: str, group: str, resource: str, *, namespace: str = "", subresource: str = "", deadline_s: float = 5.0
