@@ -203,7 +203,8 @@ class RunContext:
         if self.cancelled:
             raise Cancelled("stopped before the next act, as asked")
         if self.deadline is not None and self.now >= self.deadline:
-            raise StepFailed("out of time", detail=f"the limit was {self.deadline:%H:%M:%S}Z", hint="begin again with a longer --timeout")
+            longer = " with a longer --timeout" if getattr(self.params, "timeout", 0) else ""
+            raise StepFailed("out of time", detail=f"the limit was {self.deadline:%H:%M:%S}Z", hint=f"begin again{longer}")
 
     async def ready(self) -> None:
         """Before each act: `check`, and wait while a lock is not ours."""

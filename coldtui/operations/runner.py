@@ -36,6 +36,10 @@ async def _close(means: Means) -> None:
     await means.kube.aclose()
 
 
+def _untold(run: Run) -> bool | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Bench:
     """What a runner works with. `means` opens adapters whose gates are open: it is called once the run is ours, and may raise Unreachable."""
@@ -109,6 +113,7 @@ def on_terminate(bench: Bench, run_id: str, handle: Handle) -> None:
     """
     try:
         if bench.journal.run(run_id).after_boot:
+            bench.journal.record(run_id, What.RUNNER, text="let go: the machine goes down, and the run goes on after its boot")
             handle.let_go()
             return
         bench.journal.ask_cancel(run_id, "signal TERM")
@@ -124,17 +129,22 @@ def _gone(run: Run) -> Exit:
 
 async def _take_up(bench: Bench, run_id: str) -> Run:
     """Raises Refused when it ended, or belongs to another runner that lives."""
-    begun, gone = bench.clock.monotonic(), 0
+    begun = bench.clock.monotonic()
     while True:
         try:
-            return await asyncio.to_thread(bench.journal.take_up, run_id, pid=bench.pid, host=bench.me.hostname, gone=gone)
+            return await asyncio.to_thread(_try_take_up, bench, run_id)
         except Refused:
             run = await asyncio.to_thread(bench.journal.run, run_id)
             if run.state.ended or bench.clock.monotonic() - begun > TAKE_UP_S:
                 raise
-        before, gone = gone, run.runner_pid if await asyncio.to_thread(bench.lives, run) is False else 0
-        if gone == before:  # else nobody waits for the beat of the dead to grow old
-            await asyncio.sleep(0.5)
+        await asyncio.sleep(0.5)
+
+
+def _try_take_up(bench: Bench, run_id: str) -> Run:
+    """Blocking. The beat of a process that is gone from this machine is not waited for."""
+    run = bench.journal.run(run_id)
+    gone = run.runner_pid if run.runner_pid and bench.lives(run) is False else 0
+    return bench.journal.take_up(run_id, pid=bench.pid, host=bench.me.hostname, gone=gone)
 
 
 class _Attempt:

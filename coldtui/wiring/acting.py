@@ -143,10 +143,15 @@ class _Planning:
                 self._site.environ,
                 writable=False,
                 connector=self._site.connector,
-                under_way=lambda: self._journal().runs(active=True),
+                under_way=self._under_way,
             )
         live = self._site.live.kube
         return replace(self._own, kube=live) if live is not None else self._own
+
+    def _under_way(self) -> tuple[Run, ...]:
+        """A plan makes no journal where there is none yet."""
+        path = state.journal_path(self._site.config.journal, self._site.state_dir.path)
+        return self._journal().runs(active=True) if os.path.exists(path) else ()
 
     async def close(self) -> None:
         if self._own is not None:

@@ -50,7 +50,7 @@ def test_a_killed_runner_is_resumed_without_repeating_or_skipping(stage: Stage, 
     assert done == set(range(step + 1 if moment == "acted" else step))
     assert step not in begun if moment == "before" else step in begun
     assert not stage.now(run).state.ended
-    stage.age(run)
+    until(lambda: stage.launcher().lives(stage.now(run)) is False)
     desk = stage.desk()
     asyncio.run(desk.resume(run.id))
     assert stage.ended(run).state is RunState.DONE
@@ -152,7 +152,8 @@ def test_sigterm_of_the_shutdown_that_a_run_ordered_does_not_cancel_it(stage: St
     now = stage.now(run)
     assert (now.state, now.cancel_by, now.after_boot) == (RunState.WAITING, "", "boot-0")
     assert not asyncio.run(stage.desk(boot_id="boot-0").resume_after_boot())
-    stage.age(run)
+    assert "let go" in stage.events(run, What.RUNNER)[-1].text
+    until(lambda: stage.launcher().lives(now) is False)
     resumed = asyncio.run(stage.desk(boot_id="boot-1", who=replace(WHO, host=now.runner_host)).resume_after_boot())
     assert [r.id for r in resumed] == [run.id]
     assert stage.ended(run).state is RunState.DONE

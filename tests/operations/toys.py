@@ -139,7 +139,7 @@ TOYS: Mapping[str, Operation[Any, Any]] = {"toy.paint": PAINT}
 def main(argv: list[str]) -> int:
     """The runner's program: `... --journal PATH run exec ID`, as the launcher starts it, on the toy and a cluster in memory."""
     from coldtui.adapters.journal import open_journal
-    from coldtui.adapters.launch import me, take_secrets
+    from coldtui.adapters.launch import lives, me, take_secrets
     from coldtui.cli.exec import perform
     from coldtui.lab.fakes import FakeKube
     from coldtui.live.pace import SystemClock
@@ -162,7 +162,7 @@ def main(argv: list[str]) -> int:
     async def close(_: Means) -> None:
         return
 
-    return int(asyncio.run(perform(Bench(journal, means, who, os.getpid(), clock, TOYS, close=close), argv[-1])))
+    return int(asyncio.run(perform(Bench(journal, means, who, os.getpid(), clock, TOYS, close=close, lives=lives), argv[-1])))
 
 
 if __name__ == "__main__":
