@@ -522,7 +522,7 @@ def test_options_are_changed_and_planned_with(tmp_path: Path) -> None:
             await s.hand("ctrl+o")
             assert isinstance(s.c.app.screen, FormDialog)
             assert "▲ These raise what must be confirmed" in s.c.text
-            assert s.c.text.index("on trouble") < s.c.text.index("These raise") < s.c.text.index("disable eviction")
+            assert s.c.text.index("--on-trouble") < s.c.text.index("These raise") < s.c.text.index("--disable-eviction")
             await s.hand("tab", "backspace", "backspace", "backspace", "6", "0", "tab", "space", "tab", "tab", "right", "enter")
             await until(s.c, lambda: len(s.scene.asked) == 2)
             asked = s.scene.asked[1][1]
@@ -623,5 +623,20 @@ def test_rungs_by_the_plan(tmp_path: Path) -> None:
             await opened(s)
             assert f"Type the name {NODE}: _" in s.c.text
             assert "Reason, for the audit:" in s.c.text
+
+    run(check())
+
+
+def test_a_name_as_long_as_names_get_can_be_typed(tmp_path: Path) -> None:
+    """A name of 120 letters does not fit behind its own prompt: what is typed last is what is seen, and it confirms."""
+
+    async def check() -> None:
+        name = "node-" + "abcdefghij" * 11 + "-last"
+        plan = replace(acts.destructive(), confirm=name)
+        async with stage(tmp_path, scene=Scene(plans={"node.remove": plan})) as s:
+            await opened(s, "node.remove")
+            assert "Type the name: _" in s.c.text
+            await s.hand(*name)
+            assert "-last█  ✓ enter" in s.c.text
 
     run(check())

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ...operations.params import Param
 
 CELLS = 74
-NAME = 20
 
 
 class Choice(GuardedWidget, can_focus=True):
@@ -85,8 +84,8 @@ class FormDialog(Fresh[Mapping[str, Any] | None]):
     FormDialog > Vertical { padding: 0 1; width: 78; max-width: 100%; }
     FormDialog VerticalScroll { height: auto; max-height: 1fr; scrollbar-size: 0 0; }
     FormDialog .row { height: 1; }
-    FormDialog .name { width: 22; height: 1; }
-    FormDialog .unit { width: 34; height: 1; }
+    FormDialog .name { width: 25; height: 1; }
+    FormDialog .unit { width: 32; height: 1; }
     FormDialog .head { height: 2; }
     FormDialog FieldInput { width: 1fr; height: 1; border: none; padding: 0; background: $panel; }
     FormDialog FieldInput:focus { border: none; background: $cursor; background-tint: $foreground 0%; }
@@ -140,7 +139,7 @@ class FormDialog(Fresh[Mapping[str, Any] | None]):
         for found in self.query(FieldInput):
             found.cursor_blink = False
         for p in self._fields:
-            self.query_one(f"#name-{p.name}", Lines).put([((p.name.replace("_", " "), Tone.WARN if p.grave else Tone.PLAIN),)])
+            self.query_one(f"#name-{p.name}", Lines).put([((p.flag, Tone.WARN if p.grave else Tone.PLAIN),)])
             self.query_one(f"#unit-{p.name}", Lines).put([((f"  {self._hint(p)}", Tone.MUTED),)])
         for head in self.query("#grave"):
             assert isinstance(head, Lines)
@@ -168,7 +167,8 @@ class FormDialog(Fresh[Mapping[str, Any] | None]):
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         name = (event.widget.id or "").removeprefix("field-")
         p = next((p for p in self._fields if p.name == name), None)
-        self._say(p.about if p is not None else self._operation.about, Tone.MUTED)
+        about = p.about if p is not None else self._operation.about
+        self._say(about[:1].upper() + about[1:], Tone.MUTED)
 
     def _say(self, text: str, tone: Tone) -> None:
         self.query_one("#about", Lines).put_cells(plan_words.hung(Cell(""), text, tone, CELLS)[:2])

@@ -105,15 +105,14 @@ class WordLine(GuardedWidget, can_focus=True):
 
     def _spans(self) -> Spans:
         right = self.word.startswith(self.typed)
-        typed = (self.typed, Tone.STRONG if right else Tone.BAD)
         cursor = ("█" if self.has_focus else "_", Tone.ACCENT)
-        state = ("  ✓ enter", Tone.GOOD) if self.complete else ("" if right else f"  ✗ not {self.word}", Tone.BAD)
-        return ((f"{self.label} ", Tone.PLAIN), (self.word, Tone.STRONG), (": ", Tone.PLAIN), typed, cursor, state)
-
-    @property
-    def wanted(self) -> int:
-        """Cells that the line needs to show a complete word."""
-        return width_of(self.label) + 2 * width_of(self.word) + 14
+        state = ("  ✓ enter", Tone.GOOD) if self.complete else ("" if right else "  ✗ another word", Tone.BAD)
+        head: Spans = ((f"{self.label} ", Tone.PLAIN), (self.word, Tone.STRONG), (": ", Tone.PLAIN))
+        room = self.size.width - width_of(state[0]) - 1
+        if sum(width_of(text) for text, _ in head) + width_of(self.word) > room:
+            head = ((f"{self.label}: ", Tone.PLAIN),)  # the title says which
+        left = max(8, room - sum(width_of(text) for text, _ in head))
+        return (*head, (self.typed[-left:], Tone.STRONG if right else Tone.BAD), cursor, state)
 
     def on_focus(self) -> None:
         self.refresh()
