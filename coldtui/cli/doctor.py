@@ -430,18 +430,25 @@ def _alike(world: World, node: str, reason: str) -> str:
 
 
 async def _site_checks(site: Site, facts: KubeconfigFacts) -> list[Check]:
+    from .doctor_hosts import hosts
+
+    checks, world = await _api_checks(site, facts)
+    return [*checks, *await hosts(site, world)]
+
+
+async def _api_checks(site: Site, facts: KubeconfigFacts) -> tuple[list[Check], World | None]:
     from ..wiring import reach
 
     if facts.trouble is not None:
-        return [Check("Kubernetes API", FAIL, "not tried: no usable kubeconfig", "mend the kubeconfig first", Exit.UNREACHABLE)]
+        return [Check("Kubernetes API", FAIL, "not tried: no usable kubeconfig", "mend the kubeconfig first", Exit.UNREACHABLE)], None
     try:
         kube = await reach(site)
     except ColdError as error:
-        return [Check("Kubernetes API", FAIL, str(error), error.hint, error.exit)]
+        return [Check("Kubernetes API", FAIL, str(error), error.hint, error.exit)], None
     try:
         checks, trip_s = await api(kube)
         if trip_s is None:
-            return checks
+            return checks, None
         # Six requests, one after the other, are what the longest of these takes; the rights are more than a hundred, side by side.
         read, rights = site.live.once(_READ, 4.0 + 8 * trip_s), _permissions(kube, trip_s)
         world, granted = await asyncio.gather(read, rights)
@@ -449,7 +456,7 @@ async def _site_checks(site: Site, facts: KubeconfigFacts) -> list[Check]:
         found = [*nodes(world), *components(world)]
         if any(check.exit is Exit.NOT_PERMITTED for check in granted):  # they name what is missing; the parts would say it again
             found = [check for check in found if check.exit is not Exit.NOT_PERMITTED]
-        return [*checks, *granted, *skew(world), *clock(world, now, kube.clock_skew_s), *found]
+        return [*checks, *granted, *skew(world), *clock(world, now, kube.clock_skew_s), *found], world
     finally:
         await kube.aclose()
 

@@ -3,7 +3,7 @@ something is reached."""
 
 from __future__ import annotations
 
-from .acting import open_bench, open_desk, open_journal, open_means
+from .acting import open_bench, open_desk, open_journal, open_means, open_shell
 from .site import (
     Connector,
     KubeconfigFacts,
@@ -29,6 +29,7 @@ __all__ = [
     "open_journal",
     "open_log",
     "open_means",
+    "open_shell",
     "open_site",
     "prepare_state",
     "reach",

@@ -20,7 +20,7 @@ from .site import Connector, Once, Site, kubeconfig_path, open_log, prepare_stat
 if TYPE_CHECKING:
     from ..operations.desk import Desk
     from ..operations.runner import Bench
-    from ..ports import Journal, Kube, Means, Self
+    from ..ports import Journal, Kube, Means, Self, Shell
 
 
 def open_journal(config: Config, folder: StateDir) -> Journal:
@@ -87,6 +87,14 @@ def open_means(
         secrets=secrets or {},
         under_way=under_way,
     )
+
+
+def open_shell(site: Site) -> Shell:
+    """Commands on hosts with a closed gate and without secrets: for checks. Reaches nothing yet."""
+    from ..adapters.ssh import connect
+    from ..live.pace import SystemClock
+
+    return connect(site.config, writable=False, secrets={}, clock=SystemClock(), environ=site.environ)
 
 
 def runner_lives(run: Run) -> bool | None:

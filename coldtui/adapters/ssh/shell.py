@@ -21,7 +21,7 @@ from . import sudo, table
 from .lines import NotSent
 
 if TYPE_CHECKING:
-    from .connect import Link
+    from .dial import Link
 
 STALE_S = 5.0
 """For a kept connection to take a command; else it is dead and a new one is made."""
@@ -172,6 +172,6 @@ def _me() -> str:
 
 
 def _dialler() -> Callable[..., Awaitable[Link]]:
-    from .connect import dial
+    from .dial import dial
 
     return dial

@@ -41,7 +41,7 @@ def write_key(path: Path, *, passphrase: str = "", comment: str = "test") -> Pat
     """A fresh ed25519 key pair."""
     key = asyncssh.generate_private_key("ssh-ed25519", comment)
     path.touch(mode=0o600)
-    path.write_bytes(key.export_private_key(passphrase=passphrase, rounds=4) if passphrase else key.export_private_key())
+    path.write_bytes(key.export_private_key(passphrase=passphrase, rounds=50) if passphrase else key.export_private_key())
     path.with_name(path.name + ".pub").write_bytes(key.export_public_key())
     return path
 

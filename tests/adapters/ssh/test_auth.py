@@ -76,7 +76,7 @@ def write_locked(place: Place) -> Path:
     import asyncssh
 
     key = asyncssh.read_private_key(place.key)
-    place.key.write_bytes(key.export_private_key(passphrase="correct horse", rounds=4))
+    place.key.write_bytes(key.export_private_key(passphrase="correct horse", rounds=50))
     return place.key
 
 

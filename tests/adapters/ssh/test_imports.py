@@ -13,7 +13,9 @@ from coldtui.live.pace import SystemClock
 shell = connect(Config(), writable=False, secrets={}, clock=SystemClock())
 shell.address("a", "10.0.0.1")
 assert "asyncssh" not in sys.modules, "imported too early"
-import coldtui.adapters.ssh.connect
+import coldtui.adapters.ssh.dial
+from coldtui.adapters.ssh import connect as again
+assert again is connect, "a module hides it"
 import logging
 logging.getLogger("asyncssh").warning("to nobody")
 logging.getLogger("asyncssh.x").error("to nobody")
