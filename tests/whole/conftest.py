@@ -12,6 +12,7 @@ from coldtui.lab import site
 from coldtui.lab.client import KubeClient
 from tests.controlplane.build import BuildError, programs
 from tests.controlplane.plane import ControlPlane, lab_crds
+from tests.whole.acting import Lab, Place
 from tests.whole.ground import Embedded, Ground, Real
 
 BOTH = ["embedded", pytest.param("real", marks=pytest.mark.controlplane)]
@@ -46,3 +47,26 @@ def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     made = Embedded(tmp_path_factory.mktemp("ground"))
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def lab_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One lab for all that is tried on it; its order is made anew by `Yard.tidy`."""
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    try:
+        made = Place(lab, tmp_path_factory.mktemp("site"))
+        yield made
+        made.close()
+    finally:
+        lab.stop()
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A site that lives and its yard, on each of the two grounds in turn."""
+    if request.param == "embedded":
+        yield request.getfixturevalue("lab_place")
+        return
+    made = Place(request.getfixturevalue("site_plane"), tmp_path_factory.mktemp("site"))
+    yield made
+    made.close()
