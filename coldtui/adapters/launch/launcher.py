@@ -196,10 +196,10 @@ def take_secrets(environ: MutableMapping[str, str]) -> dict[str, Secret]:
         return {}
     try:
         with os.fdopen(int(number), "rb") as pipe:
-            found = json.loads(pipe.read(_SECRETS_LIMIT) or b"{}")
-    except (OSError, ValueError):
+            found = json.loads(pipe.read(_SECRETS_LIMIT))
+        return {str(name): Secret(str(value)) for name, value in found.items()}
+    except (OSError, ValueError, AttributeError):  # a launcher that was killed in mid-write among others
         raise ColdError("the secrets of this run did not arrive", hint="resume the run: it asks for them again") from None
-    return {str(name): Secret(str(value)) for name, value in found.items()}
 
 
 def _last_words(path: Path) -> str:
