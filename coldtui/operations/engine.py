@@ -55,7 +55,8 @@ class Operation(Generic[P, F]):
     """The least; a plan may raise it."""
     gather: Callable[[P, Means, float], Awaitable[F]]
     """Fresh reads within a deadline (seconds), in parallel, each Known or Unknown(reason): never raises for a source that does not answer. Raises
-    NotFound for an object that is not there (with the nearest names), UsageError for parameters that cannot be."""
+    NotFound for an object that is not there (with the nearest names), UsageError for parameters that cannot be, HostKeyUnknown for a host whose
+    key the operator must see first (the console shows it, and plans again once it is accepted)."""
     plan: Callable[[F, P, datetime], Plan]
     """Pure."""
     steps: tuple[Step, ...]

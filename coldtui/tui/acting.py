@@ -40,7 +40,8 @@ SEEN: Mapping[str, Callable[[World, str], bool]] = {
 }
 """Whether the World shows what an operation of rung 0 does."""
 SECRET = "needs-secret."
-"""A finding whose code begins like this names in `object` a secret that the run needs, such as `secrets/sudo/k3s-worker-1`."""
+"""A finding whose code begins like this, or whose object begins with `secrets/`, names in `object` a secret that the run needs, as in `ports.Means`:
+`secrets/sudo/k3s-worker-1`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +336,7 @@ class Acting:
 
         found: dict[str, Secret] = {}
         for finding in plan.findings:
-            if not finding.code.startswith(SECRET):
+            if not finding.code.startswith(SECRET) and not finding.object.startswith("secrets/"):
                 continue
             name = finding.object.removeprefix("secrets/")
             if name and name not in found:
@@ -346,15 +347,16 @@ class Acting:
         return found
 
     async def trusts(self, error: HostKeyUnknown) -> bool:
-        """Shows the key of an unknown host; True when it was accepted and kept."""
-        trust: Callable[[str], Any] | None = getattr(self.app.site, "trust", None)
+        """Shows the key of an unknown host; True when it was accepted and kept. Raises ColdError when it could not be kept, or not audited."""
         from .dialogs.hostkey import HostKeyDialog
 
-        no_way = "" if trust is not None else "it cannot be taken from here: add it with ssh-keyscan, then compare the fingerprint"
-        accepted = await self._asked(HostKeyDialog(error, self.why_not() or no_way))
-        if not accepted or trust is None:
+        if not await self._asked(HostKeyDialog(error, self.why_not())):
             return False
-        await asyncio.to_thread(trust, error.line)
+        if why := self.why_not():
+            raise Refused("the key was not taken", detail=why)
+        await self.need_desk().note("host-key", outcome=f"accepted {error.fingerprint} of {error.line.partition(' ')[0]}")
+        path = await asyncio.to_thread(self.app.site.trust, error.line)
+        self.app.say(f"key of {error.line.partition(' ')[0]} kept in {path}", Tone.MUTED)
         return True
 
     async def _asked(self, dialog: Any) -> Any:

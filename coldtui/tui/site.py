@@ -51,6 +51,10 @@ class Site(Protocol):
         """Where acts are asked for; None: nothing can be changed from here."""
         ...
 
+    def trust(self, line: str) -> str:
+        """Keep the key of a host that the operator has compared (`HostKeyUnknown.line`). Returns the file. Blocking. Raises ColdError."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

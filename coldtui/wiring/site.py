@@ -110,6 +110,12 @@ class Site:
         """Where the console asks for acts."""
         return self.console_desk()
 
+    def trust(self, line: str) -> str:
+        """Keep the key of a host that the operator has compared (`HostKeyUnknown.line`). Returns the file. Blocking. Raises Misconfigured."""
+        from ..adapters.ssh.hostkeys import trust
+
+        return trust(line, self.config.ssh.known_hosts)
+
     @property
     def kube(self) -> Kube:
         """The client that Live holds. Raises Unreachable, with what Live knows, while there is none."""

@@ -53,6 +53,11 @@ class FixedSite:
     """Put a fake of the port here when the screen asks single questions."""
     desk: Any = None
     """Without one nothing can be changed."""
+    trusted: list[str] = field(default_factory=list)
+
+    def trust(self, line: str) -> str:
+        self.trusted.append(line)
+        return "/root/.ssh/known_hosts"
 
 
 @dataclass

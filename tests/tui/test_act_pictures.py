@@ -90,10 +90,9 @@ WORSE = Finding(
 )
 SECRET = Finding("needs-secret.sudo", Weight.NOTE, f"sudo on {NODE} asks for a password", f"secrets/sudo/{NODE}")
 HOST = HostKeyUnknown(
-    f"the host key of {NODE} (root@192.168.15.111:22) is not known",
-    detail="it is in neither /root/.ssh/known_hosts nor /etc/ssh/ssh_known_hosts",
+    f"host key of {NODE} is not known",
     fingerprint="ED25519 SHA256:9fQx2Zk0uV7o1sYb4mC8dEwRtLh3nPq6jKaGiBvXyUc",
-    line="x",
+    line="192.168.15.111 ssh-ed25519 A",
 )
 
 

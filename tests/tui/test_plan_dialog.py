@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from textual.widgets import Button
@@ -552,7 +551,7 @@ def test_a_value_that_cannot_be_is_told_and_esc_changes_nothing(tmp_path: Path) 
 
 def unknown_host() -> HostKeyUnknown:
     return HostKeyUnknown(
-        "the host key of k3s-worker-1 (192.168.15.111:22) is not known", fingerprint="ED25519 SHA256:9fQx", line="w ssh-ed25519 A"
+        "the host key of k3s-worker-1 (192.168.15.111:22) is not known", fingerprint="ED25519 SHA256:9fQx", line="w1 ssh-ed25519 A"
     )
 
 
@@ -560,19 +559,13 @@ def test_an_unknown_host_key_is_taken_only_by_typing_yes(tmp_path: Path) -> None
     """The fingerprint and where to compare it are shown, the focus is on Cancel; `yes` typed by hand takes the key, and it is planned again."""
 
     async def check() -> None:
-        trusted: list[str] = []
         scene = Scene(errors={"node.reboot": unknown_host()})
         async with stage(tmp_path, scene=scene) as s:
-
-            def trust(line: str) -> None:
-                trusted.append(line)
-                scene.errors.clear()
-
-            site: Any = s.c.site
-            site.trust = trust
+            trusted = s.c.site.trusted
             await s.arm()
             s.c.app.acting.ask("node.reboot", {"node": NODE})
             await until(s.c, lambda: isinstance(s.c.app.screen, HostKeyDialog))
+            scene.errors.clear()
             assert "ED25519 SHA256:9fQx" in s.c.text
             assert "ssh_host_ed25519_key.pub" in s.c.text
             assert s.c.app.focused is not None
@@ -581,8 +574,10 @@ def test_an_unknown_host_key_is_taken_only_by_typing_yes(tmp_path: Path) -> None
             await s.hand("y", "enter")
             assert trusted == []
             await s.hand("e", "s", "enter")
-            await until(s.c, lambda: trusted == ["w ssh-ed25519 A"])
+            await until(s.c, lambda: trusted == ["w1 ssh-ed25519 A"])
             await shows(s.c, "● GO")
+            assert scene.journal is not None
+            assert [(e.what, e.outcome) for e in scene.journal.audit_entries()][1:] == [("host-key", "accepted ED25519 SHA256:9fQx of w1")]
 
     run(check())
 

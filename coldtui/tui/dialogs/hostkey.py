@@ -64,17 +64,16 @@ class HostKeyDialog(Fresh[bool]):
 
     def _about(self) -> list[Line]:
         error = self._error
-        out = plan_words.hung(Cell("▲ ", Tone.WARN), error.title, Tone.STRONG, CELLS)
-        if error.detail:
-            out += plan_words.hung(Cell("  "), error.detail, Tone.PLAIN, CELLS)
-        out.append((Cell(""),))
-        out += plan_words.hung(Cell("  it showed  ", Tone.MUTED), error.fingerprint, Tone.STRONG, CELLS)
-        out.append((Cell(""),))
+        place = error.line.partition(" ")[0]
         kind = error.fingerprint.partition(" ")[0].lower() or "ed25519"
-        told = f"Compare it on the host's own console, not over this connection: ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub"
+        out = plan_words.hung(Cell("▲ ", Tone.WARN), error.title, Tone.STRONG, CELLS)
+        out.append((Cell(""),))
+        out.append((Cell("  host   ", Tone.MUTED), Cell(place, Tone.STRONG)))
+        out += plan_words.hung(Cell("  shows  ", Tone.MUTED), error.fingerprint, Tone.STRONG, CELLS)
+        out.append((Cell(""),))
+        told = f"Compare it on the host's own console, not over this line: ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub"
         out += plan_words.hung(Cell("  "), told, Tone.PLAIN, CELLS)
-        if error.hint:
-            out += plan_words.hung(Cell("  → ", Tone.ACCENT), error.hint, Tone.PLAIN, CELLS)
+        out += plan_words.hung(Cell("  "), "If it differs, another machine answers in its place: leave.", Tone.PLAIN, CELLS)
         return out
 
     def note(self, text: str) -> None:

@@ -318,15 +318,24 @@ class PlanDialog(Fresh[Run | None]):
         try:
             prepared = await desk.prepare(self.operation.name, self.values)
         except HostKeyUnknown as error:
-            if await self.acting.trusts(error):
-                self._read()
-            else:
-                self._fail(error)
+            await self._meet(error)
         except ColdError as error:
             self._fail(error)
         else:
             self.changes = ()
             self._take(prepared)
+
+    async def _meet(self, error: HostKeyUnknown) -> None:
+        """A host that is not known: the operator decides, and then it is planned again."""
+        try:
+            known = await self.acting.trusts(error)
+        except ColdError as trouble:
+            self._fail(trouble)
+            return
+        if known:
+            self._read()
+        else:
+            self._fail(error)
 
     def _take(self, prepared: Prepared) -> None:
         """A plan is there, or another one: what was typed for the one before is void."""
