@@ -256,7 +256,8 @@ def worse(before: Plan, after: Plan) -> tuple[str, ...]:
         found.append(after.blocked)
     if after.rung > before.rung:
         found.append(f"it now needs a confirmation of rung {int(after.rung)}, not {int(before.rung)}")
-    if after.outlook.rank > before.outlook.rank:
+    # A wait that ends by itself is the cluster's life (a budget that refills), as for the things below: it does not hold the start.
+    if after.outlook.rank > max(before.outlook.rank, Outlook.GO_AFTER.rank):
         found.append(f"the outlook was {before.words!r} and is {after.words!r}")
     known = {(f.code, f.object): f for f in before.findings}
     for finding in after.findings:

@@ -1,0 +1,39 @@
+"""What counts as worse between a confirmed plan and the same plan made again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from coldtui.domain.plans import Fate, Outlook, Plan, PlanItem, Rung, worse
+
+PLAN = Plan(
+    "node.drain", "Drain w1", "nodes/w1", (), (), ("site",), Rung.DISRUPTIVE, "drain", "w1", items=(PlanItem("pods/a/b", Fate.GOES),)
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stops"),
+    [
+        (Outlook.GO, Outlook.GO, False),
+        (Outlook.GO, Outlook.GO_AFTER, False),
+        (Outlook.GO_AFTER, Outlook.GO, False),
+        (Outlook.GO_AFTER, Outlook.WOULD_HANG, True),
+        (Outlook.GO, Outlook.WOULD_HANG, True),
+        (Outlook.WOULD_HANG, Outlook.WOULD_HANG, False),
+        (Outlook.WOULD_HANG, Outlook.NOT_EVALUATED, True),
+        (Outlook.GO, Outlook.REFUSED, True),
+    ],
+)
+def test_a_wait_does_not_hold_the_start_but_anything_graver_does(before: Outlook, after: Outlook, stops: bool) -> None:
+    """A budget that is at its limit for a moment must not refuse a drain that was confirmed a second before."""
+    assert bool(worse(replace(PLAN, outlook=before), replace(PLAN, outlook=after))) is stops
+
+
+def test_a_thing_that_waits_now_is_not_worse() -> None:
+    """The same for a single thing: waits is not worse than goes, never is."""
+    waits = replace(PLAN, outlook=Outlook.GO_AFTER, items=(PlanItem("pods/a/b", Fate.WAITS, "for a budget"),))
+    never = replace(PLAN, outlook=Outlook.WOULD_HANG, items=(PlanItem("pods/a/b", Fate.NEVER, "budget for ever"),))
+    assert worse(PLAN, waits) == ()
+    assert len(worse(PLAN, never)) == 2
