@@ -125,7 +125,7 @@ def going(plan: Plan) -> set[str]:
 async def test_on_the_embedded_server(tmp_path: Path) -> None:
     """Each node of the site, with odd pods on one of them, under every set of flags."""
     with ApiServerProcess(tmp_path / "api") as server:
-        async with ground(server.kubeconfig, tmp_path, crew=()) as found:
+        async with ground(server, tmp_path, crew=()) as found:
             await prepare(found, NODES[0])
 
             async def run(*arguments: str) -> str:
