@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -48,7 +49,8 @@ class LogFile:
 
     def _open(self) -> int:
         fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
-        if os.fstat(fd).st_uid == os.geteuid():
+        found = os.fstat(fd)
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():  # never a device: as root that would close /dev/null to all others
             os.fchmod(fd, MODE)  # the umask may have taken more away or an older file given more
         return fd
 

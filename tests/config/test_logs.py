@@ -134,6 +134,20 @@ def test_python_logging_goes_to_the_file_and_not_to_the_terminal(tmp_path: Path,
     assert capfd.readouterr().err == ""
 
 
+def test_only_files_are_given_a_mode(tmp_path: Path) -> None:
+    """What is no regular file keeps its mode: as root, a log to the null device would otherwise close that device to every other user."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    path.chmod(0o622)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert logs.start(str(path)) == ""
+        assert path.stat().st_mode & 0o777 == 0o622
+    finally:
+        logs.start(os.devnull)
+        os.close(reader)
+
+
 def test_a_log_that_cannot_be_opened_is_said_and_harmless(tmp_path: Path) -> None:
     """The program goes on without a log and knows why."""
     trouble = logs.start(str(tmp_path / "none/log"))
