@@ -186,11 +186,14 @@ class Recorder:
     async def _requests(self, client: _Side, server: _Side, back: asyncio.Task[None]) -> None:
         while True:
             waiting = self._loop.create_task(client.reader.readuntil(b"\r\n\r\n"))
-            await asyncio.wait({waiting, back}, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
+            try:
+                await asyncio.wait({waiting, back}, return_when=asyncio.FIRST_COMPLETED)
+                if not waiting.done():
+                    return  # the server has closed, and all that it said is through
+                head = waiting.result()
+            finally:
                 waiting.cancel()
-                return  # the server has closed, and all that it said is through
-            head = await waiting
+                await asyncio.gather(waiting, return_exceptions=True)
             recorded, raw_body = await _request(client.reader, head)
             self.requests.append(recorded)
             if self._losing is not None and self._losing(recorded):

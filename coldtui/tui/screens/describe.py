@@ -96,8 +96,13 @@ class DescribeScreen(WorldScreen):
         if self._busy_since is not None and self.is_current:
             self._show_reading()
 
+    @property
+    def _there(self) -> bool:
+        """Not before it is mounted, and not while it is being left: its children go first, and a reading may end just then."""
+        return self.is_mounted and bool(self.query(TextView))
+
     def _show_reading(self) -> None:
-        if not self.is_mounted:
+        if not self._there:
             return
         now, cells = self.cold.now(), [Cell(" ")]
         if self._busy_since is not None:
@@ -177,7 +182,7 @@ class DescribeScreen(WorldScreen):
         # In a thread: a custom resource may be a megabyte, and keys must not wait for it.
         yaml = self.yaml
         lines = await asyncio.to_thread(yaml_lines, obj) if yaml else await asyncio.to_thread(describe, obj, events or (), now)
-        if yaml != self.yaml or not self.is_mounted:
+        if yaml != self.yaml or not self._there:
             return
         if not yaml and events is None:
             lines = (*lines[:-1], (Cell(f"  {self._no_events()}", Tone.WARN if self.events_trouble else Tone.MUTED),))
@@ -191,7 +196,7 @@ class DescribeScreen(WorldScreen):
 
     def _show_words(self) -> None:
         """In place of the object: why it is not here."""
-        if not self.is_mounted:
+        if not self._there:
             return
         view, error = self.query_one(TextView), self.trouble
         if error is None:
