@@ -88,7 +88,8 @@ def _walk(document: dict[Any, Any], at: tuple[str, ...], values: dict[str, Any],
     """`at`: the keys down to here as written; `known`: the same as the table of settings has them."""
     for name, value in document.items():
         here = (*at, str(name))
-        spelled = (*known, ANY if _inside((*known, ANY)) else str(name))
+        named = (*known, ANY)
+        spelled = named if _inside(named) or ".".join(named) in BY_KEY else (*known, str(name))
         key, shown = ".".join(spelled), plain(".".join(here))
         setting = BY_KEY.get(key)
         if setting is not None:

@@ -12,6 +12,7 @@ from ..domain.secret import Secret
 from ..domain.text import one_of, plain
 from .files import find, out_of_range, read, resolve_path
 from .settings import (
+    ANY,
     DEFAULT,
     OTHER_VARIABLES,
     SETTINGS,
@@ -25,6 +26,7 @@ from .settings import (
     Setting,
     SiteSection,
     SshSection,
+    VipSection,
 )
 
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
@@ -100,12 +102,13 @@ def _fits(setting: Setting, value: Any, given_by: str) -> None:
 
 def _build(values: Mapping[str, Any]) -> Config:
     def section(name: str) -> dict[str, Any]:
-        return {key.partition(".")[2]: value for key, value in values.items() if key.startswith(name + ".")}
+        return {key.partition(".")[2].removesuffix(f".{ANY}"): value for key, value in values.items() if key.startswith(name + ".")}
 
     return Config(
         site=SiteSection(**section("site")),
         kube=KubeSection(**section("kube")),
         postgres=PostgresSection(**section("postgres")),
+        vip=VipSection(**section("vip")),
         ssh=SshSection(**section("ssh")),
         nodes={name: NodeSection(ssh) for name, ssh in values.get("nodes.NAME.ssh", {}).items()},
         log=LogSection(**section("log")),

@@ -31,6 +31,21 @@ class KubeSection:
 class PostgresSection:
     cluster: str = ""
     """`namespace/name` of the CloudNativePG cluster that is the site's database; empty: the only one, or the first."""
+    user: str = "coldtui"
+    """Who logs in to the servers; needs pg_monitor to see all, pg_maintain (17 and later) to vacuum."""
+    database: str = "postgres"
+    password_file: str = ""
+    """Its first line is the password; empty: $PGPASSFILE or ~/.pgpass."""
+    sslmode: str = "prefer"
+    sslrootcert: str = ""
+    instances: Mapping[str, str] = field(default_factory=dict)
+    """`host:port` by name of the instance; those that are not here are reached at their pod's address."""
+
+
+@dataclass(frozen=True, slots=True)
+class VipSection:
+    probe: str = ""
+    """`host:port` at which the database's VIP is tried; empty: the address of its service, or $POSTGRES_PRIMARY_HOST."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +99,7 @@ class Config:
     production: bool = False
     kube: KubeSection = KubeSection()
     postgres: PostgresSection = PostgresSection()
+    vip: VipSection = VipSection()
     ssh: SshSection = SshSection()
     nodes: Mapping[str, NodeSection] = field(default_factory=dict)
     """What is set for single nodes, by name."""
@@ -153,6 +169,33 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("kube.context", str, "context in the kubeconfig", ("COLDTUI_CONTEXT",), "--context"),
     Setting("kube.namespace", str, "namespace that listings show; empty is all", ("COLDTUI_NAMESPACE",), "--namespace"),
     Setting("postgres.cluster", str, "namespace/name of the site's database", ("COLDTUI_POSTGRES_CLUSTER",)),
+    Setting("postgres.user", str, "who logs in to the database servers", ("COLDTUI_POSTGRES_USER",)),
+    Setting("postgres.database", str, "database that is connected to", ("COLDTUI_POSTGRES_DATABASE",)),
+    Setting(
+        "postgres.password_file",
+        str,
+        "file whose first line is the password",
+        ("COLDTUI_POSTGRES_PASSWORD_FILE",),
+        path=True,
+        unset="$PGPASSFILE or ~/.pgpass",
+    ),
+    Setting(
+        "postgres.sslmode",
+        str,
+        "TLS to the database servers",
+        ("COLDTUI_POSTGRES_SSLMODE",),
+        choices=("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    ),
+    Setting("postgres.sslrootcert", str, "certificate of the authority behind them", ("COLDTUI_POSTGRES_SSLROOTCERT",), path=True),
+    Setting("postgres.instances.NAME", str, "how one instance is reached: host:port", address=True, unset="its pod's address"),
+    Setting(
+        "vip.probe",
+        str,
+        "where the database's VIP is tried: host:port",
+        ("COLDTUI_VIP_PROBE",),
+        address=True,
+        unset="its service's address",
+    ),
     Setting("ssh.user", str, "user that logs in to the nodes", ("COLDTUI_SSH_USER",), unset="the user that runs coldtui"),
     Setting("ssh.port", int, "port of SSH on the nodes", ("COLDTUI_SSH_PORT",), least=1, most=65535),
     Setting("ssh.keys", tuple, "private keys", ("COLDTUI_SSH_KEYS",), path=True, unset="the usual ones in ~/.ssh"),
@@ -201,6 +244,6 @@ def value_of(config: Config, key: str) -> Any:
     for place, part in enumerate(key.split(".")):
         if part == ANY:
             rest = key.split(".")[place + 1 :]
-            return {name: getattr(section, rest[0]) for name, section in value.items()}
+            return {name: getattr(section, rest[0]) if rest else section for name, section in value.items()}
         value = getattr(value, part)
     return value

@@ -226,3 +226,12 @@ def test_a_key_without_a_value_means_the_default(tmp_path: Path) -> None:
     """`theme:` with nothing behind it is not a mistake."""
     config: Config = load({}, {}, config_flag=written(tmp_path, "theme:\nkube:\nlog:\n  level:\n"))
     assert (config.theme, config.log.level) == ("", "info")
+
+
+def test_instances_of_the_database_are_set_by_name(tmp_path: Path) -> None:
+    """Each instance may have an address of its own, and the setting tells them by name."""
+    path = tmp_path / "c.yaml"
+    path.write_text("postgres:\n  instances:\n    pg-1: 127.0.0.1:5433\n    pg-2: 127.0.0.1:5434\nvip:\n  probe: 127.0.0.1:6000\n")
+    config = load({}, {}, config_flag=str(path))
+    assert value_of(config, "postgres.instances.NAME") == {"pg-1": "127.0.0.1:5433", "pg-2": "127.0.0.1:5434"}
+    assert config.vip.probe == "127.0.0.1:6000"
