@@ -252,13 +252,17 @@ class Acting:
         if operation.name in SEEN:
             self._mark(run.object, Asked(operation.name, f"{verb} asked", self.monotonic()))
         said = f"{past(verb)} {run.object.partition('/')[2]}"
+        # What the outcome tells besides, as that it is not recorded.
+        more = run.outcome.partition("; ")[2]
         if undoing or not operation.undo or not self.armed:
-            self.app.say(f"undone: {said}" if undoing else said, Tone.GOOD)
+            told = f"undone: {said}" if undoing else said
+            self.app.say(f"{told} · {more}" if more else told, Tone.WARN if more else Tone.GOOD, sticky=bool(more))
             return
-        notice = f"{said} · {self.app.key_of('undo')} undoes it ({UNDO_S:.0f} s)"
+        notice = f"{self.app.key_of('undo')} undoes it ({UNDO_S:.0f} s)"
+        notice = f"{notice} · {more}" if more else f"{said} · {notice}"
         self.undoable = Undo(operation.undo, {object_param(self.need_desk().find(operation.undo)): run.object.partition("/")[2]}, notice,
                              self.monotonic() + UNDO_S)  # fmt: skip
-        self.app.say(notice, Tone.GOOD, sticky=True)
+        self.app.say(notice, Tone.WARN if more else Tone.GOOD, sticky=True)
         self.app.screen.refresh_bindings()
         self.app.set_timer(UNDO_S, lambda: self._undo_over(notice), name="undo")
 

@@ -11,6 +11,7 @@ from weakref import WeakSet
 from textual import events
 from textual.app import App
 from textual.binding import Binding
+from textual.dom import DOMNode
 from textual.keys import key_to_character
 from textual.screen import Screen
 
@@ -65,11 +66,11 @@ class KeyedApp(App[int]):
         shown = names.get(key) or (letter if letter is not None and letter.isprintable() and letter != " " else key)
         return "-".join((*modifiers, shown))
 
-    def key_of(self, id: str) -> str:
-        """The key that a binding of the app has now."""
+    def key_of(self, id: str, node: DOMNode | None = None) -> str:
+        """The key that a binding of the app (or of `node`) has now."""
         if id in self._keymap:
             return self.get_key_display(Binding(self._keymap[id].split(",")[0], ""))
-        found = next((b for _, b in self._bindings if b.id == id), None)
+        found = next((b for _, b in (node or self)._bindings if b.id == id), None)
         return self.get_key_display(found) if found is not None else ""
 
     # ------------------------------------------------------------ type-ahead

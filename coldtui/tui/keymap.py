@@ -22,6 +22,12 @@ def bindings_of(*classes: type) -> list[Binding]:
 def scopes() -> dict[str, list[Binding]]:
     """Which bindings are live together: app, screen and the focused widget. Loads every screen."""
     from .app import ColdApp
+    from .dialogs.base import Dialog
+    from .dialogs.form import FormDialog
+    from .dialogs.hostkey import HostKeyDialog
+    from .dialogs.menu import Menu
+    from .dialogs.plan import PlanDialog
+    from .dialogs.secret import SecretDialog
     from .screens import SCREENS, VIEWS, load
     from .screens.base import WorldScreen
     from .widgets.logview import LogView
@@ -33,6 +39,8 @@ def scopes() -> dict[str, list[Binding]]:
     for name, screen in (screens or {"screen": WorldScreen}).items():
         for widget in (RowTable, TextView, LogView):
             out[f"{name} with {widget.__name__}"] = [*bindings_of(widget), *bindings_of(screen), *app]
+    for dialog in (Dialog, Menu, PlanDialog, FormDialog, SecretDialog, HostKeyDialog):
+        out[dialog.__name__] = bindings_of(dialog)  # nothing else is live under a dialog
     return out
 
 

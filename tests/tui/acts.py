@@ -128,7 +128,11 @@ class Scene:
         )
         return await asyncio.to_thread(journal.run, run.id)
 
-    def launch(self, run: Run, *, secrets: Mapping[str, Secret], deadline_s: float = 15.0) -> int:
+    def launch(
+        self, run: Run, *, secrets: Mapping[str, Secret], deadline_s: float = 15.0, confirm: Callable[[], object] | None = None
+    ) -> int:
+        if confirm is not None:
+            confirm()
         self.launched.append(run)
         self.secrets.append(dict(secrets))
         self.open().take_up(run.id, pid=os.getpid(), host="k3s-master")

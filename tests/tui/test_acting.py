@@ -9,7 +9,7 @@ from pathlib import Path
 from coldtui.domain.errors import NotFound
 from coldtui.domain.plans import Finding, Rung, Weight
 from coldtui.domain.runboard import RunBoard
-from coldtui.domain.runs import RunState
+from coldtui.domain.runs import Run, RunState
 from coldtui.domain.secret import Secret
 from coldtui.domain.world import World
 from coldtui.tui.dialogs.menu import RESERVED, Menu, keys_for
@@ -349,5 +349,25 @@ def test_nothing_to_do_is_said_and_not_journalled(tmp_path: Path) -> None:
             await s.hand("j", "x", "c")
             await shows(s.c, f"{NODE} is cordoned already")
             assert s.scene.here == []
+
+    run(check())
+
+
+def test_an_act_that_is_not_recorded_says_so(tmp_path: Path) -> None:
+    """Where the journal could not be written a cordon is done all the same, and that it is not recorded stays until it is read."""
+
+    async def check() -> None:
+        async with stage(tmp_path) as s:
+            await s.arm()
+            real = s.scene.run_here
+
+            async def unrecorded(run: Run) -> Run:
+                return replace(await real(run), outcome="done; not recorded: the disk is full")
+
+            s.c.site.desk = replace(s.scene.desk(), run_here=unrecorded)
+            await s.hand("j", "x", "c")
+            await shows(s.c, "not recorded: the disk is full")
+            await s.hand("j")
+            assert "ctrl-u undoes it" in s.c.lines()[-1]
 
     run(check())

@@ -635,3 +635,11 @@ def test_a_name_as_long_as_names_get_can_be_typed(tmp_path: Path) -> None:
             assert "-last█  ✓ enter" in s.c.text
 
     run(check())
+
+
+def test_keys_of_dialogs_can_be_chosen() -> None:
+    """A user may remap the keys of a plan; a key that means two things there is told."""
+    from coldtui.tui import keymap
+
+    assert keymap.conflicts({"plan.options": "f2"}) == []
+    assert any("ctrl+r means plan.options and plan.read-again" in said for said in keymap.conflicts({"plan.options": "ctrl+r"}))

@@ -71,8 +71,8 @@ class HostKeyDialog(Fresh[bool]):
         out.append((Cell("  host   ", Tone.MUTED), Cell(place, Tone.STRONG)))
         out += plan_words.hung(Cell("  shows  ", Tone.MUTED), error.fingerprint, Tone.STRONG, CELLS)
         out.append((Cell(""),))
-        told = f"Compare it on the host's own console, not over this line: ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub"
-        out += plan_words.hung(Cell("  "), told, Tone.PLAIN, CELLS)
+        out += plan_words.hung(Cell("  "), "Compare it on the host's own console, not over this line:", Tone.PLAIN, CELLS)
+        out += plan_words.hung(Cell("  "), f"ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub", Tone.STRONG, CELLS)
         out += plan_words.hung(Cell("  "), "If it differs, another machine answers in its place: leave.", Tone.PLAIN, CELLS)
         return out
 

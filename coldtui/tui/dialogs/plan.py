@@ -264,13 +264,13 @@ class PlanDialog(Fresh[Run | None]):
     def _keys(self) -> tuple[tuple[str, Tone | str], ...]:
         found: list[tuple[str, str]] = []
         if self.stage in {Stage.SHOWN, Stage.FAILED}:
-            found.append(("ctrl-r", "try again" if self.stage is Stage.FAILED else "read again"))
+            found.append(("plan.read-again", "try again" if self.stage is Stage.FAILED else "read again"))
             if self.acting.has_options(self.operation):
-                found.append(("ctrl-o", "options"))
-        found.append(("esc", "stop" if self.stage is Stage.HOLDING else "close" if self._only_close else "cancel"))
+                found.append(("plan.options", "options"))
+        found.append(("plan.cancel", "stop" if self.stage is Stage.HOLDING else "close" if self._only_close else "cancel"))
         out: list[tuple[str, Tone | str]] = []
-        for key, text in found:
-            out += [(key, "key"), (f" {text}   ", Tone.MUTED)]
+        for id, text in found:
+            out += [(self.cold.key_of(id, self), "key"), (f" {text}   ", Tone.MUTED)]
         return tuple(out)
 
     def note(self, text: str, tone: Tone = Tone.WARN) -> None:
