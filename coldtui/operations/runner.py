@@ -6,6 +6,7 @@ The same for a process of its own and, on rung 0, for the process that asked.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -235,20 +236,18 @@ class _Attempt:
         return replace(means, me=replace(means.me, who=self.run.who))
 
     async def _same_site(self) -> None:
-        """The configuration may have been changed between the confirmation and a resume."""
+        """The configuration may have been changed between the confirmation and a resume. The cluster is known by its UID; while that cannot be
+        asked, by its address."""
         site, kube = self.run.site, self.ctx.means.kube
-        if site.server and kube.server != site.server:
+        uid = ""
+        with contextlib.suppress(ColdError):  # who cannot be asked now is met by every step
+            uid = (await kube.facts()).cluster_uid if site.cluster_uid else ""
+        if uid and uid != site.cluster_uid:
+            raise Refused(f"{kube.server} is another cluster now", detail=f"its kube-system has UID {uid}, not {site.cluster_uid}")
+        if not uid and site.server and kube.server != site.server:
             raise Refused(
                 f"the configuration leads to {kube.server} now", detail=f"this run is for {site.server}", hint="mend the kubeconfig"
             )
-        if not site.cluster_uid:
-            return
-        try:
-            uid = (await kube.facts()).cluster_uid
-        except ColdError:
-            return  # who cannot be asked now is asked by every step
-        if uid and uid != site.cluster_uid:
-            raise Refused(f"{kube.server} is another cluster now", detail=f"its kube-system has UID {uid}, not {site.cluster_uid}")
 
     async def _lock(self) -> None:
         if not self.run.locks:

@@ -142,8 +142,15 @@ class _Planning:
     def __init__(self, site: Site, me: Self, journal: Callable[[], Journal]) -> None:
         self._site, self._me, self._journal = site, me, journal
         self._own: Means | None = None
+        self._opening = asyncio.Lock()
 
     async def means(self) -> Means:
+        async with self._opening:
+            own = await self._opened()
+        live = self._site.live.kube
+        return replace(own, kube=live) if live is not None else own
+
+    async def _opened(self) -> Means:
         if self._own is None:
             self._own = await _opened(
                 self._site.config,
@@ -153,8 +160,7 @@ class _Planning:
                 connector=self._site.connector,
                 under_way=self._under_way,
             )
-        live = self._site.live.kube
-        return replace(self._own, kube=live) if live is not None else self._own
+        return self._own
 
     def _under_way(self) -> tuple[Run, ...]:
         """A plan makes no journal where there is none yet."""

@@ -244,6 +244,19 @@ async def test_another_cluster_behind_the_same_name_is_refused(stage: Stage) -> 
     assert not acts(stage.world)
 
 
+async def test_the_same_cluster_under_another_address_is_accepted(stage: Stage) -> None:
+    """A kubeconfig that was re-copied with another address of the same cluster: its UID decides. While that cannot be asked, the address does."""
+    run = await stage.begun(steps=1)
+    stage.kube._server = "https://10.0.0.1:6443"
+    stage.kube.fail("facts", lambda: Unreachable("connection refused"))
+    assert await stage.execute(run) == Exit.REFUSED
+    assert stage.now(run).outcome.startswith("the configuration leads to https://10.0.0.1:6443 now: this run is for https://127.0.0.1:6443")
+    stage.kube._server = "https://127.0.0.1:6443"
+    run = await stage.begun(steps=1)
+    stage.kube._server = "https://10.0.0.1:6443"
+    assert await stage.execute(run) == Exit.DONE
+
+
 async def test_a_plan_that_was_altered_in_the_journal_is_refused(stage: Stage) -> None:
     """The digest says what was confirmed: steps that were edited afterwards are not walked."""
     run = await stage.begun()
