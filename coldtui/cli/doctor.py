@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from coldtui.domain.values import dataclass
 
+from ..domain.drains import LH_ATTACHMENTS
 from ..domain.errors import ColdError, Exit, Forbidden, Unauthorized
 from ..domain.kinds import LEASES, NODE_USAGE, NODES, POD_USAGE, WATCHED, Kind
 from ..domain.readings import Freshness, Known, Unknown
@@ -229,7 +230,7 @@ def _rights(kind: Kind) -> tuple[Right, ...]:
 
 
 RIGHTS: tuple[Right, ...] = (
-    *(right for kind in (*WATCHED, NODE_USAGE, POD_USAGE) for right in _rights(kind)),
+    *(right for kind in (*WATCHED, NODE_USAGE, POD_USAGE, LH_ATTACHMENTS) for right in _rights(kind)),
     Right("get", "pods/log", "", "", False),
 )
 """What the account of deploy/viewer-rbac.yaml grants, but for the kubelets' summary, which has two ways."""

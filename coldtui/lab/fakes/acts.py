@@ -9,10 +9,12 @@ from datetime import timedelta
 from threading import Condition
 from typing import Any
 
-from ...domain.errors import Conflict, Invalid, NotFound, Refused, Unreachable
-from ...domain.kinds import Kind
+from ...domain.errors import Conflict, Forbidden, Invalid, NotFound, Refused, Unreachable
+from ...domain.kinds import PODS, Kind
 from ...ports import Clock, HeldLease, PatchForm
 from .state import Log
+
+_LEASES = Kind("locks", "coordination.k8s.io", "v1", "leases", True, "leases")
 
 
 @dataclass
@@ -41,6 +43,7 @@ def _schedulable(node: Any, body: Any) -> Any:
 class Acts:
     """Mixed into FakeKube."""
 
+    allowed: Callable[[str, str, str], bool]
     _cond: Condition
     _rv: int
 
@@ -96,12 +99,14 @@ class Acts:
 
     async def read(self, kind: Kind, name: str, namespace: str = "", *, deadline_s: float = 10.0) -> Any:
         await self._answer("read", kind.name, deadline_s)
+        self._check_right("get", kind)
         return self._found(kind, _key(namespace, name))
 
     async def read_all(
         self, kind: Kind, *, namespace: str = "", fields: str = "", labels: str = "", deadline_s: float = 10.0
     ) -> tuple[Any, ...]:
         await self._answer("read_all", kind.name, deadline_s)
+        self._check_right("list", kind)
         with self._cond:
             log = self._log(kind.name)
             if log.skipped:
@@ -124,7 +129,7 @@ class Acts:
         deadline_s: float = 10.0,
     ) -> Mapping[str, Any]:
         key = _key(namespace, name)
-        act = await self._begin(Act("patch", kind.name, key, body, dry_run), deadline_s)
+        act = await self._begin(Act("patch", kind.name, key, body, dry_run), deadline_s, "patch", kind, subresource)
         value = self._found(kind, key)
         if kind.custom and form is PatchForm.STRATEGIC:
             raise Invalid(f"the API does not take a strategic patch of {kind.title}")
@@ -138,7 +143,7 @@ class Acts:
     ) -> Mapping[str, Any]:
         name = str(body["metadata"]["name"])
         key = _key(namespace, name)
-        act = await self._begin(Act("create", kind.name, key, body, dry_run), deadline_s)
+        act = await self._begin(Act("create", kind.name, key, body, dry_run), deadline_s, "create", kind)
         if key in self.objects(kind.name) or (kind.name, key) in self.created:
             raise Conflict(f"{kind.plural} {key} exists already")
         act.accepted = True
@@ -158,7 +163,7 @@ class Acts:
         deadline_s: float = 10.0,
     ) -> None:
         key = _key(namespace, name)
-        act = await self._begin(Act("delete", kind.name, key, _options(uid, grace_s), dry_run), deadline_s)
+        act = await self._begin(Act("delete", kind.name, key, _options(uid, grace_s), dry_run), deadline_s, "delete", kind)
         if not dry_run and self.created.pop((kind.name, key), None) is not None:
             act.accepted = True
             return
@@ -171,7 +176,7 @@ class Acts:
         self, namespace: str, pod: str, *, uid: str = "", grace_s: int | None = None, dry_run: bool = False, deadline_s: float = 10.0
     ) -> None:
         key = _key(namespace, pod)
-        act = await self._begin(Act("evict", "pods", key, _options(uid, grace_s), dry_run), deadline_s)
+        act = await self._begin(Act("evict", "pods", key, _options(uid, grace_s), dry_run), deadline_s, "create", PODS, "eviction")
         kinds = [kind for kind in sorted(self.pod_kinds) if key in self.objects(kind)]
         if not kinds:
             raise NotFound(f"pods {key} does not exist")
@@ -184,11 +189,12 @@ class Acts:
 
     async def lease(self, namespace: str, name: str, *, deadline_s: float = 5.0) -> HeldLease | None:
         await self._answer("lease", _key(namespace, name), deadline_s)
+        self._check_right("get", _LEASES)
         return self.leases.get(_key(namespace, name))
 
     async def put_lease(self, lease: HeldLease, *, acquired: bool, deadline_s: float = 5.0) -> HeldLease:
         key = _key(lease.namespace, lease.name)
-        act = await self._begin(Act("lease", "leases", key, lease), deadline_s)
+        act = await self._begin(Act("lease", "leases", key, lease), deadline_s, "patch" if lease.version else "create", _LEASES)
         with self._cond:
             held = self.leases.get(key)
             if (held.version if held is not None else "") != lease.version:
@@ -208,13 +214,20 @@ class Acts:
 
     # Inside
 
-    async def _begin(self, act: Act, deadline_s: float) -> Act:
+    async def _begin(self, act: Act, deadline_s: float, verb: str, kind: Kind, subresource: str = "") -> Act:
         if not self.writable and not act.dry_run:
             raise Refused("read-only: nothing was sent", detail=f"{act.verb} {act.kind} {act.key}")
         await self._answer(act.verb, act.key, deadline_s)
+        self._check_right(verb, kind, subresource)
         with self._cond:
             self.acts.append(act)
         return act
+
+    def _check_right(self, verb: str, kind: Kind, subresource: str = "") -> None:
+        resource = f"{kind.plural}/{subresource}" if subresource else kind.plural
+        if not self.allowed(verb, kind.group, resource):
+            of = f" ({kind.group})" if kind.group else ""
+            raise Forbidden(f"needs {verb} on {resource}{of}", verb=verb, resource=f"{resource}.{kind.group}" if kind.group else resource)
 
     def _found(self, kind: Kind, key: str) -> Any:
         found = self.objects(kind.name).get(key)

@@ -49,6 +49,7 @@ class FakeKube(Acts):
         self.log_lines: dict[str, list[str]] = {}
         """Lines by `namespace/pod`."""
         self.allowed: Callable[[str, str, str], bool] = lambda verb, group, resource: True
+        """(verb, group, resource or `pods/eviction`): what `may` answers, and whether fresh reads and acts are Forbidden."""
         self._prepare_acts(clock or FakeClock())
         self._cond = Condition()
         self._rv = 1000

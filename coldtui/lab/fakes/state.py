@@ -14,7 +14,8 @@ EVERY = "*"
 @dataclass
 class Fault:
     call: str
-    """list, watch, poll, alive, facts, fetch, stats, may, logs or `*`."""
+    """list, watch, poll, alive, facts, fetch, stats, may, logs, read, read_all, lease, or an act (its object is the key, not the kind):
+    patch, create, delete, evict, lease; or `*`."""
     kind: str
     make: Callable[[], Exception]
     times: int | None

@@ -534,6 +534,22 @@ class TestFake(Contract):
         yield found
         found.close()
 
+    def test_rights_and_faults_to_order(self) -> None:
+        """A right that is taken away is Forbidden by name, a fault is raised from the act that it was ordered for, and neither does anything."""
+        world = FakeWorld()
+        on = world.node()
+        world.pod("p", on)
+        world.fake.allowed = lambda verb, group, resource: (verb, resource) != ("create", "pods/eviction")
+        with pytest.raises(Forbidden, match="needs create on pods/eviction"):
+            run(world.fake.evict("default", "p"))
+        world.fake.allowed = lambda *_: True
+        world.fake.fail("evict", lambda: Unreachable("gone"), "default/p")
+        with pytest.raises(Unreachable):
+            run(world.fake.evict("default", "p"))
+        assert world.fake.acts == []
+        run(world.fake.evict("default", "p"))
+        assert world.fake.did("evict") == ["default/p"]
+
     def test_what_was_done_is_remembered(self) -> None:
         """Each act is noted in order with its body, its dryness and whether it was accepted; a refused gate notes nothing."""
         world = FakeWorld()
