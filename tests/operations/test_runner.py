@@ -257,6 +257,37 @@ async def test_the_same_cluster_under_another_address_is_accepted(stage: Stage) 
     assert await stage.execute(run) == Exit.DONE
 
 
+async def test_a_small_run_whose_process_is_closed_says_how_it_ended(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The console is quit while it performs a run itself: the end is in the journal before it goes, with what stands."""
+    monkeypatch.setenv("TOY_HOLD", "acted:0")
+    run = await stage.begun(steps=2)
+    task = asyncio.create_task(execute(stage.bench(), run.id, here=True))
+    await soon((stage.world / "at-acted-0").exists)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stage.now(run).state is RunState.PARTIAL
+    assert stage.now(run).outcome == "stopped: the process that performed it was closed; what stands: act 0 is painted"
+    assert stage.journal.holder("site") is None
+
+
+async def test_a_run_with_many_events_is_read_whole(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one page of them: the memo of an early page is not forgotten by a resume."""
+    monkeypatch.setattr("coldtui.operations.ends.PAGE", 3)
+    monkeypatch.setenv("TOY_HOLD", "started:2")
+    run = await stage.begun()
+    handle = Handle()
+    task = asyncio.create_task(stage.execute(run, handle))
+    await soon((stage.world / "at-started-2").exists)
+    handle.let_go()
+    await task
+    monkeypatch.setenv("TOY_HOLD", "")
+    assert await stage.execute(run) == Exit.DONE
+    assert len(stage.events(run)) > 12
+    memo = [e.memo for e in stage.events(run, What.STARTED)]
+    assert [m.get("2/seen") for m in memo] == [None, None, 2, None], "what was before the act was asked once"
+
+
 async def test_a_plan_that_was_altered_in_the_journal_is_refused(stage: Stage) -> None:
     """The digest says what was confirmed: steps that were edited afterwards are not walked."""
     run = await stage.begun()
