@@ -41,7 +41,7 @@ def journal(report: Report, root: Path, quick: bool) -> None:
         _events(report, opened, 300 if quick else 2000)
     large = root / "large" / "journal.db"
     with closing(open_journal(str(large), clock=_Clock())) as opened:
-        _fill(opened, large, entries, runs)
+        fill(opened, large, entries, runs)
     again = []
     for _ in range(5):
         begun = time.perf_counter()
@@ -78,7 +78,7 @@ def _events(report: Report, opened: SqliteJournal, n: int) -> None:
     report.add("500 lines of output", wrote, "ms", 100)
 
 
-def _fill(opened: SqliteJournal, path: Path, entries: int, runs: int) -> None:
+def fill(opened: SqliteJournal, path: Path, entries: int, runs: int) -> None:
     """In one transaction each: made one by one it would take minutes."""
     now = datetime.now(UTC) - timedelta(days=100)
     template = _entry(_run("run", now))

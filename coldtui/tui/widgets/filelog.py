@@ -207,3 +207,8 @@ class FileLog(LogView):
         else:
             right.append(("● follow ", Tone.GOOD) if self.following else ("○ paused ", Tone.STALE))
         return right
+
+    def on_unmount(self) -> None:
+        """A closed screen is a cycle until somebody collects it: its lines must not wait for that."""
+        self._lines, self._pending = [], []
+        self._pieces_from.clear()
