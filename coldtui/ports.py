@@ -594,9 +594,13 @@ class Journal(Protocol):
 class Launcher(Protocol):
     """Starts the process of a confirmed run."""
 
-    def launch(self, run: Run, *, secrets: Mapping[str, Secret], deadline_s: float = 15.0) -> int:
+    def launch(
+        self, run: Run, *, secrets: Mapping[str, Secret], deadline_s: float = 15.0, confirm: Callable[[], object] | None = None
+    ) -> int:
         """Start it detached, hand it the secrets through an inherited pipe, and wait for its first beat. Returns its pid. Blocking.
 
+        `confirm` puts the run into the journal. It is called when the process is there and waits: whoever is killed at any moment has confirmed
+        nothing, or has a runner. What it raises is raised, and the process ends by itself.
         Raises StepFailed with the last words of the runner when it does not come up.
         """
         ...

@@ -9,7 +9,7 @@ from collections.abc import MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..domain.errors import Exit
+from ..domain.errors import Exit, NotFound
 
 if TYPE_CHECKING:
     from ..operations.runner import Bench
@@ -38,5 +38,7 @@ async def perform(bench: Bench, run_id: str) -> Exit:
         loop.add_signal_handler(number, partial(on_terminate, bench, run_id, handle))
     try:
         return await execute(bench, run_id, handle)
+    except NotFound:
+        return Exit.REFUSED  # whoever started this process was refused, or killed, before the run was confirmed
     finally:
         await asyncio.to_thread(bench.journal.close)

@@ -11,6 +11,7 @@ import secrets as tokens
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from time import monotonic
 from typing import Any
 
@@ -55,6 +56,8 @@ class Prepared:
     """Of the cluster that was planned for; empty: it was not told."""
     own_rung: Rung = Rung.DESTRUCTIVE
     """The plan's, before `production` raised it."""
+    server: str = ""
+    """URL of the API that was asked."""
 
     @property
     def rung(self) -> Rung:
@@ -104,7 +107,7 @@ class Desk:
         plan = replace(plan, took_s=means.clock.monotonic() - begun)
         asked = replace(plan, rung=raised(plan.rung, self.production))
         asked = replace(asked, needs_reason=asked.needs_reason or asked.rung is Rung.DESTRUCTIVE)
-        return Prepared(operation, params, asked, uid, plan.rung)
+        return Prepared(operation, params, asked, uid, plan.rung, means.kube.server)
 
     async def _uid(self, means: Means) -> str:
         """So that its runner, and a resume days later, reach the same cluster. Not needed for planning: what cannot be read is left out."""
@@ -129,18 +132,26 @@ class Desk:
             await self.refuse(prepared, why, reason=reason)
             raise Refused(why, hint=self.forbidden and "start without --read-only")
         run, entry = self._record_of(prepared, reason)
+        here, begun = acts_here(prepared.operation, plan.rung), Event()
         try:
             journal = await asyncio.to_thread(self.journal)
-            await asyncio.to_thread(journal.begin, run, entry)
+
+            def begin() -> None:
+                journal.begin(run, entry)
+                begun.set()
+
+            await asyncio.to_thread(begin if here else lambda: self._launch(journal, run, secrets or {}, begin))
         except JournalTrouble as error:
+            if begun.is_set():
+                raise
             return await self._unrecorded(prepared, run, entry, secrets or {}, error)
         except ColdError as error:
-            await self.refuse(prepared, str(error), reason=reason)
+            if begun.is_set():
+                await asyncio.to_thread(self._not_started, journal, run, error)
+            else:
+                await self.refuse(prepared, str(error), reason=reason)
             raise
-        if acts_here(prepared.operation, plan.rung):
-            return await self.run_here(run)
-        await self._launch(journal, run, secrets or {})
-        return await asyncio.to_thread(journal.run, run.id)
+        return await self.run_here(run) if here else await asyncio.to_thread(journal.run, run.id)
 
     async def _unrecorded(
         self, prepared: Prepared, run: Run, entry: AuditEntry, secrets: Mapping[str, Secret], error: JournalTrouble
@@ -240,12 +251,13 @@ class Desk:
             site=self.site.name or self.site.server,
         )  # fmt: skip
 
-    async def _launch(self, journal: Journal, run: Run, secrets: Mapping[str, Secret]) -> None:
-        try:
-            await asyncio.to_thread(self.launcher.launch, run, secrets=secrets)
-        except ColdError as error:
-            await asyncio.to_thread(self._not_started, journal, run, error)
-            raise
+    def _launch(self, journal: Journal, run: Run, secrets: Mapping[str, Secret], begin: Callable[[], None]) -> None:
+        """Into the journal at the very moment at which a runner waits for it. Blocking."""
+        if any(journal.holder(lock) is not None for lock in run.locks):  # no process for what is about to be refused
+            begin()
+            self.launcher.launch(run, secrets=secrets)
+        else:
+            self.launcher.launch(run, secrets=secrets, confirm=begin)
 
     def _not_started(self, journal: Journal, run: Run, error: ColdError) -> None:
         """Blocking. Its locks must not wait for a runner that does not come."""
@@ -266,7 +278,7 @@ class Desk:
             rung=int(plan.rung),
             reason=plain(reason),
             who=self.who,
-            site=replace(self.site, cluster_uid=self.site.cluster_uid or prepared.cluster_uid),
+            site=replace(self.site, cluster_uid=self.site.cluster_uid or prepared.cluster_uid, server=prepared.server or self.site.server),
             created=now,
             locks=plan.locks,
             steps=tuple(step.title for step in plan.steps),

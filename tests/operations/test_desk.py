@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,10 @@ class Recorder:
         self.launched: list[tuple[str, tuple[str, ...]]] = []
         self.alive, self.fails = alive, fails
 
-    def launch(self, run: Run, *, secrets: dict[str, Secret], deadline_s: float = 15.0) -> int:
+    def launch(
+        self, run: Run, *, secrets: dict[str, Secret], deadline_s: float = 15.0, confirm: Callable[[], object] = lambda: None
+    ) -> int:
+        confirm()
         if self.fails:
             raise StepFailed("the runner cannot be started", detail="no memory")
         self.launched.append((run.id, tuple(secrets)))

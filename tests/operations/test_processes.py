@@ -212,13 +212,82 @@ async def main():
         return {"locked": str(error), "holder": error.holder}
 
 class Nobody:
-    def launch(self, run, *, secrets, deadline_s=15.0):
+    def launch(self, run, *, secrets, deadline_s=15.0, confirm=lambda: None):
+        confirm()
         return 0
     def lives(self, run):
         return None
 
 print(json.dumps(asyncio.run(main())))
 """
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_whoever_is_killed_while_confirming_has_confirmed_nothing_or_has_a_runner(stage: Stage, started: list[Run], when: str) -> None:
+    """kill -9 on either side of the write that confirms: before it no run is there and the waiting runner ends without a word; after it the run
+    goes to its end, with its secrets."""
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(stage.folder), when], cwd=ROOT, capture_output=True, timeout=30, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    if when == "before":
+        until(lambda: not _runners(stage))
+        assert stage.journal.runs() == ()
+        assert stage.journal.audit_entries() == ()
+        assert [path.read_text() for path in (stage.folder / "runs").glob("*.err")] in ([], [""])
+        return
+    (run,) = stage.journal.runs()
+    started.append(run)
+    assert stage.ended(run).state is RunState.DONE
+    assert acts(stage.world) == ["0", "1", "2"]
+
+
+def _runners(stage: Stage) -> list[int]:
+    """Processes of runs of this journal."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"exec" in words and stage.journal.path.encode() in words:
+            found.append(int(path.parent.name))
+    return found
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from coldtui.domain.secret import Secret
+from tests.operations.means import Stage
+
+stage = Stage(Path(sys.argv[1]))
+begin = stage.journal.begin
+def killing(run, entry):
+    if sys.argv[2] == "after":
+        begin(run, entry)
+    os.kill(os.getpid(), signal.SIGKILL)
+stage.journal.begin = killing
+
+async def main():
+    desk = stage.desk()
+    await desk.confirm(await desk.prepare("toy.paint", {"world": str(stage.world)}), secrets={"sudo": Secret("x")})
+
+asyncio.run(main())
+"""
+
+
+def test_a_refused_confirmation_leaves_no_process(stage: Stage) -> None:
+    """What the journal refuses in the moment of confirming is raised as it is, and the runner that waited for it ends."""
+
+    def refuse() -> None:
+        assert _runners(stage)
+        raise Locked("site is held by somebody quicker")
+
+    run = asyncio.run(stage.begun())
+    other = replace(run, id="20261124-140211-ffff")
+    with pytest.raises(Locked, match="somebody quicker"):
+        stage.launcher().launch(other, secrets={}, confirm=refuse)
+    until(lambda: not _runners(stage))
+    assert not list((stage.folder / "runs").glob("*.err"))
 
 
 def test_secrets_reach_the_runner_and_nobody_else(stage: Stage, started: list[Run]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -26,6 +27,7 @@ FD = "COLDTUI_SECRETS_FD"
 """Number of the inherited pipe from which a runner reads its secrets, once."""
 LOOK_S = 0.05
 PROC = Path("/proc")
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _SECRET_NAMES = re.compile(r"COLDTUI_\w*(PASS|SECRET|TOKEN|KEY)")
 _SECRETS_LIMIT = 1 << 20
 
@@ -49,11 +51,19 @@ class ProcessLauncher:
         self._environ, self._hidden = environ, frozenset(hidden)
         self._scope = scope if scope is not None else Scope()
 
-    def launch(self, run: Run, *, secrets: Mapping[str, Secret], deadline_s: float = 15.0) -> int:
+    def launch(
+        self, run: Run, *, secrets: Mapping[str, Secret], deadline_s: float = 15.0, confirm: Callable[[], object] | None = None
+    ) -> int:
         words = _error_file(self._journal().log_path(run.id))
-        process = self._start(run, secrets, words)
+        process, gate = self._start(run, secrets, words)
         # A console that stays open would else keep a zombie.
         threading.Thread(target=_reap, args=(process, words), name=f"reap-{run.id}", daemon=True).start()
+        gate.filled.wait(deadline_s)
+        try:
+            if confirm is not None:
+                confirm()
+        finally:
+            gate.opened.set()  # a runner that finds no such run in the journal ends
         return self._wait(run, process, words, deadline_s)
 
     def lives(self, run: Run) -> bool | None:
@@ -61,7 +71,7 @@ class ProcessLauncher:
 
     # --- starting
 
-    def _start(self, run: Run, secrets: Mapping[str, Secret], words: Path) -> subprocess.Popen[bytes]:
+    def _start(self, run: Run, secrets: Mapping[str, Secret], words: Path) -> tuple[subprocess.Popen[bytes], Gate]:
         read, write = os.pipe()
         try:
             with _opened(words) as err:
@@ -90,8 +100,7 @@ class ProcessLauncher:
             raise StepFailed("the runner cannot be started", detail=plain(str(error)), hint="coldtui doctor") from None
         finally:
             os.close(read)
-        _hand_over(write, secrets)
-        return process
+        return process, Gate(write, secrets)
 
     def _environment(self, site: RunSite, fd: int) -> dict[str, str]:
         """Ours, without secrets: those of the site's document and our own. Others stay: a credential plugin may live by them."""
@@ -150,12 +159,18 @@ def _error_file(log: str) -> Path:
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
+        if error.errno in NO_SPACE:
+            return path
         raise StepFailed(f"{path.parent} cannot be made", detail=plain(str(error)), hint="mend its permissions or set state_dir") from None
     return path
 
 
 def _opened(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640), "ab")
+    """A full disk takes the words of a runner, but does not keep it from running: the journal has its reserve."""
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640), "ab")
+    except OSError:
+        return Path(os.devnull).open("ab")
 
 
 def _reap(process: subprocess.Popen[bytes], words: Path) -> None:
@@ -175,18 +190,26 @@ def site_flags(site: RunSite) -> list[str]:
     return flags
 
 
-def _hand_over(fd: int, secrets: Mapping[str, Secret]) -> None:
-    """Write them in a thread: a pipe holds 64 KiB, and a runner that does not read must not hold us."""
-    data = json.dumps({name: secret.reveal() for name, secret in secrets.items()}).encode()
+class Gate:
+    """The pipe that brings a runner its secrets. It reads to the end before it does anything: the end is `opened`, or ours.
 
-    def write() -> None:
+    In a thread: a pipe holds 64 KiB, and a runner that does not read must not hold us.
+    """
+
+    def __init__(self, fd: int, secrets: Mapping[str, Secret]) -> None:
+        self.filled, self.opened = threading.Event(), threading.Event()
+        self._fd, self._data = fd, json.dumps({name: secret.reveal() for name, secret in secrets.items()}).encode()
+        threading.Thread(target=self._write, name="secrets", daemon=True).start()
+
+    def _write(self) -> None:
         try:
-            with os.fdopen(fd, "wb") as pipe:
-                pipe.write(data)
+            with os.fdopen(self._fd, "wb") as pipe:
+                pipe.write(self._data)
+                pipe.flush()
+                self.filled.set()
+                self.opened.wait()
         except BrokenPipeError:
-            return  # the runner is gone: `_wait` tells it
-
-    threading.Thread(target=write, name="secrets", daemon=True).start()
+            self.filled.set()  # the runner is gone: `_wait` tells it
 
 
 def take_secrets(environ: MutableMapping[str, str]) -> dict[str, Secret]:
