@@ -183,6 +183,22 @@ class Yard:
 
     # --- workloads
 
+    def slow(self, node: str, seconds: float, name: str = "kiln") -> None:
+        """One pod there that takes so long to stop."""
+        self.ground.cordon(True, other_of(node))
+        self.ask_for(name, 1, stop_s=seconds, grace_s=90)
+
+        def there() -> bool:
+            """A scheduler that has not seen the cordon yet put it elsewhere: once more."""
+            pods = self.pods(name)
+            for pod in pods:
+                if pod["spec"]["nodeName"] != node:
+                    self.ground.delete(f"/api/v1/namespaces/{SPACE}/pods/{pod['metadata']['name']}")
+            return len(pods) == 1 and pods[0]["spec"]["nodeName"] == node and ready(pods[0])
+
+        until(there, READY_S, f"{name} runs on {node}")
+        self.ground.cordon(False, other_of(node))
+
     def apply(self, name: str, replicas: int, *, stop_s: float = 0.0, grace_s: int = 30) -> None:
         """A deployment, with all its pods ready."""
         self.ask_for(name, replicas, stop_s=stop_s, grace_s=grace_s)

@@ -6,6 +6,8 @@ lab; the whole series on both grounds is marked `controlplane`, since it takes m
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +18,19 @@ from coldtui.domain.runs import Run, RunState, What
 from tests.whole.acting import (
     Place,
     Seat,
+    arm,
     cordoned,
     is_cordon,
     is_eviction,
+    open_menu,
     other_of,
     ready,
     seated,
+    show_plan,
     spin,
+    type_word,
 )
+from tests.whole.ground import Console
 from tests.whole.recorder import Recorded
 
 LOST_S = 15.0
@@ -59,6 +66,154 @@ def audited(seat: Seat, *whats: str) -> None:
     done = seat.run("audit", "verify", "--json")
     assert done.code == 0, done.out + done.err
     assert [e.what for e in seat.journal.audit_entries() if e.what not in ("armed", "disarmed")] == list(whats)
+
+
+# ---------------------------------------------------------------- the console is killed
+
+
+def sigkill(console: Console) -> None:
+    console.signal(signal.SIGKILL)
+
+
+def sigterm(console: Console) -> None:
+    console.signal(signal.SIGTERM)
+
+
+ENDS: dict[str, Callable[[Console], None]] = {"kill -9": sigkill, "closed terminal": Console.hang_up, "SIGTERM": sigterm}
+
+
+def ended(console: Console, end: Callable[[Console], None]) -> None:
+    """And nothing is left of its process."""
+    end(console)
+    console.wait(20)
+
+
+@pytest.mark.parametrize("end", [pytest.param(e, id=n, marks=() if n == "kill -9" else SLOW) for n, e in ENDS.items()])
+def test_what_was_not_confirmed_changes_nothing(anna: Seat, place: Place, home: str, end: Callable[[Console], None]) -> None:
+    """Killed with the menu open, with the plan shown, and with half of the word typed: no run, no request that changes anything, and the audit says only that it was armed."""
+    before = uids(place)
+    consoles = [anna.console() for _ in range(3)]
+    for number, console in enumerate(consoles):
+        console.until("7/7 nodes", 20)
+        arm(console)
+        if number == 0:
+            open_menu(console, home)
+        else:
+            show_plan(console, home)
+        if number == 2:
+            type_word(console, "dra")
+            console.until("Type the verb drain: dra")
+        ended(console, end)
+    assert anna.relay is not None
+    assert anna.relay.mutating() == []
+    assert anna.journal.runs() == ()
+    assert uids(place) == before
+    assert not cordoned(place.ground, home)
+    assert {e.what for e in anna.journal.audit_entries()} <= {"armed", "disarmed"}
+    assert anna.run("audit", "verify").code == 0
+
+
+def gone_on(seat: Seat, run: Run) -> Callable[[What, int, str], Callable[[], bool]]:
+    """Conditions on the events of a run."""
+
+    def there(what: What, step: int, text: str) -> Callable[[], bool]:
+        return lambda: any(text in e.text for e in seat.told(run, what, step))
+
+    return there
+
+
+POINTS: dict[str, tuple[What, int, str] | None] = {
+    "right after the confirmation": None,
+    "the cordon is done": (What.FINISHED, 0, ""),
+    "the first eviction": (What.ITEM, 1, "terminating"),
+    "a budget blocks": (What.ITEM, 1, "budget mill refuses"),
+    "a slow pod terminates": (What.ITEM, 1, "of 90 s"),
+    "just before the end": (What.STARTED, 2, ""),
+    "after the end": (What.ENDED, -1, ""),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
+@pytest.mark.timeout(180)
+@SLOW
+def test_a_confirmed_run_goes_on(
+    anna: Seat, place: Place, home: str, point: tuple[What, int, str] | None, end: Callable[[Console], None]
+) -> None:
+    """The console that confirmed a drain is ended at each point of it, in each way: the drain goes on to its end, and a new console shows all of it."""
+    place.yard.budget(maxUnavailable=1)
+    place.yard.slow(home, 2.5)
+    before = uids(place)
+    console = anna.console()
+    console.until("7/7 nodes", 20)
+    arm(console)
+    show_plan(console, home)
+    type_word(console, "drain")
+    console.until("✓ enter")
+    console.send("\r")
+    run = anna.begun()
+    if point is not None:
+        spin_with(console, gone_on(anna, run)(*point), anna, run)
+    ended(console, end)
+    done = anna.ended(run)
+    assert done.state is RunState.DONE, anna.story(run)
+    whole(anna, place, home, run, before)
+
+
+def spin_with(console: Console, condition: Callable[[], bool], seat: Seat, run: Run) -> None:
+    """Until it holds, while the console is read."""
+    end = time.monotonic() + 40
+    while not condition():
+        assert time.monotonic() < end, seat.story(run)
+        console.pump(0.001)
+
+
+def whole(seat: Seat, place: Place, home: str, run: Run, before: set[str]) -> None:
+    """The drain did all that it should, once, and a new console and the command line show every line and step of it."""
+    spin(lambda: all(map(ready, place.yard.pods())), 20, "the pods are up again")
+    drained(seat, home, before)
+    audited(seat, "confirmed", "ended")
+    lines = [line.text for line in seat.journal.read_log(run.id).lines]
+    assert lines[-1].startswith("done in ")
+    console = seat.console(rows=60)
+    console.until("7/7 nodes", 20)
+    console.send("7")
+    console.until(f"Drain {home}")
+    console.send("\r")
+    console.until("✓ ended", 20)
+    console.until(lambda: all(line[:60] in console.text for line in lines))
+    for number, title in enumerate(run.steps):
+        assert f"✓ {number + 1} {title}" in console.text
+    followed = seat.run("run", "follow", run.id)
+    assert (followed.code, [line.partition(" ")[2] for line in followed.out.splitlines()]) == (0, lines)
+
+
+@pytest.mark.timeout(120)
+def test_every_console_of_a_drain_is_killed(anna: Seat, place: Place, home: str) -> None:
+    """One drain and three consoles on it: the one that confirmed it is killed at once, the others with a budget blocking and while a slow pod terminates."""
+    place.yard.budget(maxUnavailable=1)
+    place.yard.slow(home, 2.0)
+    before = uids(place)
+    console, *others = [anna.console() for _ in range(3)]
+    for each in (console, *others):
+        each.until("7/7 nodes", 20)
+    for each in others:
+        each.open("7", "Runs [")
+    arm(console)
+    show_plan(console, home)
+    type_word(console, "drain")
+    console.until("✓ enter")
+    console.send("\r")
+    run = anna.begun()
+    ended(console, sigkill)
+    there = gone_on(anna, run)
+    spin_with(others[0], there(What.ITEM, 1, "of 90 s"), anna, run)
+    others[0].until(f"Drain {home}")
+    ended(others[0], Console.hang_up)
+    spin_with(others[1], there(What.ITEM, 1, "budget mill refuses"), anna, run)
+    ended(others[1], sigterm)
+    assert anna.ended(run).state is RunState.DONE, anna.story(run)
+    whole(anna, place, home, run, before)
 
 
 # ---------------------------------------------------------------- the runner is killed
