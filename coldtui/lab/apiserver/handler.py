@@ -186,6 +186,8 @@ class Handler:
                 return await self._pods.evict(request, target, resource)
             case "pods", "binding", "create":
                 return await self._pods.bind(request, target, resource)
+            case "pods", "proxy", "get":
+                return await self._pods.reach(request, target, resource)
             case "serviceaccounts", "token", "create":
                 self._objects.get(resource, target.namespace, target.name)  # 404 for an account that is not there
                 body = await read_body(request)

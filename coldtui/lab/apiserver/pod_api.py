@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 
 from coldtui.lab.apiserver.clock import Clock, parse_time, stamp
@@ -23,6 +24,9 @@ from coldtui.lab.apiserver.target import Target
 from coldtui.lab.apiserver.watch import Stream, Streams, is_true
 
 Json = dict[str, Any]
+PROXIED = "lab.coldtui/proxy-"
+"""Annotation of a pod, with a port behind it: where that port is served in truth."""
+PROXY_S = 30.0
 WINDOW_S = 15
 """How often the metrics server looks."""
 
@@ -117,6 +121,32 @@ class PodApi:
             self._streams.held.discard(stream)
         return response
 
+    async def reach(self, request: web.Request, target: Target, resource: Resource) -> web.Response:
+        """``pods/[SCHEME:]POD[:PORT]/proxy/PATH``: GET of what the pod serves. 503 when nobody answers there.
+
+        Pods have no network here: where a port is really served stands in the annotation ``lab.coldtui/proxy-PORT`` of the pod.
+        """
+        scheme, name, port = _proxied(target.name)
+        pod = self._objects.get(resource, target.namespace, name).decoded()
+        status = pod.get("status") or {}
+        there = (pod["metadata"].get("annotations") or {}).get(f"{PROXIED}{port}")
+        if not status.get("podIP"):
+            raise ApiError(503, "ServiceUnavailable", f"address not allowed: pod {name} has no address")
+        asked = f"{scheme}://{there or status['podIP'] + ':' + port}/{target.rest}"
+        if there is None:
+            raise ApiError(
+                503, "ServiceUnavailable", f"error trying to reach service: dial tcp {status['podIP']}:{port}: connect: connection refused"
+            )
+        try:
+            timeout = aiohttp.ClientTimeout(total=PROXY_S)
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(asked, params=request.query, ssl=False) as answer:
+                return web.Response(
+                    status=answer.status, body=await answer.read(), headers={"Content-Type": answer.headers.get("Content-Type", "")}
+                )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            why = "i/o timeout" if isinstance(error, TimeoutError) else "connect: connection refused"
+            raise ApiError(503, "ServiceUnavailable", f"error trying to reach service: dial tcp {status['podIP']}:{port}: {why}") from error
+
     # --- nodes
 
     def _pods_on(self, node: str) -> list[Json]:
@@ -184,6 +214,19 @@ class PodApi:
             "window": f"{WINDOW_S}s",
             **body,
         }
+
+
+def _proxied(name: str) -> tuple[str, str, str]:
+    """Scheme, pod and port of ``https:postgres-1:8000``. 400 for something else."""
+    parts = name.split(":")
+    match parts:
+        case [pod]:
+            return "http", pod, "80"
+        case [pod, port]:
+            return "http", pod, port
+        case [scheme, pod, port] if scheme in ("", "http", "https"):
+            return scheme or "http", pod, port or ("443" if scheme == "https" else "80")
+    raise bad_request(f"invalid pod request {name!r}")
 
 
 def _usage(usage: Usage) -> Json:

@@ -27,6 +27,7 @@ EVICTION = Subresource("eviction", "Eviction", "policy", verbs=("create",))
 BINDING = Subresource("binding", "Binding", verbs=("create",))
 LOG = Subresource("log", "Pod", verbs=("get",))
 PROXY = Subresource("proxy", "NodeProxyOptions", verbs=("create", "delete", "get", "patch", "update"))
+POD_PROXY = Subresource("proxy", "PodProxyOptions", verbs=("create", "delete", "get", "patch", "update"))
 TOKEN = Subresource("token", "TokenRequest", "authentication.k8s.io", verbs=("create",))
 FINALIZE = Subresource("finalize", "Namespace", verbs=("update",))
 
@@ -117,7 +118,7 @@ EVENT_FIELDS = (
 BUILT_IN: tuple[Resource, ...] = (
     _make("v1", "Node", "nodes", cluster=True, short="no", subs=[PROXY], fields="spec.unschedulable"),
     _make("v1", "Namespace", "namespaces", cluster=True, short="ns", subs=[FINALIZE], fields="status.phase"),
-    _make("v1", "Pod", "pods", short="po", subs=[BINDING, EVICTION, LOG], generation=True, fields=POD_FIELDS, categories="all"),
+    _make("v1", "Pod", "pods", short="po", subs=[BINDING, EVICTION, LOG, POD_PROXY], generation=True, fields=POD_FIELDS, categories="all"),
     _make("v1", "Service", "services", short="svc", fields="spec.clusterIP spec.type", categories="all"),
     _make("v1", "Endpoints", "endpoints", short="ep", status=False),
     _make("v1", "Event", "events", short="ev", status=False, fields=EVENT_FIELDS),

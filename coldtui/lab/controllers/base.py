@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self
 
 from coldtui.domain.errors import Unreachable
 from coldtui.lab.client import EVENTS, ApiError, Informer, Informers, Json, Key, Kind, KubeClient, key_of
@@ -126,6 +126,32 @@ class Machines:
             listener(name)
 
 
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What really runs behind the containers of a pod."""
+
+    ready: bool | None = None
+    """Whether its readiness probe would succeed; None: not known yet, so the pod stays as it is."""
+    code: int | None = None
+    """Its exit code, once it has ended."""
+
+
+class Processes(Protocol):
+    """The real programs behind some pods. The kubelet asks here and tells when it starts containers."""
+
+    def listen(self, listener: Callable[[Key], None]) -> None:
+        """Be told the key of a pod whose process has changed."""
+        ...
+
+    def state(self, pod: Json) -> Process | None:
+        """None: nothing real is behind this pod."""
+        ...
+
+    def begin(self, pod: Json) -> None:
+        """Its containers have been started (again)."""
+        ...
+
+
 @dataclass(slots=True)
 class Lab:
     """What every controller is given."""
@@ -137,6 +163,7 @@ class Lab:
     still: bool = False
     """Nothing moves by itself: heartbeats go on, sizes and event counts do not change."""
     dice: random.Random = field(default_factory=random.Random)
+    processes: Processes | None = None
 
     def now(self) -> datetime:
         return datetime.now(UTC)

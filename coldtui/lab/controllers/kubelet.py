@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from coldtui.lab.client import CLAIMS, LH_VOLUMES, NODES, PODS, Json, Key
-from coldtui.lab.controllers.base import Controller, Lab, deleting, finished, is_true, moment, owner, set_condition, stamp
+from coldtui.lab.controllers.base import Controller, Lab, Process, deleting, finished, is_true, moment, owner, set_condition, stamp
 
 FAIL = "lab.coldtui/fail"
 STOP_SECONDS = "lab.coldtui/stop-seconds"
@@ -55,6 +55,8 @@ class Kubelet(Controller):
         """Machines that boot, and when they are done."""
         lab.machines.listen(self._switched)
         lab.machines.listen_kubelet(self._started)
+        if lab.processes is not None:
+            lab.processes.listen(self.enqueue)
 
     def _interesting(self, pod: Json) -> list[Key]:
         """Everything but the calm mass of running pods."""
@@ -200,7 +202,10 @@ class Kubelet(Controller):
 
     async def _run(self, pod: Json) -> None:
         now = self.lab.stamp()
-        ready = _script(pod) not in ("NotReady", *CRASHES)
+        real = self._process(pod)
+        if real is not None and self.lab.processes is not None:
+            self.lab.processes.begin(pod)
+        ready = _script(pod) not in ("NotReady", *CRASHES) and real is None
         old = {c["name"]: c for c in pod["status"].get("containerStatuses") or ()}
         statuses = []
         for container in pod["spec"]["containers"]:
@@ -220,7 +225,9 @@ class Kubelet(Controller):
     async def _live(self, key: Key, pod: Json) -> None:
         """Crash loops and the end of Jobs; anything else just runs."""
         script, job = _script(pod), owner(pod)
-        if script in CRASHES:
+        if (real := self._process(pod)) is not None:
+            await self._follow_process(key, pod, real)
+        elif script in CRASHES:
             await self._crash(key, pod, CRASHES[script])
         elif job is not None and job["kind"] == "Job":
             await self._maybe_finish(key, pod)
@@ -231,6 +238,61 @@ class Kubelet(Controller):
             await self._say_ready(pod, False)
             probe = "Readiness probe failed: HTTP probe failed with statuscode: 503"
             await self.lab.event(pod, "Unhealthy", probe, warning=True, component=KUBELET)
+
+    def _process(self, pod: Json) -> Process | None:
+        return self.lab.processes.state(pod) if self.lab.processes is not None else None
+
+    async def _follow_process(self, key: Key, pod: Json, real: Process) -> None:
+        """The first container is a real program: its end, its restart and its readiness."""
+        status = pod["status"]["containerStatuses"][0]
+        if "running" not in status["state"]:
+            await self._restart_process(key, pod, status)
+        elif real.code is not None:
+            await self._end_process(key, pod, status, real.code)
+        elif real.ready is not None and real.ready != is_true(pod, "Ready"):
+            await self._replace_first(pod, {"ready": real.ready}, ready=real.ready)
+            if not real.ready:
+                probe = "Readiness probe failed: HTTP probe failed with statuscode: 500"
+                await self.lab.event(pod, "Unhealthy", probe, warning=True, component=KUBELET)
+
+    async def _end_process(self, key: Key, pod: Json, status: Json, code: int) -> None:
+        now = self.lab.stamp()
+        pause = self._process_pause(status, code)
+        ended = {
+            "exitCode": code,
+            "reason": "Completed" if code == 0 else "Error",
+            "startedAt": status["state"]["running"]["startedAt"],
+            "finishedAt": now,
+        }
+        message = (
+            f"back-off {max(1, round(pause))}s restarting failed container={status['name']} pod={key[1]}_{key[0]}({pod['metadata']['uid']})"
+        )
+        waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": message}}
+        new = {"state": waiting if code else {"terminated": ended}, "lastState": {"terminated": ended}, "ready": False, "started": False}
+        await self._replace_first(pod, new, ready=False)
+        if code:
+            await self.lab.event(pod, "BackOff", f"Back-off restarting failed container {status['name']}", warning=True, component=KUBELET)
+        self.enqueue(key, pause)
+
+    def _process_pause(self, status: Json, code: int) -> float:
+        """At once after a clean end, ever later after failures."""
+        return self.pace.attach / 2 if code == 0 else self.pace.crash_backoff * min(2 ** min(int(status["restartCount"]), 5), BACKOFF_CAP)
+
+    async def _restart_process(self, key: Key, pod: Json, status: Json) -> None:
+        ended = (status.get("lastState") or {}).get("terminated") or {}
+        at, now = moment(ended.get("finishedAt")), self.lab.now()
+        pause = self._process_pause(status, int(ended.get("exitCode") or 0))
+        left = 0.0 if at is None else (at + timedelta(seconds=pause) - now).total_seconds()
+        if left > 0:
+            self.enqueue(key, left)
+            return
+        if self.lab.processes is not None:
+            self.lab.processes.begin(pod)
+        new = {
+            "state": {"running": {"startedAt": stamp(now)}}, "restartCount": int(status["restartCount"]) + 1, "ready": False, "started": True,
+            "containerID": self._container_id(pod),
+        }  # fmt: skip
+        await self._replace_first(pod, new, ready=False)
 
     async def _say_ready(self, pod: Json, ready: bool) -> None:
         statuses = [{**c, "ready": ready} for c in pod["status"].get("containerStatuses") or ()]
@@ -318,7 +380,11 @@ class Kubelet(Controller):
                     "containerID": self._container_id(pod),
                 }
             )  # fmt: skip
-        await self._write(pod, {"conditions": _conditions(pod, True, now), "containerStatuses": statuses})
+        real = self._process(pod)
+        if real is not None and self.lab.processes is not None:
+            self.lab.processes.begin(pod)
+            statuses[0] |= {"ready": False}
+        await self._write(pod, {"conditions": _conditions(pod, real is None, now), "containerStatuses": statuses})
         await self.lab.event(pod, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", component=KUBELET)
 
     async def _fail_after_boot(self, pod: Json, now: str) -> None:

@@ -1,0 +1,119 @@
+"""What an instance manager answers at ``/pg/status`` (CloudNativePG, pkg/postgres/status.go): asked of its server in the moment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import UTC, datetime
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.rows import dict_row
+
+from coldtui.domain.errors import Unreachable
+from coldtui.lab.client import Json
+from coldtui.lab.postgres.server import Server
+
+DEADLINE_S = 2.0
+VERSION = "1.30.0"
+BOTH: LiteralString = """
+SELECT pg_is_in_recovery() AS standby, (SELECT system_identifier::text FROM pg_control_system()) AS system,
+  EXISTS (SELECT 1 FROM pg_settings WHERE pending_restart) AS restart
+"""
+PRIMARY: LiteralString = """
+SELECT pg_current_wal_lsn()::text AS lsn, pg_walfile_name(pg_current_wal_lsn()) AS wal, a.*,
+  (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') AS ready,
+  coalesce(a.last_archived_time, '-infinity') > coalesce(a.last_failed_time, '-infinity') AS archiving
+FROM pg_stat_archiver a
+"""
+STANDBY: LiteralString = """
+SELECT pg_last_wal_receive_lsn()::text AS received, pg_last_wal_replay_lsn()::text AS replayed, pg_is_wal_replay_paused() AS paused,
+  EXISTS (SELECT 1 FROM pg_stat_wal_receiver) AS receiving
+"""
+REPLICATION: LiteralString = """
+SELECT application_name AS "applicationName", state, sent_lsn::text AS "receivedLsn", write_lsn::text AS "writeLsn", flush_lsn::text AS "flushLsn",
+  replay_lsn::text AS "replayLsn", coalesce(write_lag, '0'::interval)::text AS "writeLag", coalesce(flush_lag, '0'::interval)::text AS "flushLag",
+  coalesce(replay_lag, '0'::interval)::text AS "replayLag", sync_state AS "syncState", sync_priority::text AS "syncPriority"
+FROM pg_stat_replication WHERE usename = 'streaming_replica' AND application_name NOT LIKE '%-join' ORDER BY 1
+"""
+"""receivedLsn is the position sent: so it is called there."""
+SLOTS: LiteralString = """
+SELECT slot_name AS "slotName", plugin, slot_type AS "slotType", datoid::text AS datoid, database, active, xmin::text AS xmin,
+  catalog_xmin::text AS "catalogXmin", restart_lsn::text AS "restartLsn", wal_status AS "walStatus", safe_wal_size AS "safeWalSize"
+FROM pg_replication_slots WHERE NOT temporary ORDER BY 1
+"""
+BASEBACKUPS: LiteralString = """
+SELECT r.usename, r.application_name, r.backend_start::text, p.phase, p.backup_total, p.backup_streamed,
+  pg_size_pretty(p.backup_total) AS backup_total_pretty, pg_size_pretty(p.backup_streamed) AS backup_streamed_pretty, p.tablespaces_total, p.tablespaces_streamed
+FROM pg_stat_progress_basebackup p JOIN pg_stat_replication r USING (pid)
+"""
+
+
+class Gauge:
+    """One kept connection to a server, and the questions."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._connection: psycopg.AsyncConnection[dict[str, Any]] | None = None
+        self._lock = asyncio.Lock()
+
+    async def rows(self, statement: LiteralString) -> list[Json]:
+        """Of one query, within the deadline. Raises Unreachable."""
+        async with self._lock:
+            try:
+                async with asyncio.timeout(DEADLINE_S):
+                    if self._connection is None or self._connection.closed:
+                        self._connection = await psycopg.AsyncConnection.connect(self._server.dsn(), autocommit=True, row_factory=dict_row)
+                    return await (await self._connection.execute(statement)).fetchall()
+            except (psycopg.Error, TimeoutError, OSError) as error:
+                await self.close()
+                raise Unreachable(f"{self._server.name} does not answer", detail=str(error).strip().partition("\n")[0]) from error
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(psycopg.Error, OSError):
+                await connection.close()
+
+    async def status(self) -> Json:
+        """The facts of ``/pg/status`` that come from the server. Raises Unreachable."""
+        both = (await self.rows(BOTH))[0]
+        found = {
+            "isPrimary": not both["standby"],
+            "systemID": both["system"],
+            "pendingRestart": both["restart"],
+            **(await self._side(both["standby"])),
+        }
+        return {key: value for key, value in found.items() if value not in (None, "", [])}
+
+    async def _side(self, standby: bool) -> Json:
+        if standby:
+            row = (await self.rows(STANDBY))[0]
+            return {
+                "receivedLsn": row["received"], "replayLsn": row["replayed"], "replayPaused": row["paused"], "isWalReceiverActive": row["receiving"],
+            }  # fmt: skip
+        row = (await self.rows(PRIMARY))[0]
+        return {
+            "currentLsn": row["lsn"], "currentWAL": row["wal"], "timeLineID": int(row["wal"][:8], 16), "replayPaused": False, "isWalReceiverActive": False,
+            "isArchivingWAL": row["archiving"], "lastArchivedWAL": row["last_archived_wal"], "lastArchivedWALTime": _time(row["last_archived_time"]),
+            "lastFailedWAL": row["last_failed_wal"], "lastFailedWALTime": _time(row["last_failed_time"]), "readyWalFiles": row["ready"] or None,
+            "replicationInfo": [_some(r) for r in await self.rows(REPLICATION)], "replicationSlotsInfo": [_some(r) for r in await self.rows(SLOTS)],
+            "pgStatBasebackupsInfo": [_some(r) for r in await self.rows(BASEBACKUPS)],
+        }  # fmt: skip
+
+
+def _some(row: Json) -> Json:
+    return {key: value for key, value in row.items() if value not in (None, "")}
+
+
+def _time(at: datetime | None) -> str:
+    return "-infinity" if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def whole(facts: Json, *, session: str, might_be_unavailable: bool = False, rewinding: bool = False) -> Json:
+    """The document, with what the instance manager knows by itself."""
+    return {
+        "systemID": "", "isPrimary": False, "replayPaused": False, "pendingRestart": False, "pendingRestartForDecrease": False, "isWalReceiverActive": False,
+        "isPgRewindRunning": rewinding, "mightBeUnavailable": might_be_unavailable, "pod": {"metadata": {"creationTimestamp": None}, "spec": {"containers": None}, "status": {}},
+        **facts, "instanceManagerVersion": VERSION, "instanceArch": "amd64", "isInstanceManagerUpgrading": False, "sessionID": session,
+    }  # fmt: skip
