@@ -70,7 +70,7 @@ def test_a_missing_permission_names_verb_resource_and_group(cli: Cli) -> None:
     assert found.code == 5
     said = {row[2].partition(" → ")[0]: row[0] for row in found.rows if row[1] == "permissions"}
     assert said["needs watch on pods"] == "FAIL"
-    longhorn = "volumes, nodes, replicas, engines, backups, backuptargets, snapshots, recurringjobs, settings"
+    longhorn = "volumes, nodes, replicas, engines, backups, backuptargets, snapshots, recurringjobs, settings, volumeattachments"
     assert said[f"needs get, list, watch on {longhorn} (longhorn.io)"] == "warn"
     assert len(said) == 3
 
