@@ -229,7 +229,8 @@ class Kube(Protocol):
         ...
 
     async def pod_get(self, namespace: str, pod: str, port: int, path: str, *, scheme: str = "http", deadline_s: float = 2.0) -> bytes:
-        """GET a path of a pod through the API's proxy (`pods/SCHEME:POD:PORT/proxy/PATH`), at most 1 MiB.
+        """GET a path of a pod through the API's proxy (`pods/SCHEME:POD:PORT/proxy/PATH`), at most 1 MiB. The adapter's gate has the list of
+        paths that are known to change nothing; any other is Refused.
 
         Raises Unreachable with kind `server` where nobody answers behind the proxy (502, 503, or an error of the pod's own), Forbidden (needs
         get on pods/proxy), NotFound.

@@ -25,6 +25,8 @@ _ENTRANCES = frozenset({"exec", "attach", "portforward", "proxy"})
 """Subresources of pods and services that a GET enters, with the power to change anything."""
 _KUBELET_READS = ("stats/summary", "healthz", "metrics")
 """What may be asked of a kubelet through `nodes/proxy`, where a GET can run a command in a container."""
+_POD_READS = ("pg/status", "metrics")
+"""What may be asked of a pod through `pods/proxy`: what a GET does there is up to the program in it, and of these it is known."""
 
 
 def is_harmless(method: str, path: str, query: Sequence[tuple[str, str]], body: bytes | None) -> bool:
@@ -49,7 +51,9 @@ def _reads(method: str, path: str) -> bool:
         return True
     if parts[2:3] == ["nodes"]:
         return parts[4:5] != ["proxy"] or "/".join(parts[5:]) in _KUBELET_READS
-    return not (parts[4:5] in (["pods"], ["services"]) and parts[6:7] and parts[6] in _ENTRANCES)
+    if parts[4:5] not in (["pods"], ["services"]) or parts[6:7] == [] or parts[6] not in _ENTRANCES:
+        return True
+    return parts[4] == "pods" and parts[6] == "proxy" and "/".join(parts[7:]) in _POD_READS
 
 
 def _is_dry(method: str, path: str, query: Sequence[tuple[str, str]], body: bytes | None) -> bool:

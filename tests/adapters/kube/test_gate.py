@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
+from coldtui.adapters.kube.adapter import KubeAdapter, SystemClock
+from coldtui.adapters.kube.credentials import Access, Fixed
 from coldtui.adapters.kube.failures import Question
 from coldtui.adapters.kube.gate import is_harmless
 from coldtui.domain.errors import Refused
@@ -25,6 +28,7 @@ CLUSTER = "/apis/postgresql.cnpg.io/v1/namespaces/a/clusters/c"
         ("HEAD", NODE),
         ("GET", f"{POD}/log"),
         ("GET", f"{NODE}/proxy/stats/summary"),
+        ("GET", "/api/v1/namespaces/database/pods/https:postgres-1:8000/proxy/pg/status"),
         ("GET", "/api/v1/namespaces/proxy/pods/exec"),
         ("GET", "/api/v1/namespaces/pods/pods/proxy"),
         ("GET", "/apis/apps/v1/namespaces/a/deployments/exec"),
@@ -51,6 +55,8 @@ def test_what_passes_a_closed_gate(method: str, path: str) -> None:
         ("GET", f"{POD}/%65xec"),
         ("GET", f"{POD}/proxy"),
         ("GET", f"{POD}/proxy/shutdown"),
+        ("GET", f"{POD}/proxy/pg/status/../failover"),
+        ("GET", "/api/v1/namespaces/a/services/s/proxy/pg/status"),
         ("GET", "/api/v1/namespaces/a/services/s/proxy/reset"),
         ("GET", f"{NODE}/proxy"),
         ("GET", f"{NODE}/proxy/exec/a/p/c"),
@@ -101,6 +107,20 @@ def test_a_body_that_is_no_object_is_no_dry_run() -> None:
     for raw in (b"", b"[", b"[]", b'"All"', b'{"dryRun": "All"}', b'{"deleteOptions": []}'):
         assert not is_harmless("POST", EVICTION, DRY, raw)
     assert not is_harmless("DELETE", POD, DRY, b'{"dryRun": "All"}')
+
+
+def test_pods_are_asked_only_what_is_known_to_be_harmless() -> None:
+    """Through the API's proxy a closed gate lets PostgreSQL's state be read, and no other path of a pod."""
+    with Scripted(body(b"{}")) as server:
+        adapter = connect_to(server)
+        assert asyncio.run(adapter.pod_get("database", "postgres-1", 8000, "/pg/status", scheme="https")) == b"{}"
+        with pytest.raises(Refused):
+            asyncio.run(adapter.pod_get("database", "postgres-1", 8000, "/pg/reload", scheme="https"))
+        assert [r.path for r in server.requests] == ["/api/v1/namespaces/database/pods/https:postgres-1:8000/proxy/pg/status"]
+
+
+def connect_to(server: Scripted) -> KubeAdapter:
+    return KubeAdapter(Access(server.url, None, Fixed()), clock=SystemClock())
 
 
 def test_a_closed_channel_sends_nothing() -> None:
