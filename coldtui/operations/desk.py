@@ -233,6 +233,8 @@ class Desk:
         if run.state.ended:
             return f"it has ended: {run.state.value}"
         if not await self._is_lost(run):
+            if not run.runner_pid:
+                return "its runner is only just being started"
             since = (self.clock.now() - run.beat).total_seconds() if run.beat is not None else 0.0
             return f"its runner lives: process {run.runner_pid} on {run.runner_host}, heard of {since:.0f} s ago"
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from coldtui.domain.errors import ColdError, JournalTrouble, NotFound, Refused, 
 from coldtui.domain.plans import Finding, Outlook, Rung, Weight
 from coldtui.domain.runs import Run, RunSite, RunState, What
 from coldtui.domain.secret import Secret
+from coldtui.live.pace import SystemClock
 from coldtui.operations.desk import Desk, Prepared, pending_after_boot
 from tests.operations.means import Stage
 
@@ -34,6 +36,16 @@ class Recorder:
 
     def lives(self, run: Run) -> bool | None:
         return self.alive
+
+
+class Later(SystemClock):
+    """A clock that stands at another time."""
+
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+
+    def now(self) -> datetime:
+        return self._at
 
 
 async def prepared(stage: Stage, desk: Desk, **values: Any) -> Prepared:
@@ -212,6 +224,17 @@ async def test_only_a_lost_run_is_resumed(stage: Stage) -> None:
     await stage.desk(launcher=launcher).resume(run.id, secrets={"sudo": Secret("x")})
     assert launcher.launched == [(run.id, ("sudo",))]
     assert [e.what for e in stage.journal.audit_entries()] == ["confirmed", "refused", "refused", "resumed"]
+
+
+async def test_a_run_whose_runner_never_came_is_resumed_once_that_is_sure(stage: Stage) -> None:
+    """Confirmed, and the console died before it had started a runner: at first it may still come, then the run is taken for lost."""
+    run = await stage.begun()
+    launcher = Recorder()
+    with pytest.raises(Refused, match="its runner is only just being started"):
+        await stage.desk(launcher=launcher).resume(run.id)
+    later = Later(stage.clock.now() + timedelta(seconds=13))
+    await stage.desk(launcher=launcher, clock=later).resume(run.id)
+    assert launcher.launched == [(run.id, ())]
 
 
 async def test_runs_that_waited_for_a_boot(stage: Stage) -> None:
