@@ -113,7 +113,8 @@ def page() -> str:
         + table(bindings_of(RowTable)),
         "## On a screen with several lists\n\n" + table(own(ListingsScreen, WorldScreen)),
         "## In a text\n\n" + table(bindings_of(TextView)),
-        "## In a log\n\nAll the keys of [a text](#in-a-text), and:\n\n" + table(own(LogView, TextView)),
+        "## In a log\n\nThe log of a run lies in a file: `g` and `G` are its beginning and end, digits switch screens as elsewhere. All the keys of [a text](#in-a-text), and:\n\n"
+        + table(own(LogView, TextView)),
         "## Keys of single screens\n\n" + screens(),
         "## While you type after `:` or `/`\n\n`enter` does it.\n\n" + table(bindings_of(PromptInput)),
         "## In the palette, the help and the list of containers\n\n"

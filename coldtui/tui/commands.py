@@ -38,8 +38,10 @@ def _screen(entry: Entry) -> Command:
         if argument and not entry.narrows:
             app.say(f":{entry.id} takes nothing after it", Tone.MUTED)
 
-    takes = "[NAMESPACE | /FILTER | LABEL=VALUE]" if entry.narrows else ""
-    return Command(entry.id, entry.help or entry.title, run, entry.aliases, takes, _namespaces if entry.narrows else None)
+    takes = entry.takes or ("[NAMESPACE | /FILTER | LABEL=VALUE]" if entry.narrows else "")
+    words = [word for word in entry.takes.strip("[]").split(" | ") if word.islower() and word.isalpha()]
+    offer = (lambda app: words) if entry.takes else _namespaces if entry.narrows else None
+    return Command(entry.id, entry.help or entry.title, run, entry.aliases, takes, offer)
 
 
 def _namespaces(app: ColdApp) -> Sequence[str]:

@@ -28,6 +28,8 @@ class Entry:
     help: str = ""
     narrows: bool = True
     """Its command takes a namespace, a filter or a label."""
+    takes: str = ""
+    """What its command takes instead, for help."""
 
     def load(self) -> type[WorldScreen]:
         found: type[WorldScreen] = load(self.path)
@@ -55,9 +57,9 @@ SCREENS: tuple[Entry, ...] = (
         ("deployments", "statefulsets", "daemonsets"), "Deployments and their rollouts, stateful and daemon sets",
     ),
     Entry(6, "alerts", "Alerts", f"{_HERE}.alerts:AlertsScreen", ("alert", "problems"), (), "Alerts: what is wrong now, and what was looked at"),
-    Entry(7, "runs", "Runs", f"{_HERE}.runs:RunsScreen", ("run", "jobs"), ("runs",), "Runs: what is under way, what was done, and their logs"),
+    Entry(7, "runs", "Runs", f"{_HERE}.runs:RunsScreen", ("run", "jobs"), ("runs",), "Runs: what is under way, what was done, and their logs", takes="[ID | /FILTER]"),
     Entry(9, "pods", "Pods", f"{_HERE}.pods:PodsScreen", ("pod", "po"), ("pods", "pod_usage"), "Pods of all namespaces, their containers and logs"),
-    Entry(0, "audit", "Audit", f"{_HERE}.audit:AuditScreen", (), (), "Audit: who did what, when, from where; :audit verify looks at the chain"),
+    Entry(0, "audit", "Audit", f"{_HERE}.audit:AuditScreen", (), (), "Audit: who did what, when, from where; verify looks at the chain", takes="[verify | /FILTER]"),
     Entry(0, "events", "Events", f"{_HERE}.events:EventsScreen", ("ev",), ("events",), "Events of the cluster, newest first"),
     Entry(
         0, "storage", "Storage", f"{_HERE}.storage:StorageScreen", ("volumes", "claims", "pvc", "lh"),
@@ -68,5 +70,9 @@ SCREENS: tuple[Entry, ...] = (
 )  # fmt: skip
 """In the order of their numbers; the first is the home screen. Number 0: opened by its command or from the palette only."""
 
-VIEWS: dict[str, str] = {"describe": f"{_HERE}.describe:DescribeScreen", "logs": f"{_HERE}.logs:LogsScreen"}
-"""Screens that are opened on an object: `describe` (ref, yaml: bool) and `logs` (ref, previous: bool), as `module:Class`."""
+VIEWS: dict[str, str] = {
+    "describe": f"{_HERE}.describe:DescribeScreen",
+    "logs": f"{_HERE}.logs:LogsScreen",
+    "run": f"{_HERE}.run:RunScreen",
+}
+"""Screens that are opened on an object: `describe` (ref, yaml: bool), `logs` (ref, previous: bool) and `run` (id), as `module:Class`."""
