@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..domain.errors import Exit, Refused, UsageError
+from ..domain.errors import ColdError, Exit, Refused, UsageError
 from .args import Command, Flag
 
 if TYPE_CHECKING:
@@ -105,7 +105,14 @@ def run(call: Call) -> Exit:
         raise UsageError("--plan changes nothing", hint="leave --yes and --detach out, or --plan")
     from ..wiring import open_desk
 
-    return asyncio.run(_act(call, open_desk(call.site(), "command line")))
+    try:
+        return asyncio.run(_act(call, open_desk(call.site(), "command line")))
+    except ColdError as error:
+        if flags.get("json") and not flags.get("plan"):
+            from .follow import not_begun
+
+            not_begun(error)
+        raise
 
 
 async def _act(call: Call, desk: Desk) -> Exit:
@@ -145,19 +152,19 @@ def _print_plan(call: Call, desk: Desk, prepared: Prepared) -> Exit:
 async def _confirm(call: Call, desk: Desk, prepared: Prepared) -> Exit:
     from ..present import plans
     from . import confirm, out, secrets
-    from .follow import Follower, said_end, said_started
+    from .follow import Follower, result, said_end, said_started
 
-    plan, flags = prepared.plan, call.parsed.flags
+    plan, flags, json = prepared.plan, call.parsed.flags, bool(call.parsed.flags.get("json"))
     if plan.done:
         out.say(out.clean(plan.done))
-        if flags.get("json"):
-            out.dump({"event": "result", "run": None, "state": "done", "outcome": plan.done, "exit": 0}, compact=True)
+        if json:
+            result(None, "done", plan.done, Exit.DONE)
         return Exit.DONE
     if why := desk.forbidden or plans.blocked_words(plan):
         await desk.refuse(prepared, why, reason=flags.get("reason") or "")
         raise Refused(why, detail="nothing was done", hint="start without --read-only" if why == desk.forbidden else "")
     reason = await confirm.ask(call, desk, prepared)
-    given, json = secrets.given(call, plan), bool(flags.get("json"))
+    given = secrets.given(call, plan)
     with confirm.held():
         run: Run = await desk.confirm(prepared, reason=reason, secrets=given)
     if flags.get("detach"):

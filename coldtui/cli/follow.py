@@ -137,7 +137,7 @@ class Follower:
             text = f"{run.title}: runner lost at {place(run)}"
         out.say(out.clean(f"{text}; go on with: coldtui run resume {run.id}"))
         if self._json:
-            _result(run, Exit.FAILED, state="runner lost")
+            result(run, "runner lost", run.outcome, Exit.FAILED)
         return Exit.FAILED
 
     # ------------------------------------------------------------ telling
@@ -188,9 +188,16 @@ def _line_json(line: RunLine) -> dict[str, Any]:
     return {"event": "line", "at": iso(line.at) if line.at is not None else None, "stream": line.stream, "text": line.text}
 
 
-def _result(run: Run, code: Exit, *, state: str = "") -> None:
-    document = {"event": "result", "run": run.id, "state": state or run.state.value, "outcome": run.outcome or None, "exit": int(code)}
-    out.dump(document, compact=True)
+def result(run: Run | None, state: str, outcome: str, code: Exit) -> None:
+    """The last line of `--json`."""
+    made = {"event": "result", "run": run.id if run is not None else None, "state": state, "outcome": outcome or None, "exit": int(code)}
+    out.dump(made, compact=True)
+
+
+def not_begun(error: ColdError) -> None:
+    """An act that did not come to a run."""
+    state = {Exit.REFUSED: "refused", Exit.CANCELLED: "cancelled"}.get(error.exit, "failed")
+    result(None, state, str(error), error.exit)
 
 
 def said_end(run: Run, now: datetime, *, json: bool) -> Exit:
@@ -198,7 +205,7 @@ def said_end(run: Run, now: datetime, *, json: bool) -> Exit:
     code = exit_of(run)
     out.say(out.clean(words.end_text(run, now)))
     if json:
-        _result(run, code)
+        result(run, run.state.value, run.outcome, code)
     return code
 
 
@@ -206,7 +213,7 @@ def said_started(run: Run, *, json: bool) -> Exit:
     """With `--detach`: the id is the data."""
     out.say(f"{out.clean(run.title)}: started; coldtui run follow {run.id}")
     if json:
-        _result(run, Exit.DONE)
+        result(run, run.state.value, run.outcome, Exit.DONE)
     else:
         out.data(run.id)
     return Exit.DONE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from coldtui.domain.values import dataclass
 
 from ..domain.runs import Run, RunEvent, RunLine
@@ -9,6 +11,8 @@ from ..ports import Journal, LogPart
 
 PART_B = 1 << 20
 """Bytes of log a look, at most: some ten thousand lines."""
+COUNT_S = 1.0
+_COUNTS = "lines dropped: the log is full"
 CHUNK_B = 1 << 18
 """Bytes of log that are read at once when somebody scrolls."""
 
@@ -22,7 +26,7 @@ class News:
     events: tuple[RunEvent, ...]
     part: LogPart
     start: int
-    """Byte offset of the first line in `part`."""
+    """Byte offset of the first line in `part`. Equal to `part.next` where there is a line all the same: the last line is another one now."""
 
     @property
     def over(self) -> bool:
@@ -37,6 +41,9 @@ class Following:
         """From a byte offset of the log (a line's beginning) and behind an event."""
         self.journal, self.run = journal, run
         self.offset, self.seq = offset, after
+        self._count = ""
+        """The last line of a log that is full: it counts what was dropped, and is written over as that grows."""
+        self._counted = 0.0
 
     def look(self) -> News:
         """Raises NotFound, JournalTrouble."""
@@ -44,10 +51,23 @@ class Following:
         events = self.journal.events(self.run, after=self.seq)
         start = self.offset
         part = self.journal.read_log(self.run, offset=start, limit_b=PART_B)
+        if part.lines:
+            self._count = part.lines[-1].text if _COUNTS in part.lines[-1].text else ""
+        elif self._count and (run.state.ended or time.monotonic() - self._counted > COUNT_S):
+            part = self._recounted(part)
         if events:
             self.seq = events[-1].seq
         self.offset = part.next
         return News(run, events, part, start)
+
+    def _recounted(self, part: LogPart) -> LogPart:
+        """The last line once more, when it counts more than before."""
+        self._counted = time.monotonic()
+        last = before(self.journal, self.run, self.offset, 1).lines[-1:]
+        if not last or last[0].text == self._count:
+            return part
+        self._count = last[0].text
+        return LogPart(last, part.next, part.size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,6 +211,29 @@ def test_detached_it_prints_the_id_and_goes_on(at: Cli, node: Any) -> None:
     assert at("run", "show", id, "--json").json["state"] == "done"
 
 
+def test_json_ends_with_a_result_also_when_nothing_was_begun(at: Cli, node: Any) -> None:
+    """Refused, and nothing to do: one line that a script can read, with the exit code."""
+    refused = at("node", "drain", NODE, "--delete-emptydir", "--yes", "k3s-worker-3", "--json")
+    assert refused.code == 3
+    (told,) = events(refused)
+    assert (told["event"], told["run"], told["state"], told["exit"]) == ("result", None, "refused", 3)
+    nothing = at("node", "uncordon", NODE, "--json")
+    assert nothing.code == 0
+    assert events(nothing)[0]["state"] == "done"
+
+
+@pytest.mark.parametrize(("fault", "code"), [("api-down", 4), ("unauthorized", 5)])
+def test_an_api_that_does_not_answer_or_does_not_let_us(at: Cli, lab: DemoLab, fault: str, code: int) -> None:
+    """Unreachable is 4, refused credentials are 5; nothing is planned and no run begins."""
+    lab.fault(fault, True)
+    try:
+        assert at("node", "cordon", NODE).code == code
+        assert at("node", "drain", NODE, "--plan").code == code
+    finally:
+        lab.fault(fault, False)
+    assert at("runs", "--json").json["runs"] == []
+
+
 # ------------------------------------------------------------ on a terminal
 
 

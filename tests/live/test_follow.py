@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from coldtui.adapters.journal import open_journal
 from coldtui.domain.errors import NotFound
 from coldtui.domain.runs import What
 from coldtui.live.follow import Following, before, between, tail
-from tests.journals import a_journal, begin, end, lines, under_way, write
+from tests.journals import Wall, a_journal, begin, end, lines, under_way, write
 
 
 def test_news_come_once_and_end(tmp_path: Path) -> None:
@@ -89,6 +90,24 @@ def test_the_last_lines(tmp_path: Path, wanted: int) -> None:
     size = journal.read_log(run.id).size
     left = [line.text for line in between(journal, run.id, offset, size).lines]
     assert left == texts[len(texts) - wanted :] if wanted < len(texts) else left == texts
+    journal.close()
+
+
+def test_what_a_full_log_drops_is_counted_to_the_end(tmp_path: Path) -> None:
+    """Past its cap the last line counts what was dropped and is written over: its final count is news, once."""
+    journal = open_journal(str(tmp_path / "journal.db"), clock=Wall(), reserve_b=0, log_cap_b=20_000)
+    run = under_way(journal)
+    following = Following(journal, run.id)
+    journal.write_log(run.id, lines(*("x" * 100 for _ in range(500))))
+    told = following.look().part.lines
+    first = int(told[-1].text.split()[0])
+    assert first > 0
+    journal.write_log(run.id, lines(*("x" * 100 for _ in range(500))))
+    end(journal, run)
+    news = following.look()
+    assert [int(line.text.split()[0]) for line in news.part.lines] == [first + 500]
+    assert news.start == news.part.next
+    assert following.look().part.lines == ()
     journal.close()
 
 

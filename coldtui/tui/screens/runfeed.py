@@ -119,7 +119,7 @@ class RunFeed:
         self.run = news.run
         if news.events:
             self.progress = fold(self.progress, news.events)
-        if news.part.next != news.start:
+        if news.part.lines:
             self._log().feed(shown(news.part.lines), news.start, news.part.next)
         self._took()
 

@@ -64,6 +64,9 @@ class FileLog(LogView):
 
     def feed(self, lines: Sequence[LogLine], start: int, end: int) -> None:
         """What came at the end of the file. It is only counted while the window is elsewhere, and while a full window is being read."""
+        if lines and start == end:
+            self._renew_last(lines[-1])
+            return
         empty = not self._lines
         attached, self.fed = empty or self.end == start, end
         if attached and lines and (self.following or len(self._lines) < self.capacity):
@@ -71,6 +74,12 @@ class FileLog(LogView):
                 self.start, self._pieces_from = start, deque()
             self._add_piece(lines, start, end)
         self._wake()
+
+    def _renew_last(self, line: LogLine) -> None:
+        """The last line of the file was written over: it counts what no longer fits into it."""
+        if self.attached and self._lines:
+            self._lines[-1] = line
+            self._wake()
 
     def reset(self, lines: Sequence[LogLine], start: int, end: int, *, follow: bool) -> None:
         """Another window: the head or the tail of the file."""

@@ -351,6 +351,26 @@ def test_scrolling_back_reads_the_file_again_to_its_first_line_and_forth_to_its_
     run(check())
 
 
+def test_what_a_full_log_drops_is_counted_on_the_screen(tmp_path: Path) -> None:
+    """The last line of a log that reached its cap shows the newest count, not the first."""
+    journal = running(tmp_path, Wall(NOW))
+    journal._output._cap = 20_000
+    journal.write_log(ID, lines(*("x" * 100 for _ in range(500)), at=NOW))
+
+    async def check() -> None:
+        async with console(world_of(journal), start="runs") as c:
+            await opened(c, journal)
+            await shows(c, "lines dropped: the log is full")
+            before = log(c).text[-1]
+            journal.write_log(ID, lines(*("x" * 100 for _ in range(700)), at=NOW))
+            await until(c, lambda: log(c).text[-1] != before, "the newer count")
+            count = [int(text.split("Z ")[-1].split()[0]) for text in (before, log(c).text[-1])]
+            assert count[1] - count[0] == 700
+
+    run(check())
+    journal.close()
+
+
 def test_head_and_tail_are_one_key_away(journal: SqliteJournal) -> None:
     """g shows the first line of a long log, G its end, and it follows again."""
 
