@@ -94,6 +94,14 @@ def state_and_log(site: Site) -> Iterator[Check]:
         yield Check("log", OK, site.log)
 
 
+def runs() -> Iterator[Check]:
+    """Nothing is said where a run outlives its login, as it does almost everywhere."""
+    from ..wiring import runs_end_at_logout
+
+    if runs_end_at_logout():
+        yield Check("runs", WARN, "a run ends when you log out: logind has KillUserProcesses=yes", "loginctl enable-linger, or act as root")
+
+
 def _free(path: str) -> str:
     from ..present.words import size
 
@@ -508,6 +516,7 @@ def run(call: Call) -> Exit:
     checks = [
         *configuration(call),
         *state_and_log(site),
+        *runs(),
         *terminal(call.environ),
         *compiled(),
         *credentials(facts, datetime.now(UTC)),

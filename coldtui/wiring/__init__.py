@@ -3,7 +3,7 @@ something is reached."""
 
 from __future__ import annotations
 
-from .acting import open_bench, open_desk, open_journal, open_means, open_shell
+from .acting import open_bench, open_desk, open_journal, open_means, open_shell, runs_end_at_logout
 from .site import (
     Connector,
     KubeconfigFacts,
@@ -33,4 +33,5 @@ __all__ = [
     "open_site",
     "prepare_state",
     "reach",
+    "runs_end_at_logout",
 ]

@@ -104,6 +104,13 @@ def runner_lives(run: Run) -> bool | None:
     return lives(run)
 
 
+def runs_end_at_logout() -> bool:
+    """Whether logind would end this user's runs with their last session. For the doctor; blocking."""
+    from ..adapters.launch import Scope
+
+    return Scope().ends_at_logout()
+
+
 def open_desk(site: Site, face: str) -> Desk:
     """Where a face asks for acts. Opens nothing yet. `face`: `console`, `command line`, `api`."""
     from ..adapters.launch import ProcessLauncher

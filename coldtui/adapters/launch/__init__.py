@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .launcher import FD, ProcessLauncher, lives, take_secrets
 from .me import me
+from .scope import Scope
 
-__all__ = ["FD", "ProcessLauncher", "lives", "me", "take_secrets"]
+__all__ = ["FD", "ProcessLauncher", "Scope", "lives", "me", "take_secrets"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from shutil import which
 
 PROBE_S = 5.0
+_LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
 
 
 class Scope:
@@ -37,6 +38,23 @@ class Scope:
         if start not in self._works:
             self._works[start] = _does(start)
         return (*start, f"--unit=coldtui-run-{run_id}", "--") if self._works[start] else ()
+
+    def ends_at_logout(self, busctl: str = "") -> bool:
+        """Whether a run of this user ends when they log out: logind kills what they leave, and no scope of its own is to be had."""
+        program = busctl or which("busctl")
+        if os.geteuid() == 0 or not program or not self._booted.is_dir() or (self._linger / _name()).exists():
+            return False
+        try:
+            done = subprocess.run(
+                [program, "get-property", *_LOGIND, "KillUserProcesses"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PROBE_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.stdout.strip() == b"b true"
 
 
 def _name() -> str:

@@ -60,6 +60,24 @@ def test_a_user_without_lingering_gets_none(tmp_path: Path, monkeypatch: pytest.
     assert "--user" in scope.prefix("r")
 
 
+@pytest.mark.parametrize(("said", "uid", "lingers", "ends"), [
+    ("echo b true", 54321, False, True), ("echo b false", 54321, False, False), ("exit 1", 54321, False, False), ("echo b true", 54321, True, False),
+    ("echo b true", 0, False, False),
+])  # fmt: skip
+def test_who_loses_their_runs_at_logout_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, uid: int, lingers: bool, ends: bool
+) -> None:
+    """Only where logind kills what a login leaves, and only whom no scope of their own protects."""
+    monkeypatch.setattr("coldtui.adapters.launch.scope.os.geteuid", lambda: uid)
+    linger = tmp_path / "linger"
+    linger.mkdir()
+    if lingers:
+        (linger / str(uid)).touch()
+    scope = Scope(booted=tmp_path, linger=linger)
+    assert scope.ends_at_logout(program(tmp_path, said)) is ends
+    assert Scope(booted=tmp_path / "no", linger=linger).ends_at_logout(program(tmp_path, said)) is False
+
+
 def a_launcher(tmp_path: Path, environ: dict[str, str], **more: object) -> ProcessLauncher:
     def none() -> object:
         raise AssertionError("no journal is needed")
