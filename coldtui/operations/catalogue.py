@@ -25,6 +25,9 @@ OPERATIONS: tuple[Entry, ...] = (
     Entry("node.cordon", "nodes:CORDON"),
     Entry("node.uncordon", "nodes:UNCORDON"),
     Entry("node.drain", "drain:DRAIN"),
+    Entry("node.reboot", "reboot:REBOOT"),
+    Entry("node.restart-k3s", "restart_k3s:RESTART"),
+    Entry("node.clean-disk", "clean_disk:CLEAN"),
 )
 """In the order in which help and menus show them."""
 
