@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import field
+from datetime import timedelta
 from typing import Any
 
 from ...domain.errors import NotInstalled, Unreachable
@@ -105,14 +106,14 @@ class SeeWell(Step):
         late = f"{node} is back, but not all that was well there is well again"
         await until_there(ctx, lambda: self._look(node, ctx, believe=ctx.now > old), late, self.pace.look_s)
         await ctx.remember(well=True)
-        await ctx.say(f"all that was well on {node} is well again, or said above")
+        await ctx.say(f"storage and database of {node} are as before the reboot")
 
     async def _look(self, node: str, ctx: RunContext, *, believe: bool) -> Lacking | None:
         kube, before = ctx.means.kube, Health(tuple(kept(ctx, "volumes") or ()), dict(kept(ctx, "instances") or {}))
         try:
             volumes, instances = await ill_volumes(kube, before), await ill_instances(kube, before, believe=believe)
             if volumes and await _closed(kube, node):
-                await ctx.say(f"{volumes}; Longhorn rebuilds no copy on {node} while it is cordoned")
+                await ctx.item(f"nodes/{node}", f"{volumes}; Longhorn rebuilds no copy there while it is cordoned")
                 volumes = ""
         except Unreachable as error:
             return Lacking(
