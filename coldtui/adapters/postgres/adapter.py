@@ -1,0 +1,214 @@
+"""`ports.Database`: the fixed reads on kept read-only connections, and acts, each on a connection of its own, behind the write gate."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from psycopg import sql as compose
+from psycopg.errors import Diagnostic
+
+from ...config.settings import Config
+from ...domain.errors import Forbidden, Refused, StepFailed, UsageError
+from ...domain.hosts import host_address
+from ...domain.replication import SqlStatus
+from ...domain.secret import Secret
+from ...domain.sessions import DatabaseFacts, Progress, Session, TableFacts
+from ...domain.text import plain
+from ...domain.troubles import LineTrouble
+from ...ports import Chosen, Told
+from . import decode, sql
+from .lines import Connection, Lines
+
+VIP = "vip"
+PORT = 5432
+_STATEMENTS = {"vacuum": "VACUUM (VERBOSE)", "vacuum full": "VACUUM (FULL, VERBOSE)", "analyze": "ANALYZE (VERBOSE)"}
+
+
+def connect(
+    config: Config, *, writable: bool, secrets: Mapping[str, Secret] | None = None, environ: Mapping[str, str] = os.environ
+) -> PostgresAdapter:
+    """For the servers that the configuration names; others are told by `at`. Reaches nothing yet."""
+    adapter = PostgresAdapter(Lines(config.postgres, secrets or {}, environ), writable=writable)
+    for name, address in config.postgres.instances.items():
+        adapter.fix(name, address)
+    named = config.site_variables.get("POSTGRES_PRIMARY_HOST")
+    if config.vip.probe:
+        adapter.fix(VIP, config.vip.probe)
+    elif isinstance(named, str) and named:
+        adapter.fix(VIP, named)
+    return adapter
+
+
+class PostgresAdapter:
+    """See `ports.Database`."""
+
+    def __init__(self, lines: Lines, *, writable: bool) -> None:
+        self._lines, self._writable = lines, writable
+
+    def fix(self, target: str, address: str) -> None:
+        """An address of the configuration."""
+        found = host_address(address)
+        self._lines.put(target, found.host, found.port or PORT, fixed=True)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return tuple(self._lines.places)
+
+    def at(self, target: str, host: str, port: int) -> None:
+        self._lines.put(target, host, port, fixed=False)
+
+    # --- reads
+
+    async def status(self, target: str, *, deadline_s: float = 2.0) -> SqlStatus:
+        async def work(connection: Connection) -> SqlStatus:
+            row = await _one(connection, sql.status(connection.info.server_version))
+            waiting = None
+            if row["may_list"]:
+                waiting = (await _one(connection, sql.WAITING))["count"]
+            return decode.status(row, waiting)
+
+        found: SqlStatus = await self._lines.ask(target, work, deadline_s)
+        return found
+
+    async def sessions(self, target: str, *, deadline_s: float = 2.0) -> tuple[Session, ...]:
+        return tuple(decode.session(row) for row in await self._rows(target, sql.SESSIONS, deadline_s))
+
+    async def progress(self, target: str, *, deadline_s: float = 2.0) -> tuple[Progress, ...]:
+        async def work(connection: Connection) -> list[dict[str, Any]]:
+            newer = connection.info.server_version >= 130000
+            return await _all(connection, sql.PROGRESS + (sql.PROGRESS_13 if newer else ""))
+
+        return tuple(decode.progress(row) for row in await self._lines.ask(target, work, deadline_s))
+
+    async def databases(self, target: str, *, deadline_s: float = 5.0) -> tuple[DatabaseFacts, ...]:
+        return tuple(decode.database(row) for row in await self._rows(target, sql.DATABASES, deadline_s))
+
+    async def tables(self, target: str, database: str, *, most: int = 200, deadline_s: float = 5.0) -> tuple[TableFacts, ...]:
+        async with (
+            _within(deadline_s, target),
+            self._lines.own(target, read_only=True, database=database, deadline_s=deadline_s, statement_s=deadline_s) as connection,
+        ):
+            return tuple(decode.table(row) for row in await _all(connection, sql.TABLES, (most,)))
+
+    async def _rows(self, target: str, statement: str, deadline_s: float) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self._lines.ask(target, lambda connection: _all(connection, statement), deadline_s)
+        return found
+
+    # --- acts
+
+    def _gate(self, what: str) -> None:
+        if not self._writable:
+            raise Refused("read-only: this connection does not change anything", detail=what)
+
+    async def cancel(self, target: str, session: Chosen, *, deadline_s: float = 5.0) -> bool:
+        return await self._signal("cancel", sql.CANCEL, target, session, deadline_s)
+
+    async def terminate(self, target: str, session: Chosen, *, deadline_s: float = 5.0) -> bool:
+        return await self._signal("terminate", sql.TERMINATE, target, session, deadline_s)
+
+    async def _signal(self, verb: str, statement: str, target: str, session: Chosen, deadline_s: float) -> bool:
+        self._gate(f"{verb} {session.pid} on {target}")
+        async with (
+            _within(deadline_s, target),
+            self._lines.own(target, read_only=False, deadline_s=deadline_s, statement_s=deadline_s) as connection,
+        ):
+            rows = await _all(connection, statement, (session.pid, session.started))
+            return bool(rows) and all(next(iter(row.values())) for row in rows)
+
+    async def maintain(
+        self,
+        target: str,
+        database: str,
+        statement: Sequence[str],
+        *,
+        told: Callable[[Told], None] | None = None,
+        deadline_s: float = 0.0,
+    ) -> None:
+        self._gate(f"{' '.join(statement)} on {target}")
+        async with self._lines.own(target, read_only=False, database=database, statement_s=deadline_s) as connection:
+            if (await _one(connection, sql.PROBE))["pg_is_in_recovery"]:
+                raise Refused(f"{target} is a standby", hint="maintenance runs on the primary")
+            skipped: list[str] = []
+
+            def hear(notice: Diagnostic) -> None:
+                line = Told(plain(notice.severity or ""), plain(notice.message_primary or ""))
+                if line.severity == "WARNING" and "skipping it" in line.text:
+                    skipped.append(line.text)
+                if told is not None:
+                    told(line)
+
+            connection.add_notice_handler(hear)
+            for one in composed(statement, database):
+                await _cancellable(connection, one)
+            if (
+                skipped and len(statement) > 1
+            ):  # the server only warns; of a whole database others' tables are left out as a matter of course
+                raise Forbidden(
+                    f"{target}: {skipped[0]}", detail=f"{len(skipped)} in all", hint="needs its owner, or pg_maintain (17 and later)"
+                )
+
+    async def probe_write(self, target: str, *, deadline_s: float = 1.0) -> str:
+        self._gate(f"a write through {target}")
+        async with (
+            _within(deadline_s, target),
+            self._lines.own(target, read_only=False, deadline_s=deadline_s, statement_s=deadline_s) as connection,
+        ):
+            row = await _one(connection, sql.PROBE)
+            where = plain(row["listens"])
+            if row["pg_is_in_recovery"]:
+                raise Refused(f"{target} leads to a standby ({where})")
+            await _one(connection, sql.WRITE)
+            return where
+
+    async def aclose(self) -> None:
+        await self._lines.aclose()
+
+
+def composed(statement: Sequence[str], database: str) -> list[compose.Composed]:
+    """The statements for one order: a table each, or the whole database. Raises UsageError for an unknown one."""
+    what, *tables = statement
+    names = [compose.Identifier(*table.split(".", 1)) for table in tables]
+    if what == "reindex":
+        begin = compose.SQL("REINDEX (VERBOSE, CONCURRENTLY) ")
+        if not names:
+            return [begin + compose.SQL("DATABASE ") + compose.Identifier(database)]
+        return [begin + compose.SQL("TABLE ") + name for name in names]
+    if what not in _STATEMENTS:
+        raise UsageError(f"unknown maintenance {plain(what)}", hint=f"one of {', '.join((*_STATEMENTS, 'reindex'))}")
+    head = compose.SQL(_STATEMENTS[what])
+    return [compose.Composed([head, compose.SQL(" "), name]) for name in names] or [compose.Composed([head])]
+
+
+async def _cancellable(connection: Connection, statement: compose.Composed) -> None:
+    """Cancelling the task cancels the statement on the server, which otherwise would go on without us."""
+    try:
+        await connection.execute(statement)
+    except asyncio.CancelledError:
+        await asyncio.shield(connection.cancel_safe(timeout=5.0))
+        raise
+
+
+@asynccontextmanager
+async def _within(deadline_s: float, target: str) -> AsyncIterator[None]:
+    """A deadline whose end is told as ours."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            yield
+    except TimeoutError:
+        raise LineTrouble(f"{target} did not answer within {deadline_s:.0f} s", kind="timeout") from None
+
+
+async def _all(connection: Connection, statement: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    cursor = await connection.execute(statement.encode(), tuple(values) or None)
+    return await cursor.fetchall()
+
+
+async def _one(connection: Connection, statement: str) -> dict[str, Any]:
+    rows = await _all(connection, statement)
+    if not rows:
+        raise StepFailed("the server answered with nothing", detail=statement[:80])
+    return rows[0]

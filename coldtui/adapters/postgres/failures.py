@@ -1,0 +1,59 @@
+"""What psycopg raises, in an operator's words."""
+
+from __future__ import annotations
+
+import psycopg
+
+from ...domain.errors import ColdError, Forbidden, NotFound, Refused, StepFailed, Unauthorized
+from ...domain.text import plain
+from ...domain.troubles import LineTrouble
+
+_LINE = (
+    ("Connection refused", "refused", "is PostgreSQL running there?"),
+    ("timeout expired", "timeout", ""),
+    ("could not translate host name", "dns", "check the name, and DNS on this machine"),
+    ("No route to host", "lost", "check the network"),
+    ("Network is unreachable", "lost", "check the network"),
+    ("the database system is starting up", "server", "wait: it is starting"),
+    ("the database system is shutting down", "server", "it is being stopped"),
+    ("the database system is not yet accepting connections", "server", "wait: it recovers"),
+    ("server does not support SSL", "tls", "set postgres.sslmode: prefer, or switch TLS on at the server"),
+    ("certificate verify failed", "tls", "set postgres.sslrootcert to the cluster's CA"),
+    ("SSL", "tls", "check postgres.sslmode and postgres.sslrootcert"),
+)
+_LOGIN = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist", "not permitted to log in")
+
+
+def words(error: BaseException) -> str:
+    """The last line that says something: libpq tells every address that it tried."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return plain(lines[-1] if lines else type(error).__name__)[:300]
+
+
+def translate(error: Exception, target: str, where: str, user: str) -> ColdError:
+    """`where` is `host:port`."""
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return Forbidden(f"{user} may not do that on {target}", detail=words(error), hint=f"grant it to {user}: pg_monitor, or pg_maintain")
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return LineTrouble(f"{target} did not answer in time: the statement was stopped", kind="timeout", detail=words(error))
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return Refused(f"{target} is read-only: a standby, or closed for writing", detail=words(error))
+    if isinstance(error, (psycopg.errors.UndefinedTable, psycopg.errors.InvalidCatalogName)):
+        return NotFound(f"{target}: {words(error)}")
+    if isinstance(error, psycopg.OperationalError):
+        return _line(error, target, where, user)
+    return StepFailed(f"{target} refused the statement", detail=words(error))
+
+
+def _line(error: psycopg.OperationalError, target: str, where: str, user: str) -> ColdError:
+    whole = str(error)
+    if any(sign in whole for sign in _LOGIN):
+        return Unauthorized(
+            f"{target} ({where}) does not let {user} in",
+            detail=words(error),
+            hint="check postgres.user, postgres.password_file, pg_hba.conf",
+        )
+    for sign, kind, hint in _LINE:
+        if sign.lower() in whole.lower():
+            return LineTrouble(f"{target} ({where}): {sign.lower() if kind != 'tls' else words(error)}", kind=kind, hint=hint)
+    return LineTrouble(f"the connection to {target} ({where}) broke", kind="lost", detail=words(error))

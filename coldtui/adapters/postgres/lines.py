@@ -1,0 +1,170 @@
+"""Connections: one kept for each target, used by one caller at a time, given up when it hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from ...config.settings import PostgresSection
+from ...domain.errors import Misconfigured, NotFound
+from ...domain.secret import Secret
+from ...domain.text import plain
+from ...domain.troubles import LineTrouble
+from .failures import translate
+
+CONNECT_S = 2.0
+APPLICATION = "coldtui"
+Connection = psycopg.AsyncConnection[dict[str, Any]]
+
+
+@dataclass
+class Place:
+    """A target's address and its kept connection."""
+
+    host: str
+    port: int
+    fixed: bool
+    """Told by the configuration: a pod's address does not replace it."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    kept: Connection | None = None
+
+    @property
+    def where(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Lines:
+    """How the servers are reached."""
+
+    def __init__(self, section: PostgresSection, secrets: Mapping[str, Secret], environ: Mapping[str, str] = os.environ) -> None:
+        self.section, self._secrets, self._environ = section, secrets, environ
+        self.places: dict[str, Place] = {}
+
+    def put(self, target: str, host: str, port: int, *, fixed: bool) -> None:
+        known = self.places.get(target)
+        if known is None:
+            self.places[target] = Place(host, port, fixed)
+        elif (known.host, known.port) != (host, port) and (fixed or not known.fixed):
+            self.places[target] = Place(host, port, fixed)
+            if known.kept is not None:
+                known.kept.pgconn.finish()
+
+    def place(self, target: str) -> Place:
+        found = self.places.get(target)
+        if found is None:
+            raise NotFound(f"no address of {plain(target)} is known", hint=f"set postgres.instances.{plain(target)}: host:port")
+        return found
+
+    def _password(self) -> str | None:
+        """None: libpq looks into the password file itself."""
+        if (given := self._secrets.get("postgres")) is not None:
+            return given.reveal()
+        if given_env := self._environ.get("COLDTUI_POSTGRES_PASSWORD"):
+            return given_env
+        if not self.section.password_file:
+            return None
+        try:
+            with open(self.section.password_file, encoding="utf-8") as file:
+                return file.readline().rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8"
+            raise Misconfigured(
+                "the database's password file cannot be read",
+                detail=f"{plain(self.section.password_file)}: {reason.lower()}",
+                hint="mend postgres.password_file",
+            ) from None
+
+    async def open(
+        self, target: str, *, read_only: bool, database: str = "", deadline_s: float = CONNECT_S, statement_s: float = 0.0
+    ) -> Connection:
+        """A new connection, autocommit. Raises Unreachable, Unauthorized, NotFound, Misconfigured."""
+        place, section = self.place(target), self.section
+        options = [f"-c statement_timeout={int(statement_s * 1000)}", "-c lock_timeout=0"]
+        if read_only:
+            options.append("-c default_transaction_read_only=on")
+        connect = psycopg.AsyncConnection.connect(
+            host=place.host,
+            port=place.port,
+            user=section.user,
+            dbname=database or section.database,
+            password=self._password(),
+            passfile=self._environ.get("PGPASSFILE"),
+            sslmode=section.sslmode,
+            sslrootcert=section.sslrootcert or None,
+            connect_timeout=2,
+            application_name=APPLICATION,
+            options=" ".join(options),
+            keepalives_idle=5,
+            keepalives_interval=3,
+            keepalives_count=3,
+            tcp_user_timeout=10_000,
+            autocommit=True,
+            row_factory=dict_row,
+        )
+        try:
+            made: Connection = await asyncio.wait_for(connect, min(deadline_s, CONNECT_S))
+        except TimeoutError:
+            raise LineTrouble(
+                f"{target} ({place.where}) did not answer within {min(deadline_s, CONNECT_S):.0f} s", kind="timeout"
+            ) from None
+        except (psycopg.Error, OSError) as error:
+            raise translate(error, target, place.where, section.user) from None
+        made.prepare_threshold = None
+        return made
+
+    async def ask(self, target: str, work: Callable[[Connection], Any], deadline_s: float) -> Any:
+        """`work` on the kept connection of a target. A kept one that turns out dead is replaced once."""
+        place = self.place(target)
+        try:
+            async with asyncio.timeout(deadline_s), place.lock:
+                for attempt in (1, 2):
+                    fresh = place.kept is None or place.kept.closed
+                    if fresh:
+                        place.kept = await self.open(target, read_only=True, deadline_s=deadline_s, statement_s=deadline_s)
+                    try:
+                        assert place.kept is not None
+                        return await work(place.kept)
+                    except psycopg.OperationalError as error:
+                        dead = place.kept is None or place.kept.closed or place.kept.broken
+                        await self._drop(place)
+                        if fresh or attempt == 2 or not dead:
+                            raise translate(error, target, place.where, self.section.user) from None
+                    except psycopg.Error as error:
+                        raise translate(error, target, place.where, self.section.user) from None
+        except TimeoutError:
+            await self._drop(place)
+            raise LineTrouble(f"{target} ({place.where}) did not answer within {deadline_s:.0f} s", kind="timeout") from None
+        except asyncio.CancelledError:
+            await self._drop(place)  # what was under way would be the answer to the next question
+            raise
+        raise AssertionError("unreachable")
+
+    @staticmethod
+    async def _drop(place: Place) -> None:
+        if place.kept is not None:
+            place.kept.pgconn.finish()  # without a goodbye: it may hang
+            place.kept = None
+
+    @asynccontextmanager
+    async def own(
+        self, target: str, *, read_only: bool, database: str = "", deadline_s: float = 5.0, statement_s: float = 0.0
+    ) -> AsyncIterator[Connection]:
+        """A connection for one use. psycopg's errors inside become ours."""
+        made = await self.open(target, read_only=read_only, database=database, deadline_s=deadline_s, statement_s=statement_s)
+        try:
+            yield made
+        except psycopg.Error as error:
+            raise translate(error, target, self.place(target).where, self.section.user) from None
+        finally:
+            made.pgconn.finish()
+
+    async def aclose(self) -> None:
+        for place in self.places.values():
+            await self._drop(place)

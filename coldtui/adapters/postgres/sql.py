@@ -1,0 +1,102 @@
+"""The fixed statements. What a server of this version does not have is not asked for; what this login may not see is named, not guessed."""
+
+from __future__ import annotations
+
+PG14, PG17 = 140000, 170000
+OLDEST = 120000
+
+_STATUS = """
+SELECT pg_is_in_recovery() AS in_recovery,
+ (SELECT system_identifier::text FROM pg_control_system()) AS system_id,
+ CASE WHEN pg_is_in_recovery()
+  THEN coalesce((SELECT received_tli FROM pg_stat_wal_receiver), (SELECT timeline_id FROM pg_control_checkpoint()))
+  ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
+ current_setting('server_version') AS version,
+ pg_postmaster_start_time() AS started,
+ CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn()::text END AS current,
+ pg_last_wal_receive_lsn()::text AS received,
+ pg_last_wal_replay_lsn()::text AS replayed,
+ CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END AS replay_paused,
+ pg_last_xact_replay_timestamp() AS last_replay_at,
+ (SELECT json_build_object('status', status, 'host', sender_host, 'port', sender_port, 'flushed', {flushed}::text, 'latest', latest_end_time)
+  FROM pg_stat_wal_receiver) AS receiver,
+ (SELECT coalesce(json_agg(json_build_object('name', application_name, 'state', state, 'sync', sync_state, 'sent', sent_lsn::text,
+   'write', write_lsn::text, 'flush', flush_lsn::text, 'replay', replay_lsn::text, 'lag', extract(epoch FROM replay_lag),
+   'address', host(client_addr)) ORDER BY application_name), '[]'::json) FROM pg_stat_replication) AS standbys,
+ (SELECT json_build_object('archived', archived_count, 'wal', last_archived_wal, 'at', last_archived_time, 'failed', failed_count,
+   'failed_wal', last_failed_wal, 'failed_at', last_failed_time) FROM pg_stat_archiver) AS archiver,
+ (SELECT coalesce(json_agg(json_build_object('name', slot_name, 'active', active, 'kind', slot_type, 'status', wal_status, 'safe', safe_wal_size,
+   'retained', CASE WHEN NOT pg_is_in_recovery() THEN pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) END) ORDER BY slot_name), '[]'::json)
+  FROM pg_replication_slots) AS slots,
+ (SELECT sum(numbackends)::int FROM pg_stat_database) AS connections,
+ current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS max_connections,
+ (SELECT json_build_array(sum(xact_commit), sum(xact_rollback), sum(blks_hit), sum(blks_read)) FROM pg_stat_database) AS counters,
+ {wal} AS wal_b,
+ {checkpoints} AS checkpoints,
+ current_setting('synchronous_standby_names') AS synchronous,
+ EXISTS (SELECT FROM pg_settings WHERE pending_restart) AS pending_restart,
+ host(inet_server_addr()) || ':' || inet_server_port() AS listens,
+ pg_has_role('pg_monitor', 'MEMBER') AS monitor,
+ has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE') AS may_list
+"""
+
+
+def status(server: int) -> str:
+    """For a server of this version number (`server_version_num`)."""
+    return _STATUS.format(
+        flushed="flushed_lsn" if server >= 130000 else "received_lsn",
+        wal="(SELECT wal_bytes::bigint FROM pg_stat_wal)" if server >= PG14 else "NULL::bigint",
+        checkpoints="(SELECT num_timed + num_requested FROM pg_stat_checkpointer)"
+        if server >= PG17
+        else "(SELECT checkpoints_timed + checkpoints_req FROM pg_stat_bgwriter)",
+    )
+
+
+WAITING = "SELECT count(*)::int FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"
+
+SESSIONS = """
+SELECT pid, backend_start, coalesce(datname, '') AS datname, coalesce(usename, '') AS usename, coalesce(application_name, '') AS app,
+ coalesce(host(client_addr), '') AS address, coalesce(state, '') AS state,
+ coalesce(wait_event_type || ': ' || wait_event, '') AS wait, xact_start, query_start, state_change,
+ left(coalesce(query, ''), 1000) AS query,
+ CASE WHEN wait_event_type = 'Lock' THEN pg_blocking_pids(pid) ELSE '{}'::int[] END AS blocked_by, coalesce(backend_type, '') AS kind
+FROM pg_stat_activity
+WHERE pid <> pg_backend_pid() AND backend_start IS NOT NULL
+ AND (backend_type IN ('client backend', 'autovacuum worker', 'walsender', 'parallel worker', 'logical replication worker') OR backend_type IS NULL)
+ORDER BY backend_start
+"""
+
+_PLACE = "CASE WHEN p.datname = current_database() THEN p.relid::regclass::text ELSE p.relid::text END"
+PROGRESS = f"""
+SELECT p.pid, 'vacuum' AS what, p.datname, {_PLACE} AS relation, p.phase, p.heap_blks_scanned AS done, p.heap_blks_total AS total
+ FROM pg_stat_progress_vacuum p
+UNION ALL SELECT p.pid, 'cluster', p.datname, {_PLACE}, p.phase, p.heap_blks_scanned, p.heap_blks_total FROM pg_stat_progress_cluster p
+UNION ALL SELECT p.pid, 'create index', p.datname, {_PLACE}, p.phase, p.blocks_done, p.blocks_total FROM pg_stat_progress_create_index p
+"""
+PROGRESS_13 = f"""
+UNION ALL SELECT p.pid, 'analyze', p.datname, {_PLACE}, p.phase, p.sample_blks_scanned, p.sample_blks_total FROM pg_stat_progress_analyze p
+UNION ALL SELECT p.pid, 'basebackup', '', '', p.phase, p.backup_streamed, p.backup_total FROM pg_stat_progress_basebackup p
+"""
+
+DATABASES = """
+SELECT d.datname,
+ CASE WHEN has_database_privilege(d.datname, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'MEMBER') THEN pg_database_size(d.oid) END AS size,
+ age(d.datfrozenxid) AS xid_age, mxid_age(d.datminmxid) AS mxid_age, coalesce(s.numbackends, 0) AS connections
+FROM pg_database d LEFT JOIN pg_stat_database s ON s.datid = d.oid
+ORDER BY xid_age DESC
+"""
+
+TABLES = """
+SELECT current_database() AS database, s.schemaname, s.relname, s.n_live_tup, s.n_dead_tup, pg_total_relation_size(s.relid) AS size,
+ greatest(s.last_vacuum, s.last_autovacuum) AS vacuumed, greatest(s.last_analyze, s.last_autoanalyze) AS analyzed,
+ pg_get_userbyid(c.relowner) AS owner
+FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
+ORDER BY s.n_dead_tup DESC, s.relname
+LIMIT %s
+"""
+
+CANCEL = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s"
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s"
+PROBE = "SELECT pg_is_in_recovery(), coalesce(host(inet_server_addr()), '') || ':' || coalesce(inet_server_port(), 0) AS listens"
+WRITE = "SELECT txid_current()"
+"""Takes a transaction number, which a read-only server refuses; leaves no row behind."""
