@@ -136,7 +136,7 @@ class PostgresAdapter:
 
             def hear(notice: Diagnostic) -> None:
                 line = Told(plain(notice.severity or ""), plain(notice.message_primary or ""))
-                if line.severity == "WARNING" and "skipping it" in line.text:
+                if line.severity == "WARNING" and (line.text.startswith("skipping ") or line.text.endswith("skipping it")):
                     skipped.append(line.text)
                 if told is not None:
                     told(line)
