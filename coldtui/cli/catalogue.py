@@ -178,6 +178,7 @@ COMMANDS: dict[str, Command] = {
                 Flag(("--dir",), "where it lives, and which demo a fault is for (a temporary folder, the newest demo)", "DIR"),
                 Flag(("--k3s-version",), "what version the site has, such as v1.33.1+k3s1", "V"),
                 Flag(("--reboot",), "seconds that a machine is away when it reboots (20)", "S"),
+                Flag(("--no-postgres",), "no real PostgreSQL servers behind the cluster"),
                 Flag(("--node",), "which node a fault is for; the same as node=NAME", "NAME"),
             ),
             ("[fault NAME on|off...]",),

@@ -43,6 +43,7 @@ def _options(parsed: Parsed) -> DemoOptions:
         scenario=flags.get("scenario") or "",
         version=flags.get("k3s_version") or "",
         reboot_s=_number(flags.get("reboot"), "--reboot", 70),
+        postgres=not flags.get("no_postgres"),
     )
 
 

@@ -22,9 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenario", default="", help="what is wrong from the start")
     parser.add_argument("--version", default="", help="K3s version of the site")
     parser.add_argument("--reboot", type=float, default=0.0, help="seconds that a machine is away when it reboots")
+    parser.add_argument("--postgres", action="store_true", help="real PostgreSQL servers behind the Cluster")
     parser.add_argument("--tether", action="store_true", help="end when stdin ends")
     given = parser.parse_args(arguments)
-    options = DemoOptions(given.dir, given.scale, given.churn, given.still, given.scenario, given.version, given.reboot)
+    options = DemoOptions(given.dir, given.scale, given.churn, given.still, given.scenario, given.version, given.reboot, given.postgres)
     return headless(options, tether=given.tether)
 
 

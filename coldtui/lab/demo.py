@@ -44,6 +44,8 @@ class DemoOptions:
     """What K3s version the site has; empty: the default."""
     reboot_s: float = 0.0
     """How long a machine is away when it reboots; 0: the default."""
+    postgres: bool = False
+    """Real PostgreSQL servers."""
 
     def arguments(self) -> list[str]:
         """Flags of ``python -m coldtui.lab``."""
@@ -55,7 +57,9 @@ class DemoOptions:
             ("--version", self.version),
             ("--reboot", self.reboot_s),
         ]
-        return [word for flag, value in flags if value for word in (flag, str(value))] + (["--still"] if self.still else [])
+        return [word for flag, value in flags if value for word in (flag, str(value))] + [
+            flag for flag, given in (("--still", self.still), ("--postgres", self.postgres)) if given
+        ]
 
 
 def check() -> None:
@@ -78,7 +82,8 @@ def headless(options: DemoOptions, *, tether: bool = False) -> int:
 
         wanted = supervisor.Options(
             options.dir, supervisor.Scale.parse(options.scale) if options.scale else None, options.churn, options.still, options.scenario,
-            options.version or site.VERSION, tether, *([dataclasses.replace(Pace(), reboot=options.reboot_s)] if options.reboot_s else []),
+            options.version or site.VERSION, tether, dataclasses.replace(Pace(), reboot=options.reboot_s) if options.reboot_s else Pace(),
+            options.postgres,
         )  # fmt: skip
 
         def ready(found: supervisor.Ready) -> None:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 
 
 class Keeper:
@@ -19,6 +20,7 @@ class Keeper:
 
     def __init__(self) -> None:
         command = [sys.executable, "-I", "-S", __file__]
+        self._lock = threading.Lock()
         # Not our stdout: whoever reads that waits for its end. Its own session: Ctrl-C in the terminal must not reach it before us.
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, text=True
@@ -45,8 +47,9 @@ class Keeper:
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
+        with self._lock:
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
 
 
 def main() -> None:

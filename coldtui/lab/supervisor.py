@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -26,6 +27,7 @@ from coldtui.lab.client import DEPLOYMENTS, Informers, Json, KubeClient
 from coldtui.lab.control import ApiPower, ControlSocket, Faults
 from coldtui.lab.controllers.base import Controller, Crew, Lab, Machines, Pace
 from coldtui.lab.controllers.budgets import Budgets
+from coldtui.lab.controllers.cnpg import Operator
 from coldtui.lab.controllers.endpoints import Endpoints
 from coldtui.lab.controllers.kubelet import FAIL
 from coldtui.lab.controllers.murmur import Murmur
@@ -38,6 +40,9 @@ from coldtui.lab.play import PLAYERS
 from coldtui.lab.running import Running, announce, labs, withdraw
 from coldtui.lab.seeds.parts import Host
 from coldtui.lab.troubles import Troubles
+
+if TYPE_CHECKING:
+    from coldtui.lab.postgres.database import Database
 
 ALL: tuple[type[Controller], ...] = (NodeLifecycle, Scheduler, *WORKLOADS, Budgets, Endpoints, *PLAYERS, Murmur)
 SOCKET_PATH_BYTES = 100
@@ -76,6 +81,8 @@ class Options:
     tether: bool = False
     """End when stdin ends: the lab of a console goes with the console."""
     pace: Pace = field(default_factory=Pace)
+    postgres: bool = False
+    """Real servers behind the Cluster; only a site of ordinary size has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,9 @@ class Ready:
     server: str
     s3_endpoint: str | None
     postgres_dsn: str | None
+    """Of the VIP, without the password."""
+    postgres_passfile: str | None
+    """The passwords, for PGPASSFILE."""
     pid: int
     control: str
     dir: str
@@ -154,6 +164,7 @@ class Supervisor:
         self.faults: Faults
         self.lab: Lab
         self.hosts: Fleet
+        self.database: Database | None = None
 
     async def run(self, ready: Callable[[Ready], None]) -> None:
         """Start, call ``ready``, and live until `stop`. Raises ColdError; then nothing is left behind."""
@@ -186,6 +197,7 @@ class Supervisor:
             keeper.remove(str(self.dir))
             self._stack.callback(shutil.rmtree, self.dir, ignore_errors=True)
         self._tether()
+        preparing = self._prepare_database(keeper)
         say("starting the API server")
         loading = asyncio.ensure_future(asyncio.to_thread(importlib.import_module, "coldtui.lab.hosts.server"))  # while the server starts
         server = await self._start_server(keeper)
@@ -193,8 +205,7 @@ class Supervisor:
         people = await self._seed(client)
         self.lab = Lab(client, Informers(client, crowd.SELECTORS if people else {}), self.options.pace, self.machines, self.options.still)
         say("starting the controllers")
-        crew = await Crew.start(self.lab, ALL)
-        self._stack.push_async_callback(crew.stop)
+        await self._start_crew(preparing)
         if people:
             living = crowd.Crowd(client, people, self.options.pace.heartbeat)
             living.start()
@@ -210,6 +221,37 @@ class Supervisor:
         self._stack.callback(withdraw, os.getpid())
         await self._begin_scenario(client)
         return found
+
+    def _prepare_database(self, keeper: Keeper) -> asyncio.Future[Database] | None:
+        """Data directories for the servers, made while the API server starts."""
+        if not self.options.postgres or self.options.scale is not None:
+            return None
+
+        def prepare() -> Database:
+            from coldtui.lab.postgres.database import Database  # imports psycopg
+
+            return Database.prepare(self.dir / "postgres", keeper)
+
+        preparing = asyncio.ensure_future(asyncio.to_thread(prepare))
+
+        async def end() -> None:
+            with contextlib.suppress(ColdError):  # said by whoever waits for it
+                await (await preparing).aclose()
+
+        self._stack.push_async_callback(end)
+        return preparing
+
+    async def _start_crew(self, preparing: asyncio.Future[Database] | None) -> None:
+        """The controllers and, where they are wanted, the servers; those start on."""
+        if preparing is None:
+            crew = await Crew.start(self.lab, ALL)
+            self._stack.push_async_callback(crew.stop)
+            return
+        self.database = await preparing
+        self.database.attach(self.lab)
+        crew = await Crew.start(self.lab, [self.database.operator if made is Operator else made for made in ALL] + [self.database.vip])
+        self._stack.push_async_callback(crew.stop)
+        await self.database.start()
 
     async def _start_server(self, keeper: Keeper) -> ApiServerProcess:
         make = functools.partial(
@@ -301,14 +343,16 @@ class Supervisor:
             "kube": {"kubeconfig": str(server.kubeconfig), "context": context},
             "state_dir": str(self.dir / "state"),
             "postgres": {"cluster": "database/cold-postgres"},
+            **(self.database.settings() if self.database is not None else {}),
             **self.hosts.settings(),
         }
         (self.dir / "state").mkdir(exist_ok=True, mode=0o700)
         path = self.dir / "config.yaml"
         path.write_text("# Written by the lab; gone with it.\n" + yaml.safe_dump(config, sort_keys=False))
         return Ready(
-            str(path), str(server.kubeconfig), str(server.view_kubeconfig), server.url, None, None, os.getpid(), str(control), str(self.dir),
-            self.hosts.addresses(),
+            str(path), str(server.kubeconfig), str(server.view_kubeconfig), server.url, None,
+            self.database.dsn if self.database is not None else None, str(self.database.servers.passfile) if self.database is not None else None,
+            os.getpid(), str(control), str(self.dir), self.hosts.addresses(),
         )  # fmt: skip
 
     async def _begin_scenario(self, client: KubeClient) -> None:

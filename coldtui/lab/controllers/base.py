@@ -295,7 +295,7 @@ class Crew:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
-    async def start(cls, lab: Lab, classes: Collection[type[Controller]]) -> Self:
+    async def start(cls, lab: Lab, classes: Collection[Callable[[Lab], Controller]]) -> Self:
         """Build them, wait for their caches, let them work. Raises Unreachable."""
         crew = cls(lab, [made(lab) for made in classes])
         try:

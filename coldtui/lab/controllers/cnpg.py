@@ -17,6 +17,7 @@ WAITING = "Waiting for the instances to become active"
 SWITCHOVER, FAILOVER = "Switchover in progress", "Failing over"
 UNRECOVERABLE = "Cluster is unrecoverable and needs manual intervention"
 LOOP = "cnpg.io/reconciliationLoop"
+RESTARTED = "kubectl.kubernetes.io/restartedAt"
 COMPONENT = "cloudnative-pg"
 DRAIN_TAINTS = ("node.kubernetes.io/unschedulable", "ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted")
 
@@ -146,6 +147,8 @@ class Operator(Controller):
             elif pod is None:
                 made = instance_pod(cluster, name, "primary" if name == cluster["status"]["currentPrimary"] else "replica")
                 del made["metadata"]["uid"], made["status"]
+                if restarted := (cluster["metadata"].get("annotations") or {}).get(RESTARTED):
+                    made["metadata"]["annotations"][RESTARTED] = restarted
                 try:
                     self.pods.offer(await self.client.create(PODS, made))
                 except ApiError as error:
@@ -265,7 +268,7 @@ class Operator(Controller):
             "conditions": set_condition(old.get("conditions") or (), ready, now),
             "topology": {**(old.get("topology") or {}), "nodesUsed": len(nodes), "successfullyExtracted": True},
         }  # fmt: skip
-        if _differs(old, status):
+        if differs(old, status):
             await self._patch(cluster, status)
 
     async def _patch(self, cluster: Json, status: Json) -> Json:
@@ -275,12 +278,12 @@ class Operator(Controller):
         return done
 
 
-def _differs(old: Json, new: Json) -> bool:
+def differs(old: Json, new: Json) -> bool:
     """Whether a merge patch with ``new`` would change ``old``."""
     for key, value in new.items():
         have = old.get(key)
         if isinstance(value, dict):
-            if _differs(have or {}, value):
+            if differs(have or {}, value):
                 return True
         elif have != value:
             return True

@@ -20,6 +20,8 @@ STOP_SECONDS = "lab.coldtui/stop-seconds"
 RUN_SECONDS = "lab.coldtui/run-seconds"
 """Annotation: how long the pod of a Job runs."""
 BACKOFF_CAP = 30
+LONG_LIFE = 3
+"""A program that ran for so many first pauses had recovered from its failures."""
 KUBELET = "kubelet"
 
 
@@ -51,6 +53,8 @@ class Kubelet(Controller):
         """Pod addresses in use -> uid."""
         self._told: set[str] = set()
         """Pods (by uid) of which was said that their volume is attached elsewhere."""
+        self._failed: dict[str, int] = {}
+        """Failures in a row of the real programs of pods (by uid)."""
         self._waking: dict[str, float] = {}
         """Machines that boot, and when they are done."""
         lab.machines.listen(self._switched)
@@ -257,7 +261,9 @@ class Kubelet(Controller):
 
     async def _end_process(self, key: Key, pod: Json, status: Json, code: int) -> None:
         now = self.lab.stamp()
-        pause = self._process_pause(status, code)
+        began = moment(status["state"]["running"].get("startedAt")) or self.lab.now()
+        self._count_failure(pod, code, (self.lab.now() - began).total_seconds())
+        pause = self._process_pause(pod, code)
         ended = {
             "exitCode": code,
             "reason": "Completed" if code == 0 else "Error",
@@ -274,14 +280,20 @@ class Kubelet(Controller):
             await self.lab.event(pod, "BackOff", f"Back-off restarting failed container {status['name']}", warning=True, component=KUBELET)
         self.enqueue(key, pause)
 
-    def _process_pause(self, status: Json, code: int) -> float:
-        """At once after a clean end, ever later after failures."""
-        return self.pace.attach / 2 if code == 0 else self.pace.crash_backoff * min(2 ** min(int(status["restartCount"]), 5), BACKOFF_CAP)
+    def _count_failure(self, pod: Json, code: int, lived_s: float) -> None:
+        uid = pod["metadata"]["uid"]
+        in_a_row = 0 if lived_s > LONG_LIFE * self.pace.crash_backoff else self._failed.get(uid, 0)
+        self._failed[uid] = in_a_row + 1 if code else 0
+
+    def _process_pause(self, pod: Json, code: int) -> float:
+        """At once after a clean end, ever later after failures in a row."""
+        failures = self._failed.get(pod["metadata"]["uid"], 1)
+        return self.pace.attach / 2 if code == 0 else self.pace.crash_backoff * min(2 ** min(failures - 1, 5), BACKOFF_CAP)
 
     async def _restart_process(self, key: Key, pod: Json, status: Json) -> None:
         ended = (status.get("lastState") or {}).get("terminated") or {}
         at, now = moment(ended.get("finishedAt")), self.lab.now()
-        pause = self._process_pause(status, int(ended.get("exitCode") or 0))
+        pause = self._process_pause(pod, int(ended.get("exitCode") or 0))
         left = 0.0 if at is None else (at + timedelta(seconds=pause) - now).total_seconds()
         if left > 0:
             self.enqueue(key, left)

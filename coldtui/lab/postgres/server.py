@@ -41,7 +41,7 @@ wal_sender_timeout = 5s
 wal_receiver_timeout = 5s
 wal_receiver_status_interval = 1s
 wal_retrieve_retry_interval = 200ms
-archive_mode = on
+archive_mode = {mode}
 archive_timeout = 5min
 archive_command = '{archive}'
 restore_command = '{restore}'
@@ -121,7 +121,12 @@ class Server:
             f"test ! -e {archive}/{ARCHIVE_FAILS} && cp %p {archive}/.%f.new && mv {archive}/.%f.new {archive}/%f" if archive else "true"
         )
         restoring = f"cp {archive}/%f %p" if archive else "false"
-        self._write("lab.conf", SETTINGS.format(host=HOST, port=self.port, name=self.name, archive=archiving, restore=restoring))
+        self._write(
+            "lab.conf",
+            SETTINGS.format(
+                host=HOST, port=self.port, name=self.name, mode="on" if archive else "off", archive=archiving, restore=restoring
+            ),
+        )
         self._write("pg_hba.conf", f"host all all {HOST}/32 scram-sha-256\nhost replication streaming_replica {HOST}/32 scram-sha-256\n")
         main = self.data / "postgresql.conf"
         text = main.read_text()
@@ -252,6 +257,11 @@ class Server:
                 return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             raise ColdError(f"{self.name}: {statement.split()[0]} failed", detail=str(error)) from error
+
+    def checkpoint(self) -> None:
+        """Write out what is in memory; a server that does not answer is none the worse for it."""
+        with contextlib.suppress(ColdError):
+            self.sql("CHECKPOINT")
 
     def reload(self) -> None:
         if self.running and self.process is not None:

@@ -28,7 +28,7 @@ from coldtui.lab.seeds.postgres import SYSTEM_ID, TIMELINE
 
 FIRST_SEGMENT = 0x4B60
 """Of the WAL: just after the segments of the seeded backups."""
-RECIPE = 1
+RECIPE = 2
 """Raise it when what is in the template changes."""
 SETUP = (
     "CREATE ROLE streaming_replica LOGIN REPLICATION PASSWORD '{streaming_replica}'",
