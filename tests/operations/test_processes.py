@@ -287,7 +287,7 @@ def test_a_refused_confirmation_leaves_no_process(stage: Stage) -> None:
     with pytest.raises(Locked, match="somebody quicker"):
         stage.launcher().launch(other, secrets={}, confirm=refuse)
     until(lambda: not _runners(stage))
-    assert not list((stage.folder / "runs").glob("*.err"))
+    until(lambda: not list((stage.folder / "runs").glob("*.err")))  # whoever reaped it looks a moment later
 
 
 def test_secrets_reach_the_runner_and_nobody_else(stage: Stage, started: list[Run]) -> None:
@@ -362,7 +362,7 @@ def test_a_console_keeps_no_zombies(stage: Stage) -> None:
     pid = stage.start(run)
     stage.ended(run)
     until(lambda: not Path(f"/proc/{pid}").exists())
-    assert not list((stage.folder / "runs").glob("*.err"))
+    until(lambda: not list((stage.folder / "runs").glob("*.err")))
 
 
 def test_the_confirmed_run_goes_through_the_desk(stage: Stage, started: list[Run]) -> None:

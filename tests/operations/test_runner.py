@@ -187,7 +187,7 @@ async def test_a_fault_of_ours_ends_the_run_too(stage: Stage, monkeypatch: pytes
 async def test_another_runner_that_lives_is_left_alone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second runner of the same run is refused while the first one's beat is fresh, and touches nothing."""
     monkeypatch.setenv("TOY_HOLD", "started:0")
-    monkeypatch.setattr("coldtui.operations.runner.TAKE_UP_S", 0.3)
+    monkeypatch.setattr("coldtui.operations.bench.TAKE_UP_S", 0.3)
     run = await stage.begun(steps=1)
     task = asyncio.create_task(stage.execute(run))
     await soon((stage.world / "at-started-0").exists)
