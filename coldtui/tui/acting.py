@@ -39,6 +39,8 @@ SEEN: Mapping[str, Callable[[World, str], bool]] = {
     "node.uncordon": lambda world, key: (node := world.nodes.items.get(key)) is not None and not node.unschedulable,
 }
 """Whether the World shows what an operation of rung 0 does."""
+KEY_UNKNOWN = "host.key-unknown"
+"""Code of a finding that the host of `object` (`nodes/NAME`) shows a key that is in no known_hosts file."""
 SECRET = "needs-secret."
 """A finding whose code begins like this, or whose object begins with `secrets/`, names in `object` a secret that the run needs, as in `ports.Means`:
 `secrets/sudo/k3s-worker-1`."""
@@ -349,6 +351,17 @@ class Acting:
                     return None
                 found[name] = given
         return found
+
+    def stranger_of(self, plan: Plan) -> str:
+        """The node whose host key the plan could not accept; empty: none."""
+        found = next((f.object for f in plan.findings if f.code == KEY_UNKNOWN), "")
+        return found.partition("/")[2]
+
+    async def meet(self, node: str) -> bool:
+        """Asks the host of a node for its key and shows it; True when it is known now. Raises ColdError."""
+        known = self.world.nodes.items.get(node) if self.world is not None else None
+        error = await self.app.site.unknown_key(node, known.internal_ip if known is not None else "")
+        return error is None or await self.trusts(error)
 
     async def trusts(self, error: HostKeyUnknown) -> bool:
         """Shows the key of an unknown host; True when it was accepted and kept. Raises ColdError when it could not be kept, or not audited."""

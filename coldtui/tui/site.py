@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from coldtui.domain.values import dataclass
 
+from ..domain.errors import HostKeyUnknown
 from ..domain.world import World
 from ..ports import Journal, Kube
 
@@ -49,6 +50,10 @@ class Site(Protocol):
     @property
     def desk(self) -> Desk | None:
         """Where acts are asked for; None: nothing can be changed from here."""
+        ...
+
+    async def unknown_key(self, node: str, ip: str = "") -> HostKeyUnknown | None:
+        """The key that the host of a node shows when it is in no known_hosts file; None: it is known. Raises ColdError."""
         ...
 
     def trust(self, line: str) -> str:

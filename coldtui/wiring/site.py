@@ -16,7 +16,7 @@ from coldtui.domain.values import dataclass
 from ..config import logs, state
 from ..config.settings import Config
 from ..config.state import StateDir
-from ..domain.errors import ColdError, Misconfigured, Unreachable
+from ..domain.errors import ColdError, HostKeyUnknown, Misconfigured, Unreachable
 from ..domain.logkeys import Key
 from ..domain.runboard import JOURNAL
 from ..domain.secret import Secret
@@ -109,6 +109,23 @@ class Site:
     def desk(self) -> Desk | None:
         """Where the console asks for acts."""
         return self.console_desk()
+
+    async def unknown_key(self, node: str, ip: str = "") -> HostKeyUnknown | None:
+        """The key that the host of a node shows, when it is in no known_hosts file; None: it is known. Logs in nowhere that is not known.
+
+        Raises what `Shell.run` raises otherwise.
+        """
+        from ..operations.hosts import boot_id
+        from .acting import open_shell
+
+        shell = open_shell(self)
+        try:
+            await boot_id(shell, node, ip)
+        except HostKeyUnknown as error:
+            return error
+        finally:
+            await shell.aclose()
+        return None
 
     def trust(self, line: str) -> str:
         """Keep the key of a host that the operator has compared (`HostKeyUnknown.line`). Returns the file. Blocking. Raises Misconfigured."""

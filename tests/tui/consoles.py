@@ -13,6 +13,7 @@ from typing import Any
 from textual.message import Message
 from textual.pilot import Pilot
 
+from coldtui.domain.errors import HostKeyUnknown
 from coldtui.domain.world import World
 from coldtui.ports import Journal
 from coldtui.tui.app import ColdApp
@@ -54,6 +55,11 @@ class FixedSite:
     desk: Any = None
     """Without one nothing can be changed."""
     trusted: list[str] = field(default_factory=list)
+    stranger: HostKeyUnknown | None = None
+    """What the host of a node shows that nobody accepted yet."""
+
+    async def unknown_key(self, node: str, ip: str = "") -> HostKeyUnknown | None:
+        return self.stranger
 
     def trust(self, line: str) -> str:
         self.trusted.append(line)

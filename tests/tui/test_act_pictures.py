@@ -20,7 +20,8 @@ from coldtui.tui.arming import ARMED_FOR
 from coldtui.tui.dialogs.form import FormDialog
 from coldtui.tui.dialogs.hostkey import HostKeyDialog
 from coldtui.tui.dialogs.menu import Menu
-from coldtui.tui.dialogs.plan import PlanDialog, Stage
+from coldtui.tui.dialogs.plan import PlanDialog
+from coldtui.tui.dialogs.planwords import Stage
 from coldtui.tui.dialogs.secret import SecretDialog
 from coldtui.tui.site import Options
 from tests.tui import acts, worlds

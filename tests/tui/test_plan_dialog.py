@@ -14,10 +14,10 @@ from coldtui.domain.errors import HostKeyUnknown, Unreachable
 from coldtui.domain.plans import Finding, Outlook, Plan, Rung, Weight
 from coldtui.domain.runs import AuditEntry, Run, RunSite
 from coldtui.lab.fakes import FakeClock
-from coldtui.tui.dialogs import plan as plan_module
 from coldtui.tui.dialogs.form import FormDialog
 from coldtui.tui.dialogs.hostkey import HostKeyDialog
-from coldtui.tui.dialogs.plan import PlanDialog, Stage
+from coldtui.tui.dialogs.plan import PlanDialog
+from coldtui.tui.dialogs.planwords import Stage
 from tests.tui import acts
 from tests.tui.acts import ME, NODE, Scene, dialog, held, paste, send, stage
 from tests.tui.consoles import Console, run
@@ -395,7 +395,7 @@ def test_the_button_with_the_verb_takes_a_fresh_enter_only(tmp_path: Path) -> No
 
 @pytest.fixture
 def quick_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_module, "HOLD_S", 0.05)
+    monkeypatch.setattr(PlanDialog, "hold_s", 0.05)
 
 
 async def named(s: acts.Stage) -> PlanDialog:
@@ -596,6 +596,26 @@ def test_an_unknown_host_key_that_is_not_taken_ends_the_plan(tmp_path: Path) -> 
     run(check())
 
 
+def test_a_plan_that_found_an_unknown_host_leads_to_its_key(tmp_path: Path) -> None:
+    """The plan is refused as the host is not known; ctrl-k shows the key, and once it is taken the plan is made again."""
+
+    async def check() -> None:
+        unknown = Finding("host.key-unknown", Weight.STOP, f"host key of {NODE} is not known", f"nodes/{NODE}", "", Outlook.REFUSED)
+        plan = replace(acts.simple("node.reboot", NODE, "Reboot node", Rung.DISRUPTIVE), findings=(unknown,), outlook=Outlook.REFUSED)
+        async with stage(tmp_path, scene=Scene(plans={"node.reboot": plan})) as s:
+            s.c.site.stranger = unknown_host()
+            await opened(s, "node.reboot")
+            assert "ctrl-k host key" in s.c.text
+            await s.hand("ctrl+k")
+            await until(s.c, lambda: isinstance(s.c.app.screen, HostKeyDialog))
+            s.scene.plans.clear()
+            await s.hand(*"yes", "enter")
+            await shows(s.c, "● GO")
+            assert s.c.site.trusted == ["w1 ssh-ed25519 A"]
+
+    run(check())
+
+
 def test_ctrl_c_in_a_plan_cancels_it_and_does_not_leave(tmp_path: Path) -> None:
     """ctrl-c closes the dialog; the console stays."""
 
@@ -623,10 +643,10 @@ def test_rungs_by_the_plan(tmp_path: Path) -> None:
 
 
 def test_a_name_as_long_as_names_get_can_be_typed(tmp_path: Path) -> None:
-    """A name of 120 letters does not fit behind its own prompt: what is typed last is what is seen, and it confirms."""
+    """A name of 50 letters does not fit behind its own prompt: what is typed last is what is seen, and it confirms."""
 
     async def check() -> None:
-        name = "node-" + "abcdefghij" * 11 + "-last"
+        name = "node-" + "abcdefghij" * 4 + "-last"
         plan = replace(acts.destructive(), confirm=name)
         async with stage(tmp_path, scene=Scene(plans={"node.remove": plan})) as s:
             await opened(s, "node.remove")

@@ -26,7 +26,7 @@ class WordLine(GuardedWidget, can_focus=True):
         """Enter, pressed by hand, after the whole word was typed by hand."""
 
     class Told(Message):
-        """Why what was typed does not count."""
+        """Why what was typed does not count; empty: it does."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -61,6 +61,7 @@ class WordLine(GuardedWidget, can_focus=True):
             self.typed += letter
             self._times.append(event.time)
             self.refresh()
+            self.post_message(self.Told(""))
 
     def on_key(self, event: events.Key) -> None:
         if event.key == "enter":
