@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import secrets as tokens
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from time import monotonic
 from typing import Any
 
-from ..domain.errors import ColdError, JournalTrouble, Refused
+from ..domain.errors import ColdError, JournalTrouble, Locked, NotFound, Refused
 from ..domain.plans import Outlook, Plan, Rung, plan_json
 from ..domain.runs import LOST_AFTER, AuditEntry, Run, RunSite, RunState, Who, lost
 from ..domain.secret import Secret
@@ -149,6 +150,8 @@ class Desk:
             if begun.is_set():
                 await asyncio.to_thread(self._not_started, journal, run, error)
             else:
+                if isinstance(error, Locked):
+                    await self._tell_of_lost(journal, error)
                 await self.refuse(prepared, str(error), reason=reason)
             raise
         return await self.run_here(run) if here else await asyncio.to_thread(journal.run, run.id)
@@ -163,6 +166,13 @@ class Desk:
             raise error
         done = await self.run_unrecorded(run, entry, secrets)
         return replace(done, outcome=f"{done.outcome}; not recorded: {error}")
+
+    async def _tell_of_lost(self, journal: Journal, error: Locked) -> None:
+        """Nobody is told to wait for a run whose process is gone; the journal knows only its last beat."""
+        with suppress(NotFound, JournalTrouble):
+            holder = await asyncio.to_thread(journal.run, error.holder)
+            if await self._is_lost(holder):
+                error.hint = f"its runner is lost: coldtui run resume {holder.id}, or coldtui run cancel {holder.id}"
 
     def _refusal(self, plan: Plan, reason: str) -> str:
         if self.forbidden:

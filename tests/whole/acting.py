@@ -380,6 +380,10 @@ class Seat:
     def told(self, run: Run, what: What, step: int | None = None) -> list[RunEvent]:
         return [e for e in self.events(run) if e.what is what and step in (None, e.step)]
 
+    def items(self, run: Run, text: str) -> list[RunEvent]:
+        """What was told of pods with these words."""
+        return [e for e in self.told(run, What.ITEM) if text in e.text]
+
     def ended(self, run: Run, limit_s: float = 40.0) -> Run:
         spin(lambda: self.now(run).state.ended, limit_s, "the run ends", lambda: self.story(run))
         return self.now(run)

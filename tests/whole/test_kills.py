@@ -6,6 +6,7 @@ lab; the whole series on both grounds is marked `controlplane`, since it takes m
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from coldtui.domain.runs import Run, RunState, What
 from tests.whole.acting import (
     Place,
     Seat,
+    alive,
     arm,
     cordoned,
     is_cordon,
@@ -113,36 +115,38 @@ def test_what_was_not_confirmed_changes_nothing(anna: Seat, place: Place, home: 
     assert anna.run("audit", "verify").code == 0
 
 
-def gone_on(seat: Seat, run: Run) -> Callable[[What, int, str], Callable[[], bool]]:
-    """Conditions on the events of a run."""
+@dataclass(frozen=True)
+class Point:
+    """Where in a drain its console is ended, and how."""
 
-    def there(what: What, step: int, text: str) -> Callable[[], bool]:
-        return lambda: any(text in e.text for e in seat.told(run, what, step))
-
-    return there
-
-
-POINTS: dict[str, tuple[What, int, str] | None] = {
-    "right after the confirmation": None,
-    "the cordon is done": (What.FINISHED, 0, ""),
-    "the first eviction": (What.ITEM, 1, "terminating"),
-    "a budget blocks": (What.ITEM, 1, "budget mill refuses"),
-    "a slow pod terminates": (What.ITEM, 1, "of 90 s"),
-    "just before the end": (What.STARTED, 2, ""),
-    "after the end": (What.ENDED, -1, ""),
-}
+    name: str
+    end: str
+    what: What | None = None
+    step: int = -1
+    text: str = ""
+    budget: bool = False
+    slow: bool = False
 
 
-@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
-@pytest.mark.timeout(180)
+POINTS = (
+    *(Point("right after the confirmation", end) for end in ENDS),
+    Point("the cordon is done", "kill -9", What.FINISHED, 0),
+    Point("the first eviction", "closed terminal", What.ITEM, 1, "terminating"),
+    Point("a budget blocks", "kill -9", What.ITEM, 1, "budget mill refuses", budget=True),
+    Point("a slow pod terminates", "SIGTERM", What.ITEM, 1, "of 90 s", slow=True),
+    Point("just before the end", "closed terminal", What.STARTED, 2),
+    Point("after the end", "kill -9", What.ENDED),
+)
+
+
+@pytest.mark.parametrize("point", POINTS, ids=lambda p: f"{p.name}, {p.end}")
 @SLOW
-def test_a_confirmed_run_goes_on(
-    anna: Seat, place: Place, home: str, point: tuple[What, int, str] | None, end: Callable[[Console], None]
-) -> None:
-    """The console that confirmed a drain is ended at each point of it, in each way: the drain goes on to its end, and a new console shows all of it."""
-    place.yard.budget(maxUnavailable=1)
-    place.yard.slow(home, 2.5)
+def test_a_confirmed_run_goes_on(anna: Seat, place: Place, home: str, point: Point) -> None:
+    """The console that confirmed a drain is ended at a point of it: the drain goes on to its end, and a new console shows all of it."""
+    if point.budget:
+        place.yard.budget(maxUnavailable=1)
+    if point.slow:
+        place.yard.slow(home, 3.0)
     before = uids(place)
     console = anna.console()
     console.until("7/7 nodes", 20)
@@ -152,15 +156,15 @@ def test_a_confirmed_run_goes_on(
     console.until("✓ enter")
     console.send("\r")
     run = anna.begun()
-    if point is not None:
-        spin_with(console, gone_on(anna, run)(*point), anna, run)
-    ended(console, end)
+    if (what := point.what) is not None:
+        spin_with(console, lambda: any(point.text in e.text for e in anna.told(run, what, point.step)), anna, run)
+    ended(console, ENDS[point.end])
     done = anna.ended(run)
     assert done.state is RunState.DONE, anna.story(run)
     whole(anna, place, home, run, before)
 
 
-def spin_with(console: Console, condition: Callable[[], bool], seat: Seat, run: Run) -> None:
+def spin_with(console: Console, condition: Callable[[], object], seat: Seat, run: Run) -> None:
     """Until it holds, while the console is read."""
     end = time.monotonic() + 40
     while not condition():
@@ -206,11 +210,10 @@ def test_every_console_of_a_drain_is_killed(anna: Seat, place: Place, home: str)
     console.send("\r")
     run = anna.begun()
     ended(console, sigkill)
-    there = gone_on(anna, run)
-    spin_with(others[0], there(What.ITEM, 1, "of 90 s"), anna, run)
+    spin_with(others[0], lambda: anna.items(run, "of 90 s"), anna, run)
     others[0].until(f"Drain {home}")
     ended(others[0], Console.hang_up)
-    spin_with(others[1], there(What.ITEM, 1, "budget mill refuses"), anna, run)
+    spin_with(others[1], lambda: anna.items(run, "budget mill refuses"), anna, run)
     ended(others[1], sigterm)
     assert anna.ended(run).state is RunState.DONE, anna.story(run)
     whole(anna, place, home, run, before)
@@ -323,3 +326,125 @@ def test_a_runner_killed_at_a_step_is_resumed(anna: Seat, place: Place, home: st
     assert {e.step for e in anna.told(run, What.FINISHED)} | {e.step for e in anna.told(run, What.ALREADY)} == {0, 1, 2}
     whats = ("confirmed", "ended", "resumed", "ended") if moment.what is What.ENDED else ("confirmed", "resumed", "ended")
     audited(anna, *whats)
+
+
+# ---------------------------------------------------------------- what stands when a runner is gone
+
+
+def began(seat: Seat, home: str, *more: str) -> Run:
+    """A drain from the command line, left to itself."""
+    before = seat.newest()
+    seat.start("node", "drain", home, "--yes", home, "--detach", *more)
+    return seat.begun(before.id if before else "")
+
+
+def test_a_lost_run_is_seen_and_cancelled(anna: Seat, place: Place, home: str) -> None:
+    """Within 15 s console and command line say at which step the runner was lost; cancel ends it with what stands; then the next drain begins."""
+    place.yard.slow(home, 30.0)
+    console = anna.console()
+    console.until("7/7 nodes", 20)
+    run = began(anna, home)
+    spin(lambda: anna.items(run, "of 90 s"), 20, "the slow pod ends", lambda: anna.story(run))
+    console.open("7", f"Drain {home}")
+    anna.kill_runner(run)
+    console.until("runner lost", LOST_S)
+    listed = anna.run("runs")
+    assert "runner lost" in listed.out, listed.out
+    assert "runner lost at step 2" in anna.run("status").out + anna.run("problems").out
+    followed = anna.run("run", "follow", run.id)
+    assert followed.code == 1
+    assert f"coldtui run resume {run.id}" in followed.err
+    refused = anna.run("node", "drain", other_of(home), "--yes", other_of(home))
+    assert (refused.code, run.id in refused.err, "lost" in refused.err) == (3, True, True), refused.err
+    cancelled = anna.run("run", "cancel", run.id)
+    assert cancelled.code == 0, cancelled.err
+    assert f"{home} is still cordoned: coldtui node uncordon {home}" in cancelled.err
+    assert anna.now(run).state is RunState.PARTIAL
+    console.until("partial", 5)
+    assert anna.run("run", "resume", run.id).code == 3
+    assert cordoned(place.ground, home)
+    assert anna.run("node", "uncordon", home).code == 0
+    assert not cordoned(place.ground, home)
+    again = began(anna, other_of(home), "--grace", "1")
+    assert anna.ended(again).state is RunState.DONE, anna.story(again)
+    assert anna.run("audit", "verify").code == 0
+
+
+def test_who_cordoned_before_is_respected(anna: Seat, place: Place, home: str) -> None:
+    """A node that somebody else had cordoned: the run says so, and neither its cancel after a kill nor its words uncordon it or call it its own."""
+    place.yard.slow(home, 20.0)
+    place.ground.cordon(True, home)
+    run = began(anna, home)
+    spin(lambda: anna.items(run, "of 90 s"), 20, "the slow pod ends", lambda: anna.story(run))
+    assert [e.step for e in anna.told(run, What.ALREADY)] == [0]
+    anna.kill_runner(run)
+    assert anna.run("run", "cancel", run.id).code == 0
+    assert "cordon" not in anna.now(run).outcome, anna.now(run).outcome
+    assert cordoned(place.ground, home)
+    assert anna.relay is not None
+    assert [r for r in anna.relay.requests if is_cordon(r)] == []
+
+
+def test_killed_twice_while_a_budget_blocks(anna: Seat, place: Place, home: str) -> None:
+    """The pod that was let go is never asked for again; the blocked one is, and goes when its budget has refilled."""
+    place.yard.budget(maxUnavailable=1)
+    before = uids(place)
+    run = began(anna, home)
+    spin(lambda: anna.items(run, "budget mill refuses"), 20, "a budget blocks", lambda: anna.story(run))
+    anna.kill_runner(run)
+    assert anna.run("run", "resume", run.id, "--detach").code == 0
+    anna.kill_runner(run)
+    done = anna.run("run", "resume", run.id)
+    assert done.code == 0, done.err + anna.story(run)
+    assert anna.now(run).attempts == 3
+    asked = anna.evictions()
+    assert set(asked) == before
+    assert min(asked.values()) == 1, anna.story(run)
+    spin(lambda: all(map(ready, place.yard.pods())), 20, "the pods are up again")
+    drained(anna, home, before)
+    audited(anna, "confirmed", "resumed", "resumed", "ended")
+
+
+@SLOW
+def test_a_frozen_runner_is_replaced_and_acts_no_more(anna: Seat, place: Place, home: str) -> None:
+    """SIGSTOP: its process is there, but its beat is not; lost within 15 s; a new runner ends the run, and the old one, woken, touches nothing."""
+    place.yard.budget(maxUnavailable=1)
+    before = uids(place)
+    run = began(anna, home)
+    spin(lambda: anna.items(run, "budget mill refuses"), 20, "a budget blocks", lambda: anna.story(run))
+    old = anna.now(run).runner_pid
+    os.kill(old, signal.SIGSTOP)
+    try:
+        began_at = time.monotonic()
+        console = anna.console()
+        console.until("7/7 nodes", 20)
+        console.open("7", f"Drain {home}")
+        console.until("runner lost", LOST_S - (time.monotonic() - began_at))
+        done = anna.run("run", "resume", run.id)
+        assert done.code == 0, done.err + anna.story(run)
+        sent = len(anna.relay.mutating()) if anna.relay is not None else 0
+    finally:
+        os.kill(old, signal.SIGCONT)
+    spin(lambda: not alive(old, run.id), 20, "the old runner lets go")
+    assert anna.relay is not None
+    assert [r for r in anna.relay.mutating()[sent:] if "/leases" not in r.path] == []
+    assert min(anna.evictions().values()) == 1
+    assert anna.now(run).state is RunState.DONE
+    spin(lambda: all(map(ready, place.yard.pods())), 20, "the pods are up again")
+    drained(anna, home, before)
+    audited(anna, "confirmed", "resumed", "ended")
+
+
+def test_sigterm_to_a_runner_cancels(anna: Seat, place: Place, home: str) -> None:
+    """Stopped before its next act: what was accepted is named as not to be recalled, the rest was not asked for, and the node is still cordoned."""
+    place.yard.budget(maxUnavailable=1)
+    run = began(anna, home)
+    spin(lambda: anna.items(run, "budget mill refuses"), 20, "a budget blocks", lambda: anna.story(run))
+    os.kill(anna.now(run).runner_pid, signal.SIGTERM)
+    done = anna.ended(run)
+    assert (done.state, done.cancel_by) == (RunState.PARTIAL, "signal TERM"), anna.story(run)
+    assert f"coldtui node uncordon {home}" in done.outcome
+    followed = anna.run("run", "follow", run.id)
+    assert followed.code == 6, followed.err
+    assert "not evicted" in followed.out
+    assert cordoned(place.ground, home)
