@@ -141,13 +141,14 @@ class StepFailed(ColdError):
 
 
 class SecretWanted(StepFailed):
-    """A secret that nobody gave, or a wrong one. `secret` is its name among the secrets of `ports.Means`: `sudo/NODE`, `key/PATH`."""
+    """A secret that nobody gave, or a wrong one (`wrong`). `secret` is its name among the secrets of `ports.Means`: `sudo/NODE`, `key/PATH`."""
 
     exit = Exit.NOT_PERMITTED
 
-    def __init__(self, title: str, *, secret: str, detail: str = "", hint: str = "") -> None:
+    def __init__(self, title: str, *, secret: str, wrong: bool = False, detail: str = "", hint: str = "") -> None:
         super().__init__(title, detail=detail, hint=hint)
         self.secret = secret
+        self.wrong = wrong
 
 
 class Cancelled(ColdError):

@@ -232,7 +232,7 @@ def findings_of(host: HostFacts, node: Node | None, me: Self) -> Iterator[Findin
 def _unreached(host: HostFacts, where: str) -> Finding:
     error = host.trouble
     assert error is not None
-    if isinstance(error, SecretWanted):
+    if isinstance(error, SecretWanted) and not error.wrong:
         return Finding(
             "needs-secret.key", Weight.NOTE, f"{host.node}: {error.title}", f"secrets/{error.secret}", error.hint, Outlook.NOT_EVALUATED
         )
@@ -245,7 +245,7 @@ def _unreached(host: HostFacts, where: str) -> Finding:
 def _rootless(host: HostFacts, where: str) -> Finding:
     error = host.root
     assert error is not None
-    if isinstance(error, SecretWanted):
+    if isinstance(error, SecretWanted) and not error.wrong:
         return Finding("needs-secret.sudo", Weight.NOTE, error.title, f"secrets/{error.secret}", error.hint)
     if isinstance(error, Unreachable):
         return Finding(

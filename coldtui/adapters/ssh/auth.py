@@ -181,6 +181,7 @@ def refused(address: ShellAddress, ring: Ring, tried: Sequence[Offer], said: str
         path, trouble = ring.locked[0]
         return SecretWanted(
             f"key {plain(path)} {trouble}" if trouble.startswith("has") else f"key {plain(path)}: {trouble}", secret=f"key/{path}",
+            wrong="wrong" in trouble,
             detail=f"and no other key was accepted for {place}" if tried else f"and it is needed for {place}",
             hint=f"give the passphrase, or ssh-add {plain(path)}",
         )  # fmt: skip

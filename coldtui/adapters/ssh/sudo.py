@@ -52,8 +52,9 @@ async def as_root(
         said = await _complaint(say, ended, "sudo -k -S -p '' -v", given)
     if _WRONG.search(said):
         raise SecretWanted(
-            f"sudo on {address.node} does not take that password", secret=f"sudo/{address.node}", detail=f"user {address.user}"
-        )
+            f"sudo on {address.node} does not take that password", secret=f"sudo/{address.node}", wrong=True, detail=f"user {address.user}",
+            hint="give the right one",
+        )  # fmt: skip
     raise _refusal(address, said, ended)
 
 

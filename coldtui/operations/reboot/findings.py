@@ -237,6 +237,6 @@ def _standing_still(facts: RebootFacts, pods: list[DrainPod]) -> list[str]:
 def _unread(facts: RebootFacts, told: list[Finding]) -> Iterator[Finding]:
     """Each source that could not be read, unless a finding says it already."""
     for premise in facts.cluster.premises:
-        if premise.as_of is None and not any(premise.reason in f.sentence for f in told):
+        if premise.as_of is None and not any(premise.reason in f.sentence for f in told if f.outlook is Outlook.NOT_EVALUATED):
             sentence = f"{premise.name}: not evaluated, {premise.reason}"
             yield Finding("reboot.unread", Weight.WARNING, sentence, _where(facts), outlook=Outlook.NOT_EVALUATED)

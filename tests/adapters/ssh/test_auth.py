@@ -65,8 +65,9 @@ def test_a_key_with_a_passphrase(one: Place) -> None:
     assert caught.value.secret == f"key/{locked}"
     assert f"ssh-add {locked}" in caught.value.hint
     one.secrets[f"key/{locked}"] = Secret("not it")
-    with pytest.raises(SecretWanted, match="passphrase is wrong"):
+    with pytest.raises(SecretWanted, match="passphrase is wrong") as caught:
         login(one)
+    assert caught.value.wrong
     one.secrets[f"key/{locked}"] = Secret("correct horse")
     assert login(one)[0].out == ("in",)
 

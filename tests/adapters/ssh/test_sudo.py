@@ -115,6 +115,7 @@ def test_a_wrong_password(asking: Place) -> None:
     asking.secrets["sudo"] = Secret("guess-work")
     with pytest.raises(SecretWanted, match="does not take that password") as caught:
         ran(asking)
+    assert caught.value.wrong
     assert "guess-work" not in str(caught.value)
 
 
