@@ -29,7 +29,8 @@ from coldtui.tui.dialogs import base
 from coldtui.tui.dialogs.base import Fresh
 from coldtui.tui.dialogs.help import offers
 from coldtui.tui.dialogs.menu import Menu
-from coldtui.tui.dialogs.plan import PlanDialog, Stage
+from coldtui.tui.dialogs.plan import PlanDialog
+from coldtui.tui.dialogs.planwords import Stage
 from coldtui.tui.screens import SCREENS
 from coldtui.tui.site import Options
 from coldtui.wiring import open_site
@@ -100,6 +101,11 @@ class Hand:
             await asyncio.sleep(0.005)
 
     @property
+    def typing(self) -> bool:
+        """A line for text has the focus."""
+        return any(line.has_focus for line in self.app.screen.query(Input))
+
+    @property
     def text(self) -> str:
         screen = self.app.screen
         return "\n".join(strip.text.rstrip() for strip in screen._compositor.render_strips(screen.size))
@@ -121,11 +127,10 @@ class Hand:
             if not isinstance(dialog, Fresh) or isinstance(dialog, Menu):
                 return
             self.met.add(type(dialog).__name__)
-            words = [NODE]
+            words, asked = [NODE], f"{type(dialog).__name__} {getattr(dialog, '_title', '')}"
             if isinstance(dialog, PlanDialog):
                 await self.until(lambda d=dialog: d.stage is not Stage.READING, "the plan is there")  # type: ignore[misc]
-                words = [*dialog.operation.name.split("."), *words]
-            asked = f"{type(dialog).__name__} {words} {self.text.strip()}"
+                words, asked = [*dialog.operation.name.split("."), NODE], f"plan of {dialog.operation.name}"
             if asked in self.insisted:
                 return
             self.insisted.add(asked)
@@ -142,10 +147,9 @@ class Hand:
     async def back(self, id: str) -> None:
         """To a screen, with nothing over it."""
         for _ in range(STEPS):
-            prompts = any(i.has_focus for i in self.app.screen.query(Input))
-            if not prompts and len(self.app.screen_stack) == 1 and self.app.current_mode == id:
+            if not self.typing and len(self.app.screen_stack) == 1 and self.app.current_mode == id:
                 return
-            if prompts or len(self.app.screen_stack) > 1:
+            if self.typing or len(self.app.screen_stack) > 1:
                 await self.press("escape")
             else:
                 self.app.go(id)
@@ -154,15 +158,18 @@ class Hand:
         await self.settle()
 
     async def keys(self, id: str, *more: str) -> None:
-        """Every live key of a screen (reached from there by `more`), each from the same place."""
+        """Every live key of a screen (reached from there by `more`), each from there."""
         await self.reach(id, more)
+        here = self.app.screen
         found = {key: active.binding.action for key, active in self.app.screen.active_bindings.items() if active.enabled}
         for key, action in found.items():
             if key == "ctrl+c" or action.partition("(")[0].rpartition(".")[2] in LEAVES | LOCAL | self.skip:
                 continue
             await self.press(key)
             await self.insist()
-            await self.reach(id, more)
+            if self.app.screen is not here or self.typing:
+                await self.reach(id, more)
+                here = self.app.screen
 
     async def reach(self, id: str, more: tuple[str, ...]) -> None:
         await self.back(id)
