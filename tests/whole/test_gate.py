@@ -63,10 +63,11 @@ def recorder(ground: Embedded, tmp_path: Path) -> Iterator[Recorder]:
 
 
 @pytest.fixture
-def careless(monkeypatch: pytest.MonkeyPatch) -> None:
+def careless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keys count however quickly they come: what guards against a paste or a held key must not be what keeps the site unchanged here."""
     for module, name in ((base, "SETTLE_S"), (base, "BURST_S"), (keys_of, "HELD_S"), (keys_of, "BURST_S"), (keys_of, "LETTER_S")):
         monkeypatch.setattr(module, name, INSTANT_S)
+    monkeypatch.chdir(tmp_path)  # some keys save a file
 
 
 @dataclass
@@ -196,7 +197,7 @@ async def console(recorder: Recorder, home: Path, *arguments: str, skip: frozens
     environ = environment(home, COLDTUI_STATE=str(home / "state"))
     config = load({"kube.kubeconfig": str(recorder.kubeconfig), **settings}, environ)
     site = open_site(config, environ)
-    app = ColdApp(site, Options(read_only=config.read_only, begin=site.live.start))
+    app = ColdApp(site, Options(read_only=config.read_only, state_dir=home, begin=site.live.start))
     try:
         async with app.run_test(size=(120, 40)) as pilot:
             hand = Hand(app, pilot, skip)
