@@ -23,6 +23,7 @@ from coldtui.lab.apiserver.process import ApiServerProcess
 from coldtui.lab.client import NODES, Json, KubeClient
 from coldtui.lab.control import ApiPower
 from coldtui.lab.controllers.base import Lab, is_true
+from coldtui.lab.controllers.base import Pace as LabPace
 from coldtui.lab.hosts.fleet import Fleet
 from coldtui.lab.supervisor import ALL
 from coldtui.live.pace import SystemClock
@@ -206,8 +207,8 @@ class HostGround:
 
 
 @asynccontextmanager
-async def host_ground(server: ApiServerProcess, folder: Path) -> AsyncIterator[HostGround]:
-    async with working(server.kubeconfig, ALL, PACE, load_site) as lab:
+async def host_ground(server: ApiServerProcess, folder: Path, pace: LabPace = PACE) -> AsyncIterator[HostGround]:
+    async with working(server.kubeconfig, ALL, pace, load_site) as lab:
         fleet = Fleet(lab, folder / "ssh", ApiPower(server).host)
         kube = connect(kubeconfig=server.kubeconfig, writable=True)
         with journal_in(folder) as journal:
