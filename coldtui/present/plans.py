@@ -63,10 +63,13 @@ def rung_words(rung: Rung) -> str:
 
 
 def verdict_cell(plan: Plan) -> Cell:
-    """`▲ WOULD HANG`: glyph, word and tone."""
+    """`▲ WOULD HANG`: glyph, word and tone. What goes with warnings is not green, and says how many they are."""
     if plan.done:
         return Cell(f"{words.GLYPHS['done']} NOTHING TO DO", Tone.GOOD)
     glyph, tone = _OUTLOOK[plan.outlook]
+    warned = sum(f.weight is Weight.WARNING for f in plan.findings) if plan.outlook in {Outlook.GO, Outlook.GO_AFTER} else 0
+    if warned:
+        return Cell(f"{words.GLYPHS['part']} {plan.words.upper()} · {counted(warned, 'WARNING', 'WARNINGS')}", Tone.WARN)
     return Cell(f"{words.GLYPHS[glyph]} {plan.words.upper()}", tone)
 
 
@@ -82,6 +85,8 @@ def read_words(plan: Plan, now: datetime) -> str:
 def verdict_line(plan: Plan, now: datetime, cells: int = 0) -> Line:
     """Verdict, and when it was read; with `cells` the latter stands at the right end, if there is room for both."""
     verdict, read = verdict_cell(plan), read_words(plan, now)
+    if cells and width(verdict.text) + 2 + width(read) > cells:
+        read = read.partition(";")[0]
     gap = cells - width(verdict.text) - width(read)
     return (verdict, Cell(" " * (gap if gap >= 2 else 2)), Cell(read, Tone.MUTED))
 
@@ -157,7 +162,7 @@ def item_lines(plan: Plan, cells: int) -> list[Line]:
     items = sorted(plan.items, key=lambda item: (-item.fate.rank, item.object))
     if not items:
         return []
-    names = [_short(item.object) for item in items]
+    names = [item.object.removeprefix("pods/").removeprefix(f"{plan.object}/") for item in items]
     fates = [f"{words.GLYPHS[_FATE[i.fate][0]]} {_FATE[i.fate][2]}" for i in items]
     fate_room = max(width(fate) for fate in fates) + 2
     name_room = max(width(name) for name in names) + 2
@@ -174,13 +179,9 @@ def item_lines(plan: Plan, cells: int) -> list[Line]:
     return out
 
 
-def _short(object: str) -> str:
-    """`production/redis-0` of `pods/production/redis-0`."""
-    return object.removeprefix("pods/")
-
-
 def _grave(item: PlanItem) -> bool:
-    return item.fate.rank >= Fate.WAITS.rank
+    """Whether it is told in full: of many pods that simply go or stay, one line each is enough."""
+    return item.fate.rank >= Fate.WAITS.rank or not item.object.startswith("pods/")
 
 
 def _facts(item: PlanItem) -> str:

@@ -53,7 +53,9 @@ def text(lines: tuple[Line, ...] | list[Line]) -> list[str]:
     ("found", "words", "tone"),
     [
         (plan(GOOD), "● GO", Tone.GOOD),
-        (plan(WARNING), "◐ GO AFTER A STEP", Tone.WARN),
+        (plan(NOTE), "● GO", Tone.GOOD),
+        (plan(replace(WARNING, outlook=Outlook.GO)), "◐ GO · 1 WARNING", Tone.WARN),
+        (plan(WARNING), "◐ GO AFTER A STEP · 1 WARNING", Tone.WARN),
         (plan(items=(replace(GOES, fate=Fate.WAITS),)), "◐ GO AFTER 1 WAIT", Tone.WARN),
         (plan(STOP), "▲ WOULD HANG", Tone.BAD),
         (plan(replace(STOP, outlook=Outlook.WOULD_LOSE)), "▲ WOULD LOSE DATA", Tone.BAD),
@@ -63,7 +65,7 @@ def text(lines: tuple[Line, ...] | list[Line]) -> list[str]:
     ],
 )
 def test_the_verdict_is_a_glyph_a_word_and_a_colour(found: Plan, words: str, tone: Tone) -> None:
-    """Each outlook has its own glyph and word; only what goes is green."""
+    """Each outlook has its own glyph and word; only what goes without a warning is green."""
     cell = plans.verdict_cell(found)
     assert (cell.text, cell.tone) == (words, tone)
 
@@ -179,3 +181,19 @@ def test_the_address_names_role_site_and_context_as_they_are_now() -> None:
     assert address(world, "nodes/gone").startswith("node gone  ")
     assert address(None, "nodes/k3s-worker-1") == "node k3s-worker-1"
     assert address(world, "nodes/k3s-worker-1", 40).split("\n")[1] == "site cold-site · context cold"
+
+
+def test_things_that_are_no_pods_are_told_in_full() -> None:
+    """What a clean-up frees is told to its end at every width, by the name that it has on its node."""
+    apt = PlanItem("nodes/w1/disk/apt", Fate.GOES, "frees about 209 MiB: downloaded packages that are installed already")
+    lines = text(plans.item_lines(plan(items=(apt,)), 40))
+    assert lines[0] == "● goes  disk/apt"
+    assert "frees about 209 MiB: downloaded packages that are installed already" in " ".join(" ".join(lines).split())
+
+
+def test_a_long_verdict_keeps_the_time_at_which_it_was_read() -> None:
+    """Where there is no room for both, the time stays and the promise to read again goes."""
+    many = plan(*(replace(WARNING, object=str(i)) for i in range(12)), items=(replace(GOES, fate=Fate.WAITS),))
+    [line] = text([plans.verdict_line(many, NOW, 66)])
+    assert line.startswith("◐ GO AFTER 1 WAIT · 12 WARNINGS")
+    assert line.endswith("read 14:02:10Z, 0.4 s")

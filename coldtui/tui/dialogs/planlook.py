@@ -70,6 +70,7 @@ class PlanLook(Fresh[Run | None]):
     PlanLook WordLine { display: none; }
     PlanLook #keys { width: 1fr; }
     PlanLook #go { display: none; }
+    PlanLook Button { min-width: 12; }
     """
 
     def __init__(self, acting: Acting, operation: AnyOperation, values: Mapping[str, Any], prepared: Prepared | None = None) -> None:
