@@ -76,13 +76,20 @@ class Drain:
         async def said() -> bool:
             return any(word in text for text in self.told(pod))
 
-        await until(said)
+        await self._until(said, 15.0)
+
+    async def _until(self, condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
+        try:
+            await until(condition, seconds)
+        except AssertionError:
+            told = "\n".join(f"{e.what.value} {e.object} {e.text}" for e in self.events)
+            raise AssertionError(f"not within {seconds:.0f} s; this is what the run told:\n{told}") from None
 
     async def until_said(self, word: str, seconds: float = 20.0) -> None:
         async def said() -> bool:
             return any(word in text for text in self.said)
 
-        await until(said, seconds)
+        await self._until(said, seconds)
 
     def again(self, **changes: Any) -> Drain:
         """The same run taken up by another runner: only what the journal holds is known."""
@@ -235,9 +242,16 @@ class Ground:
         """As if the scene had never been."""
         for name in tuple(self.lab.machines.down):
             self.lab.machines.power_on(name)
-        for pod in (await self.client.list(PODS, self.namespace))[0]:
-            await self._gone(lambda pod=pod: self.client.delete(PODS, pod["metadata"]["name"], self.namespace, grace_s=0))  # type: ignore[misc]
         await self._gone(lambda: self.client.delete(NAMESPACES, self.namespace))
+
+        async def empty() -> bool:
+            """In a namespace that ends nothing is made any more."""
+            pods = (await self.client.list(PODS, self.namespace))[0]
+            for pod in pods:
+                await self._gone(lambda pod=pod: self.client.delete(PODS, pod["metadata"]["name"], self.namespace, grace_s=0))  # type: ignore[misc]
+            return not pods
+
+        await self.settle(empty, 60)
         await site.seed_api(self.client, nodes_only())
         await self._only("")
 

@@ -65,7 +65,9 @@ async def a_budget_that_refills(on: Ground) -> None:
     await drain.perform()
     assert lowest >= 3
     assert not await on.pods_on()
-    assert sum(any("budget web refuses" in t for t in drain.told(i.object.rpartition("/")[2])) for i in drain.plan.items) == 2
+    held = [i.object.rpartition("/")[2] for i in drain.plan.items if any("refuses" in t for t in drain.told(i.object.rpartition("/")[2]))]
+    # A real server keeps one that meets a conflict for half a second, and by then the budget may have filled again.
+    assert len(held) in (1, 2), [drain.told(i.object.rpartition("/")[2]) for i in drain.plan.items]
 
 
 @scene()
@@ -337,7 +339,7 @@ class Adapter:
     answers to evictions are lost."""
 
     def __init__(self, kube: Any, at: int = 0, when: str = "", *, mute: bool = False) -> None:
-        self._kube, self._at, self._when, self._mute, self._count = kube, at, when, mute, 0
+        self._kube, self._at, self._when, self._mute, self._count, self._dead = kube, at, when, mute, 0, False
         self.asked: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -345,11 +347,13 @@ class Adapter:
 
     async def evict(self, namespace: str, pod: str, **options: Any) -> None:
         self._count += 1
-        if self._count == self._at and self._when == "before":
+        self._dead = self._dead or (self._count == self._at and self._when == "before")
+        if self._dead:  # tasks that wait for their turn die with their process
             raise Killed
         self.asked.append(pod)
         await self._kube.evict(namespace, pod, **options)
         if self._count == self._at and self._when == "after":
+            self._dead = True
             raise Killed
         if self._mute:
             raise Unreachable("connection lost")
