@@ -83,7 +83,7 @@ def before(journal: Journal, run: str, offset: int, want_b: int = CHUNK_B) -> Ch
     """The lines that end where the one at `offset` begins: about so many bytes of them, fewer only at the beginning of the log."""
     begin = offset
     while begin >= offset > 0:  # once more, and further back, when one line fills it all
-        begin = _after_a_line(journal, run, offset - want_b) if want_b < offset else 0
+        begin = after_a_line(journal, run, offset - want_b) if want_b < offset else 0
         want_b *= 2
     return between(journal, run, begin, offset)
 
@@ -101,7 +101,7 @@ def between(journal: Journal, run: str, start: int, end: int) -> Chunk:
     return Chunk(tuple(lines), start, at)
 
 
-def _after_a_line(journal: Journal, run: str, offset: int) -> int:
+def after_a_line(journal: Journal, run: str, offset: int) -> int:
     """Where a line begins shortly after an offset. (Offsets that are counted from the end begin with a whole line.)"""
     size = journal.read_log(run, offset=0, limit_b=1).size
     return journal.read_log(run, offset=offset - size, limit_b=1).next

@@ -40,7 +40,7 @@ def headline(board: RunBoard, run: Run, now: datetime, ago: Ago = words.age) -> 
     sentence = outcome_text(board, run, now, ago)
     if health(run, board, now) is Health.LOST:
         sentence = f"last heard of {ago(now - (run.beat or run.created))} ago: resume it or cancel it"
-    if sentence:
+    if sentence and not sentence.startswith(f"{run.state.value} in "):  # how long it took stands there already
         parts.append(Cell(f"  {sentence}", Tone.PLAIN))
     return tuple(parts)
 

@@ -13,7 +13,7 @@ from ...domain.progress import Progress, fold
 from ...domain.runs import Run, RunLine
 from ...domain.text import counted
 from ...live.core import in_thread
-from ...live.follow import CHUNK_B, Chunk, Following, News, before, between
+from ...live.follow import CHUNK_B, Chunk, Following, News, after_a_line, before, between
 from ...ports import Journal, LogLine
 from ...present.rows import Tone
 from ...present.run import log_text
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .base import WorldScreen
 
 POLL_S = 0.2
-TAIL_B = 1 << 20
+TAIL_B = 1 << 19
 """Of a longer log the end is shown first; what is above is read when somebody scrolls there."""
 
 
@@ -110,8 +110,7 @@ class RunFeed:
         size = (await in_thread("run-log", partial(journal.read_log, id, offset=0, limit_b=1))).size
         offset = 0
         if size > self._tail_b:
-            offset = (await in_thread("run-log", partial(before, journal, id, size, self._tail_b))).start
-            # A line may have been written in the middle of the look; what `before` gave begins with a whole one.
+            offset = await in_thread("run-log", partial(after_a_line, journal, id, size - self._tail_b))
         log.start = log.end = log.fed = offset
         return Following(journal, id, offset=offset, after=self.progress.seq)
 
