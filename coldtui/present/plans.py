@@ -185,9 +185,9 @@ def _grave(item: PlanItem) -> bool:
 
 
 def _facts(item: PlanItem) -> str:
-    """What decides comes first, as the end may be cut; the owner is mostly told by the name."""
+    """What decides comes first, as the end may be cut; the owner is mostly told by the name. What `why` says already is left out."""
     facts = sorted(item.facts, key=lambda fact: _ORDER.get(fact[0], _ORDER[""]))
-    return " · ".join(f"{name} {text}" for name, text in facts if text)
+    return " · ".join(f"{name} {text}" for name, text in facts if text and text not in item.why)
 
 
 def _columns(item: PlanItem, head: Line, fate_room: int, name_room: int, cells: int) -> list[Line]:
@@ -202,9 +202,11 @@ def _columns(item: PlanItem, head: Line, fate_room: int, name_room: int, cells: 
 def _stacked(item: PlanItem, head: Line, fate_room: int, cells: int) -> list[Line]:
     """The name whole; why on the lines below it when it is grave, else what there is room for behind the name."""
     indent = Cell(" " * fate_room)
+    room = cells - fate_room - width(head[1].text) - 2
+    if item.why and not item.remedy and not _facts(item) and width(item.why) <= room:
+        return [(*head, Cell("  "), Cell(item.why, Tone.PLAIN if _grave(item) else Tone.MUTED))]
     if _grave(item):
         return [head, *((indent, *line) for line in _told(item, cells - fate_room))]
-    room = cells - fate_room - width(head[1].text) - 2
     text = " · ".join(part for part in (item.why, _facts(item)) if part)
     return [(*head, Cell("  "), Cell(cut(text, room), Tone.MUTED)) if text and room >= 8 else head]
 

@@ -224,7 +224,7 @@ class PlanLook(Fresh[Run | None]):
         found.append(("plan.cancel", "stop" if self.stage is Stage.HOLDING else "close" if self._only_close else "cancel"))
         out: list[tuple[str, Tone | str]] = []
         for id, text in found:
-            out += [(self.cold.key_of(id, self), "key"), (f" {text}   ", Tone.MUTED)]
+            out += [("   " if out else "", Tone.MUTED), (self.cold.key_of(id, self), "key"), (f" {text}", Tone.MUTED)]
         return tuple(out)
 
     def note(self, text: str, tone: Tone = Tone.WARN) -> None:
