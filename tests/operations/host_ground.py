@@ -167,12 +167,11 @@ class HostGround:
         task = asyncio.ensure_future(execute(self.bench(journal), run.id))
         death = asyncio.ensure_future(journal.died.wait())
         await asyncio.wait({task, death}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
-        alive = not task.done()
         task.cancel()
         death.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        return alive
+        return not self.journal.run(run.id).state.ended
 
     # --- what was told
 
