@@ -34,10 +34,10 @@ class CleanStep(Step):
         await ctx.ready()
         await self.act(planned, ctx)
         freed = gained(ctx.memo_of(planned).get("used") or {}, await used(planned, ctx))
-        await ctx.remember(freed=freed)
         expected = int(planned.args.get("frees") or 0)
         told = f", expected about {size(expected)}" if expected else ""
         await ctx.say(f"{planned.title}: freed {size(freed)}{told}" if freed is not None else f"{planned.title}: done, not measured")
+        await ctx.remember(freed=freed)  # after it was said: twice is better than never
 
     async def act(self, planned: PlannedStep, ctx: RunContext) -> None:
         raise NotImplementedError
@@ -175,7 +175,6 @@ class Measure(Step):
         node = str(planned.args["node"])
         found = await measure(ctx.means.shell, node, planned.args.get("ip", ""))
         total = gained(kept(ctx, "used") or {}, {target: system.used_b for target, system in found.items()})
-        await ctx.remember(total=total)
         now = "; ".join(f"{s.target} is {s.fraction:.0%} full, {size(s.available_b)} free" for s in found.values())
         await ctx.say(
             f"{node}: freed {size(total)} in all; {now}" if total is not None else f"{node}: what came free could not be measured"
