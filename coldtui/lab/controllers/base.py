@@ -55,6 +55,9 @@ class Pace:
     notice: float = 1.0
     """Until CloudNativePG acts on a cordoned node under a primary: an eviction that comes at once is refused."""
     promotion: float = 2.0
+    """How long a promotion takes where no server is real; else between two tries to take the lease."""
+    lease: float = 15.0
+    """After so long without renewal the lease of a primary may be taken by another."""
     rejoin: float = 3.0
     """Until a recreated standby streams."""
     backup: float = 20.0

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...domain.errors import Closed, NotFound, Unreachable
 from ...domain.kinds import Kind
+from ...domain.replication import ManagerStatus
 from ...domain.troubles import LineTrouble
 from ...ports import Clock, LogLine, LogRequest, ServerFacts
 from .acts import Acts
@@ -46,6 +47,8 @@ class FakeKube(Acts):
         """NodeStats by node; a node that is not here gives NotFound."""
         self.pod_answers: dict[tuple[str, str], bytes] = {}
         """What a pod (`namespace/name`) answers on a path; a pod that is not here does not answer."""
+        self.managers: dict[str, ManagerStatus] = {}
+        """What an instance manager (`namespace/name`) says; one that is not here does not answer."""
         self.log_lines: dict[str, list[str]] = {}
         """Lines by `namespace/pod`."""
         self.allowed: Callable[[str, str, str], bool] = lambda verb, group, resource: True
@@ -244,6 +247,13 @@ class FakeKube(Acts):
         found = self.pod_answers.get((f"{namespace}/{pod}", path))
         if found is None:
             raise LineTrouble(f"{pod} does not answer on port {port} (502)", kind="server")
+        return found
+
+    async def pg_status(self, namespace: str, pod: str, *, deadline_s: float = 2.0) -> ManagerStatus:
+        await self._answer("pg_status", f"{namespace}/{pod}", deadline_s)
+        found = self.managers.get(f"{namespace}/{pod}")
+        if found is None:
+            raise LineTrouble(f"{pod} does not answer on port 8000 (502)", kind="server")
         return found
 
     async def may(

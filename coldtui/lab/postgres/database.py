@@ -72,6 +72,21 @@ class Database:
         """Of the VIP, without the password."""
         return f"host={HOST} port={self.vip_port} dbname={DATABASE} user=coldtui"
 
+    @property
+    def app_dsn(self) -> str:
+        """The same for the owner of the tables."""
+        return f"host={HOST} port={self.vip_port} dbname={DATABASE} user=app"
+
+    @property
+    def announcer(self) -> str:
+        """The node that answers for the VIP; empty: nobody."""
+        return self._vip.announcer() if self._vip is not None else ""
+
+    @property
+    def silent(self) -> bool:
+        """Nobody answers for the VIP now: connections hang."""
+        return self._vip is None or self._vip.forwarder.silent
+
     def settings(self) -> Json:
         """Sections of the console's configuration."""
         instances = {name: f"{HOST}:{server.port}" for name, server in self.servers.items()}

@@ -8,8 +8,6 @@ from datetime import timedelta
 from coldtui.lab.client import LEASES, ApiError, Json, Key, KubeClient
 from coldtui.lab.controllers.base import Lab, micro, moment
 
-DURATION_S = 15
-
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -39,7 +37,7 @@ class PrimaryLease:
             return None
         spec = found.get("spec") or {}
         renewed = moment(spec.get("renewTime"))
-        late = renewed is None or self.lab.now() - renewed > timedelta(seconds=DURATION_S)
+        late = renewed is None or self.lab.now() - renewed > timedelta(seconds=self.lab.pace.lease)
         return Held(
             str(spec.get("holderIdentity") or ""), late, found["metadata"]["resourceVersion"], int(spec.get("leaseTransitions") or 0)
         )
@@ -47,7 +45,11 @@ class PrimaryLease:
     async def take(self, name: str) -> bool:
         """Whether ``name`` holds it now: it was free, stale, or its own already."""
         held = await self.read()
-        spec: Json = {"holderIdentity": name, "renewTime": micro(self.lab.now()), "leaseDurationSeconds": DURATION_S}
+        spec: Json = {
+            "holderIdentity": name,
+            "renewTime": micro(self.lab.now()),
+            "leaseDurationSeconds": max(1, round(self.lab.pace.lease)),
+        }
         if held is None:
             await self.client.create(
                 LEASES, {"metadata": {"name": self.key[1], "namespace": self.key[0]}, "spec": {**spec, "leaseTransitions": 0}}

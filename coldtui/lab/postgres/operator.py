@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from coldtui.domain.errors import Unreachable
 from coldtui.lab.client import PODS, Json, Key
-from coldtui.lab.controllers.base import Lab, deleting, micro, pod_ready, set_condition
+from coldtui.lab.controllers.base import Lab, deleting, micro, moment, pod_ready, set_condition
 from coldtui.lab.controllers.cnpg import (
     COMPONENT,
     FAILOVER,
@@ -170,6 +170,9 @@ class RealOperator(Operator):
     async def _elect(self, scene: Scene) -> None:
         """Once every WAL receiver is down: the instance that has received most, then replayed most, then by name."""
         await self._role(scene.found.pods.get(scene.current), "unhealthy")
+        since = moment(scene.cluster["status"].get("targetPrimaryTimestamp"))
+        if since is not None and (self.lab.now() - since).total_seconds() < self.pace.notice:
+            return  # the next look, as the real one has it
         names = fenced(scene.cluster)
         standing = {
             n: said for n, said in scene.facts.items()

@@ -120,7 +120,7 @@ class Server:
         archiving = (
             f"test ! -e {archive}/{ARCHIVE_FAILS} && cp %p {archive}/.%f.new && mv {archive}/.%f.new {archive}/%f" if archive else "true"
         )
-        restoring = f"cp {archive}/%f %p" if archive else "false"
+        restoring = f"test -e {archive}/%f && cp {archive}/%f %p" if archive else "false"
         self._write(
             "lab.conf",
             SETTINGS.format(
