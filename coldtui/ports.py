@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from coldtui.domain.values import dataclass
 
 from .domain.kinds import Kind
-from .domain.replication import SqlStatus
+from .domain.replication import ManagerStatus, SqlStatus
 from .domain.runs import AuditEntry, Run, RunEvent, RunLine, RunState, Verified, What, Who
 from .domain.secret import Secret
 from .domain.sessions import DatabaseFacts, Progress, Session, TableFacts
@@ -235,6 +235,11 @@ class Kube(Protocol):
         Raises Unreachable with kind `server` where nobody answers behind the proxy (502, 503, or an error of the pod's own), Forbidden (needs
         get on pods/proxy), NotFound.
         """
+        ...
+
+    async def pg_status(self, namespace: str, pod: str, *, deadline_s: float = 2.0) -> ManagerStatus:
+        """`/pg/status` of a PostgreSQL instance's manager, over TLS or plain HTTP, whichever it speaks. Raises as `pod_get`, and Unreachable of kind
+        `garbage` for an answer that is no status."""
         ...
 
     # --- acts
@@ -639,3 +644,5 @@ class Means:
     """In memory only: `sudo/NODE`, `sudo`, `key/PATH`."""
     under_way: Callable[[], tuple[Run, ...]] = tuple
     """Runs of this machine's journal that have not ended, for findings; blocking. Raises JournalTrouble."""
+    database: Database = cast(Database, None)
+    """Opened when it is first asked; missing where no operation needs it (`operations.engine.offline`, toys)."""

@@ -15,12 +15,13 @@ from ..domain.errors import JournalTrouble, Unreachable
 from ..domain.logkeys import Key
 from ..domain.runs import AuditEntry, Run, RunSite
 from ..domain.secret import Secret
+from .database import lazy_database
 from .site import Connector, Once, Site, kubeconfig_path, open_log, prepare_state, quick_facts
 
 if TYPE_CHECKING:
     from ..operations.desk import Desk
     from ..operations.runner import Bench
-    from ..ports import Journal, Kube, Means, Self, Shell
+    from ..ports import Database, Journal, Kube, Means, Self, Shell
 
 
 def open_journal(config: Config, folder: StateDir) -> Journal:
@@ -86,7 +87,14 @@ def open_means(
         production=config.production,
         secrets=secrets or {},
         under_way=under_way,
+        database=lazy_database(lambda: _open_database(config, writable, secrets or {}, environ)),
     )
+
+
+def _open_database(config: Config, writable: bool, secrets: Mapping[str, Secret], environ: Mapping[str, str]) -> Database:
+    from ..adapters.postgres import connect
+
+    return connect(config, writable=writable, secrets=secrets, environ=environ)
 
 
 def open_shell(site: Site) -> Shell:
@@ -183,6 +191,7 @@ class _Planning:
 async def _close(means: Means, connector: Callable[[], Kube] | None) -> None:
     """The client of a connector that was given to us is not ours to close."""
     await means.shell.aclose()
+    await means.database.aclose()
     if connector is None or isinstance(connector, Connector):
         await means.kube.aclose()
 

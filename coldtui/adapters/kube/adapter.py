@@ -22,6 +22,7 @@ from ...domain.errors import ColdError, Forbidden, Misconfigured
 from ...domain.events import Event
 from ...domain.kinds import EVENTS, Kind
 from ...domain.nodes import NodeStats
+from ...domain.replication import ManagerStatus
 from ...domain.text import plain, plain_lines
 from ...domain.troubles import LineTrouble
 from ...ports import Clock, HeldLease, LogLine, LogRequest, PatchForm, ServerFacts
@@ -261,6 +262,10 @@ class KubeAdapter:
 
     async def pod_get(self, namespace: str, pod: str, port: int, path: str, *, scheme: str = "http", deadline_s: float = 2.0) -> bytes:
         work = functools.partial(self._reads.pod_get, namespace, pod, port, path, scheme, deadline_s)
+        return await self._call(work, deadline_s)
+
+    async def pg_status(self, namespace: str, pod: str, *, deadline_s: float = 2.0) -> ManagerStatus:
+        work = functools.partial(self._reads.pg_status, namespace, pod, deadline_s)
         return await self._call(work, deadline_s)
 
     # --- acts

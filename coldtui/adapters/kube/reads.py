@@ -8,16 +8,20 @@ from urllib.parse import quote
 
 from ...domain.errors import ColdError, Expired
 from ...domain.kinds import Kind
+from ...domain.replication import ManagerStatus
 from ...domain.text import plain
 from ...domain.troubles import LineTrouble
 from ...ports import Clock
 from .decoders import registered
 from .decoding import UNDECODABLE, Decoder, Listing
 from .failures import Question, no_api, refusal, status_of
+from .pgstatus import manager_status
 from .transport import Channel
 
 PAGE = 500
 _PROXIED_B = 1 << 20
+STATUS_PORT = 8000
+"""Of an instance manager."""
 
 
 def decoder_of(kind: Kind) -> Decoder[Any]:
@@ -33,6 +37,8 @@ class Reads:
 
     def __init__(self, channel: Channel, clock: Clock, *, gzip: bool) -> None:
         self._channel, self._clock, self._gzip = channel, clock, gzip
+        self._plain_managers: set[str] = set()
+        """Namespaces whose instance managers answered without TLS."""
 
     def one(self, kind: Kind, name: str, namespace: str, deadline_s: float) -> Any:
         path = kind.path(quote(namespace, safe=""), quote(name, safe=""))
@@ -79,6 +85,27 @@ class Reads:
         raise LineTrouble(
             f"{pod} does not answer on port {port} ({response.status})", kind="server", detail=plain(data[:200].decode(errors="replace"))
         )
+
+    def pg_status(self, namespace: str, pod: str, deadline_s: float) -> ManagerStatus:
+        """See `ports.Kube.pg_status`. The manager speaks TLS since 1.25; an older one does not, and what a namespace spoke last is tried first."""
+        end = time.monotonic() + deadline_s
+        schemes = ("https", "http") if namespace not in self._plain_managers else ("http", "https")
+        failed: LineTrouble | None = None
+        for scheme in schemes:
+            left = end - time.monotonic()
+            if failed is not None and left < 0.1:
+                break
+            try:
+                found = manager_status(self.pod_get(namespace, pod, STATUS_PORT, "pg/status", scheme, left), pod)
+            except LineTrouble as error:
+                if error.kind not in ("server", "garbage"):
+                    raise
+                failed = failed or error
+                continue
+            (self._plain_managers.add if scheme == "http" else self._plain_managers.discard)(namespace)
+            return found
+        assert failed is not None
+        raise failed
 
     def _page(self, kind: Kind, namespace: str, query: list[tuple[str, str]], end: float) -> Listing[Any]:
         left = end - time.monotonic()
