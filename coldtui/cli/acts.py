@@ -71,8 +71,10 @@ def command_of(operation: Operation[Any, Any]) -> Command:
 
 def _flag(p: Param) -> Flag:
     about = p.about + (" (raises what must be confirmed)" if p.grave else "")
+    if p.kind is bool and p.default:
+        return Flag((f"--no-{p.flag[2:]}",), f"do not: {about}", dest=p.name)
     if p.kind is bool:
-        return Flag((f"--no-{p.flag[2:]}" if p.default else p.flag,), about, dest=p.name)
+        return Flag((p.flag,), about, dest=p.name)
     if p.kind is int or p.default:
         unit = f" {p.unit}" if p.unit else ""
         about += f" (default {_text(p.default)}{unit})"

@@ -71,8 +71,9 @@ _RUN_VERBS: dict[str, Command] = {
             (
                 Flag(("--detach",), "do not follow: print the id of the run and return"), Flag(("--json",), "a line of JSON for each event, the result as the last"),
                 Flag(("--secrets-fd",), "read passwords from this file descriptor: one JSON object, name to text", "N", number=True),
+                Flag(("--after-boot",), "every run that waits for the boot of this machine; none is followed"),
             ),
-            ("ID",),
+            ("[ID]",),
             more="It goes on from what the world says is done; nothing is done twice. ctrl-c as with the command that began it.\n" + _FOLLOWED,
         ),
     )

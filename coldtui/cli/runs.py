@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ..domain.errors import Exit, NotFound, Refused
+from ..domain.errors import ColdError, Exit, NotFound, Refused, UsageError
 from ..domain.progress import Progress, fold
 from ..domain.readings import SourceState
 from ..domain.runboard import JOURNAL, RunBoard
@@ -180,8 +180,39 @@ def run_cancel(call: Call) -> Exit:
 
 
 def run_resume(call: Call) -> Exit:
+    if call.parsed.flags.get("after_boot"):
+        if call.parsed.words:
+            raise UsageError("--after-boot takes no ID", hint="it resumes every run that waits for the boot of this machine")
+        return asyncio.run(_resume_after_boot(call))
+    if not call.parsed.words:
+        raise UsageError("run resume needs ID, or --after-boot", hint="see coldtui runs")
     _find(call)
     return asyncio.run(_resume(call, _desk(call.site())))
+
+
+async def _resume_after_boot(call: Call) -> Exit:
+    """Each on its own: one that cannot go on does not keep the others. Nothing is followed: nobody looks on at a boot."""
+    from ..operations.desk import pending_after_boot
+    from .follow import said_started
+
+    with journal_of(call) as journal:
+        if journal is None:
+            out.say("no run waits for the boot of this machine")
+            return Exit.DONE
+    desk, worst = _desk(call.site()), Exit.DONE
+    try:
+        waiting = await asyncio.to_thread(lambda: pending_after_boot(desk.journal(), desk.boot_id, desk.who.host))
+        for run in waiting:
+            try:
+                said_started(await desk.resume(run.id), json=bool(call.parsed.flags.get("json")))
+            except ColdError as error:
+                out.say(out.clean(f"{run.title}: {error}"))
+                worst = error.exit
+        if not waiting:
+            out.say("no run waits for the boot of this machine")
+    finally:
+        await desk.aclose()
+    return worst
 
 
 async def _resume(call: Call, desk: Desk) -> Exit:

@@ -328,3 +328,10 @@ def test_refusals_are_in_the_audit(cli: Cli, journal: SqliteJournal) -> None:
     newest: dict[str, Any] = cli("audit", "list", "--json").json["audit"][0]
     assert newest["what"] == "refused"
     assert newest["run"] == run.id
+
+
+def test_resume_after_boot_asks_for_no_id(cli: Cli, journal: SqliteJournal) -> None:
+    """A unit that runs at each boot is no error when nothing waits, makes no journal, and an ID beside it is a mistake."""
+    assert cli("run", "resume", "--after-boot").code == 0
+    assert cli("run", "resume", "--after-boot", "2026").code == 2
+    assert cli("run", "resume").code == 2
