@@ -56,6 +56,9 @@ def main() -> int:
     folder, rate, seconds = Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
     folder.mkdir(parents=True, exist_ok=True)
     journal = open_journal(str(folder / "journal.db"), clock=SystemClock())
+    for n in range(8):
+        done = begin(journal, f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{n:04}", f"Drain k3s-worker-{n + 2}")
+        journal.set_state(done.id, RunState.DONE, outcome="done in 2.1 s")
     id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-beef"
     begin(journal, id, "Drain k3s-worker-1")
     print(id, flush=True)

@@ -55,7 +55,7 @@ def _flood(report: Report, root: Path, site: Site, quick: bool) -> None:
         id = line.decode().strip()
         terminal.until(LIVE, 20)
         terminal.press("7", "Drain k3s-worker-1")
-        listed = terminal.repeat("\t\t", presses // 2)
+        listed = terminal.repeat("jjkk", presses)
         terminal.press(f":runs {id}\r", "Things")
         lag = _lag(terminal, Path(env["COLDTUI_STATE"]) / "runs" / f"{id}.log")
         busy = terminal.idle(5)
