@@ -126,9 +126,13 @@ def _journal(board: RunBoard) -> Iterator[Problem]:
     ref = Ref("sources", JOURNAL)
     if board.trouble is not None:
         hits = "runs are shown as last read, new ones cannot be confirmed" if board.as_of else "runs are not shown, none can be confirmed"
-        yield Problem(ref, Severity.WARNING, f"journal: {board.trouble.words}", board.since, hits, board.trouble.hint)
+        yield Problem(ref, Severity.WARNING, _named(board.trouble.words), board.since, hits, board.trouble.hint)
     if board.notice:
-        yield Problem(ref, Severity.WARNING, f"journal: {board.notice}", None, "runs and audit", "")
+        yield Problem(ref, Severity.WARNING, _named(board.notice), None, "runs and audit", "")
+
+
+def _named(words: str) -> str:
+    return words if "journal" in words.partition(":")[0] else f"journal: {words}"
 
 
 def _active(run: Run, board: RunBoard, now: datetime) -> Iterator[Problem]:

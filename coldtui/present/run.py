@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,7 +30,9 @@ ACCEPTED = "what was accepted cannot be recalled"
 
 def headline(board: RunBoard, run: Run, now: datetime, ago: Ago = words.age) -> Line:
     """`◐ running   step 2 of 3 Evict pods   2m10s`."""
-    parts = [replace(state_cell(board, run, now), spans=())]
+    parts = [state_cell(board, run, now)]
+    if run.active and board.trouble is not None:
+        parts.append(Cell("  as last read", Tone.STALE))
     if run.steps and run.step >= 0 and run.active:
         parts.append(Cell(f"  step {run.step + 1} of {len(run.steps)}", Tone.STRONG))
     span = took(run, now)

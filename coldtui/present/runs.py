@@ -50,7 +50,7 @@ def state_cell(board: RunBoard, run: Run, now: datetime) -> Cell:
     """`◐ running`, `▲ runner lost`, `✓ done`."""
     found = health(run, board, now)
     glyph, tone = _HEALTH[found]
-    return Cell(f"{words.GLYPHS[glyph]} {found.value}", tone)
+    return Cell(f"{words.GLYPHS[glyph]} {found.value}", Tone.STALE if run.active and board.trouble is not None else tone)
 
 
 def step_text(run: Run) -> str:

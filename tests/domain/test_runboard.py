@@ -97,7 +97,7 @@ def test_a_journal_that_cannot_be_read_is_one_problem_and_nobody_is_lost() -> No
     board = RunBoard((under_way(),), NOW, TROUBLE, NOW)
     (problem,) = found(board, 300)
     assert problem.severity is Severity.WARNING
-    assert problem.sentence == "journal: the journal cannot be read: disk I/O error"
+    assert problem.sentence == "the journal cannot be read: disk I/O error"
     assert problem.cause == "look at dmesg"
     assert health(board.runs[0], board, NOW + timedelta(seconds=300)) is Health.RUNNING
 

@@ -155,7 +155,7 @@ def test_a_journal_that_cannot_be_read(journal: SqliteJournal) -> None:
         async with console(with_board(world, replace(world.runs, trouble=trouble, since=NOW)), start="runs") as c:
             assert "◐ running" in c.text
             assert "stale" in c.text
-            assert "WARNING  journal: the journal was made by a newer coldtui" in c.text
+            assert "WARNING  the journal was made by a newer coldtui" in c.text
             await c.at(NOW + timedelta(minutes=5))
             assert "lost" not in c.text
             await shows(c, "steps not read")
