@@ -71,6 +71,8 @@ class Draining:
         self._stopped = ""
         """Why no further pod is deleted (without evictions the first failure ends it, as with kubectl)."""
         self._room = asyncio.Semaphore(pace.at_once)
+        self._asking: set[asyncio.Task[None]] = set()
+        """Requests under way. Nobody waits for a slow one: the others are looked at meanwhile."""
         self._successors = Successors(self.kube, self.node, frozenset(t.uid for t in self.targets))
 
     @property
@@ -82,22 +84,38 @@ class Draining:
         try:
             await self._until_empty()
         except Cancelled:
+            await self._answered()
             await self._stop()
             raise
         except StepFailed as error:
+            await self._answered()
             await self._tell()
             if self.ctx.deadline is not None and self.ctx.now >= self.ctx.deadline:
                 raise self._out_of_time() from error
             raise
+        except ColdError:
+            await self._answered()
+            raise
+        finally:
+            for task in self._asking:  # only where this task itself is cancelled: its process ends
+                task.cancel()
         await self._successors.find([t for t in self.targets if t.state is State.GONE])
         await self._tell()
         if failed := [t for t in self.targets if t.state is State.FAILED]:
             raise self._failed(failed)
 
+    async def _answered(self) -> None:
+        """Hear the requests that are under way to their end, so that what was accepted is known."""
+        if self._asking:
+            await asyncio.wait(self._asking)
+            self._asking.clear()
+        await self._remember()
+
     async def _until_empty(self) -> None:
         while True:
             await self._look()
             if not self.open or self._hopeless():
+                await self._answered()
                 await self.ctx.waiting("")
                 return
             await self._ask_all()
@@ -168,33 +186,42 @@ class Draining:
         """Every pod whose turn it is, at once. Each was just seen, and is not being deleted."""
         now = self.ctx.now
         waiting = (State.QUEUED, State.REFUSED, State.UNSURE)
-        due = [t for t in self.targets if t.state in waiting and (t.ask_at is None or t.ask_at <= now)]
-        if not due or self._stopped:
-            return
-        await self.ctx.ready()
-        for target in due:
-            target.begun = target.begun or now
-        self.asked |= {t.uid for t in due}
-        await self._remember()
-        for target in due:
-            if target.state is State.QUEUED:
-                await self._say(target)
-        if self.args.get("disable_eviction"):
+        due = [t for t in self.targets if t.state in waiting and not t.asking and (t.ask_at is None or t.ask_at <= now)]
+        if due and not self._stopped:
+            await self.ctx.ready()
             for target in due:
+                target.begun, target.asking = target.begun or now, True
+            self.asked |= {t.uid for t in due}
+            await self._remember()
+            for target in due:
+                if target.state is State.QUEUED:
+                    await self._say(target)
+            turns = [due] if self.args.get("disable_eviction") else [[target] for target in due]
+            self._asking |= {asyncio.create_task(self._ask_in_turn(turn)) for turn in turns}
+        if self._asking:
+            done, self._asking = await asyncio.wait(self._asking, timeout=self.pace.look_s)
+            await self._remember()
+            for task in done:
+                task.result()
+
+    async def _ask_in_turn(self, targets: Iterable[Target]) -> None:
+        for target in targets:
+            try:
                 await self._ask(target)
-        else:
-            await asyncio.gather(*(self._ask(target) for target in due))
-        await self._remember()
+            finally:
+                target.asking = False
 
     async def _ask(self, target: Target) -> None:
         async with self._room:
-            if self.ctx.cancelled or self._stopped or self.ctx.pause_for():
+            if self.ctx.cancelled or self._stopped or self.ctx.pause_for() or target.state.final:
                 return
             target.ask_at = self.ctx.now + timedelta(seconds=self.pace.retry_s)
             try:
                 await self._send(target)
-            except (NotFound, Conflict):
-                return  # gone, or a namesake: the next look says which
+            except NotFound:
+                target.become(State.GONE, self.ctx.now)
+            except Conflict as error:  # a namesake, or it changed in this moment: the next look says which
+                target.become(State.UNSURE, self.ctx.now, error.title)
             except (BudgetRefused, NamespaceEnds, Throttled) as error:
                 self._refused(target, error)
             except Unauthorized:

@@ -44,6 +44,8 @@ class Target:
     """Since when in this state."""
     ask_at: datetime | None = None
     """Not before this."""
+    asking: bool = False
+    """A request for it is under way."""
     reason: str = ""
     """Why it was refused, or failed."""
     begun: datetime | None = None
@@ -77,6 +79,9 @@ class Target:
         return f"pods/{self.key}"
 
     def become(self, state: State, now: datetime, reason: str = "") -> None:
+        """An answer that comes after its end changes nothing."""
+        if self.state.final:
+            return
         if state is not self.state:
             self.state, self.since = state, now
         self.reason = reason

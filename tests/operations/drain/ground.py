@@ -176,20 +176,20 @@ class Ground:
     async def place(self, name: str, on: Mapping[str, int], *, app: str = "", **pod: Any) -> None:
         """Deployments (`name-0`, `name-1`, ...), one for each node, whose pods run there now and may go anywhere."""
         for index, (node, count) in enumerate(on.items()):
-            await self._only(node)
+            await self.only(node)
             made = _workload("Deployment", f"{name}-{index}", app or name, count, pod)
             await self.client.create(DEPLOYMENTS, made, self.namespace)
             await self._running(f"{name}-{index}-", count, node)
-        await self._only("")
+        await self.only("")
 
     async def stateful(self, name: str, node: str) -> None:
         """A StatefulSet with one pod on a node."""
-        await self._only(node)
+        await self.only(node)
         made = _workload("StatefulSet", name, name, 1, {})
         made["spec"]["serviceName"] = name
         await self.client.create(STATEFUL_SETS, made, self.namespace)
         await self._running(f"{name}-", 1, node)
-        await self._only("")
+        await self.only("")
 
     async def bare(self, name: str, node: str, phase: str = "", **spec: Any) -> None:
         """A pod that nobody owns; with a phase, one that has ended."""
@@ -211,7 +211,7 @@ class Ground:
 
         await self.settle(counted)
 
-    async def _only(self, node: str) -> None:
+    async def only(self, node: str) -> None:
         """Cordon all nodes but one; none with an empty name."""
         for obj in (await self.client.list(NODES))[0]:
             name, wanted = obj["metadata"]["name"], bool(node) and obj["metadata"]["name"] != node
@@ -252,8 +252,8 @@ class Ground:
             return not pods
 
         await self.settle(empty, 60)
-        await site.seed_api(self.client, nodes_only())
-        await self._only("")
+        await site.seed_api(self.client, nodesonly())
+        await self.only("")
 
     async def _gone(self, delete: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -269,7 +269,7 @@ def _workload(kind: str, name: str, app: str, replicas: int, pod: Mapping[str, A
     return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
-def nodes_only() -> Seed:
+def nodesonly() -> Seed:
     """The machines of the site, and nothing on them."""
     whole = site.build(datetime.now(UTC))
     made = Seed(whole.now, whole.hosts, whole.dice)
@@ -349,7 +349,7 @@ async def empty_ground(
     pace = dataclasses.replace(REAL if real else FAST, pod_stop=stop_s)
 
     async def seed(client: KubeClient) -> None:
-        await site.seed_api(client, nodes_only())
+        await site.seed_api(client, nodesonly())
 
     async with working(kubeconfig, crew, pace, seed) as lab, _ground(lab, kubeconfig, folder, Line(server), name) as made:
         await lab.client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})

@@ -231,8 +231,10 @@ async def cancel_says_what_cannot_be_recalled(on: Ground) -> None:
     """One is terminating, one is held by its budget: the first cannot be recalled, the second is spared; both are told."""
     await on.place("web", {WORKER: 2, SECOND: 1})
     await on.budget("web", "web", most=1)
-    drain = await on.drain(timeout=60)
+    await on.only(WORKER)  # nothing can start elsewhere, so that the budget stays used up
+    drain = await on.drain(timeout=60, anyway=True)
     names = [i.object.rpartition("/")[2] for i in drain.plan.items]
+    assert [i.fate for i in drain.plan.items] == [Fate.GOES, Fate.NEVER]
     task = asyncio.create_task(drain.perform())
     await drain.until_told("web", "refuses")
     await drain.until_told("web", "terminating")
