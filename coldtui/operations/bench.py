@@ -23,6 +23,8 @@ log = logs.get("coldtui.runner")
 
 async def _close(means: Means) -> None:
     await means.shell.aclose()
+    if means.database is not None:
+        await means.database.aclose()
     await means.kube.aclose()
 
 

@@ -29,10 +29,12 @@ class End:
         return self.outcome if self.outcome.startswith(self.state.value) else f"{self.state.value}: {self.outcome}"
 
 
-def end_of(error: ColdError | None, *, took_s: float, left: tuple[str, ...], changed: bool, nothing: str = "") -> End:
-    """`error` None: it reached its end. `left`: what stands; `changed`: a step of it had its effect. `nothing`: why there was nothing to do."""
+def end_of(error: ColdError | None, *, took_s: float, left: tuple[str, ...], changed: bool, nothing: str = "", result: str = "") -> End:
+    """`error` None: it reached its end. `left`: what stands; `changed`: a step of it had its effect. `nothing`: why there was nothing to do.
+    `result`: what its steps have to tell of the end they reached."""
     if error is None:
-        return End(RunState.DONE, f"done: {nothing}" if nothing else f"done in {_span(took_s)}", Exit.DONE)
+        came = f": {result}" if result else ""
+        return End(RunState.DONE, f"done: {nothing}" if nothing else f"done in {_span(took_s)}{came}", Exit.DONE)
     words = error.title + (f": {error.detail}" if error.detail else "")
     remedy = f" · {error.hint}" if error.hint else ""
     if left or changed:
@@ -95,6 +97,12 @@ def had_effect(events: tuple[RunEvent, ...]) -> bool:
     """Whether a step that was begun reached its effect."""
     begun = {event.step for event in events if event.what is What.STARTED}
     return any(event.step in begun for event in events if event.what in (What.FINISHED, What.ALREADY))
+
+
+def result_in(memo: Mapping[str, object]) -> str:
+    """What steps remembered as `outcome`: a sentence each, in the order of the steps."""
+    found = {key.partition("/")[0]: value for key, value in memo.items() if key.endswith("/outcome") and value}
+    return "; ".join(str(found[step]) for step in sorted(found, key=int))
 
 
 def walked_plan(run: Run, events: tuple[RunEvent, ...]) -> Plan:

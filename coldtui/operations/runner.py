@@ -18,7 +18,7 @@ from ..domain.runs import Run, RunEvent, RunState, What
 from ..ports import Means
 from .bench import Bench, Handle, on_terminate, take_up
 from .catalogue import find, steps_of
-from .ends import End, all_events, began, end_of, had_effect, memo_in, walked_plan, write_end
+from .ends import End, all_events, began, end_of, had_effect, memo_in, result_in, walked_plan, write_end
 from .engine import GATHER_S, RETRY_CAP_S, RETRY_FIRST_S, AnyOperation, RunContext, Superseded, left_behind, offline, perform, raised
 from .locks import Leases, holder_name
 from .params import make
@@ -263,7 +263,14 @@ class _Attempt:
         if error is not None and self.plan is not None and began(events):
             left = left_behind(self.plan, self.ctx, steps_of(self._operation))
         nothing = self.plan.done if self.plan is not None else ""
-        end = end_of(error, took_s=self.bench.clock.monotonic() - self.begun, left=left, changed=had_effect(events), nothing=nothing)
+        end = end_of(
+            error,
+            took_s=self.bench.clock.monotonic() - self.begun,
+            left=left,
+            changed=had_effect(events),
+            nothing=nothing,
+            result=result_in(self.ctx.memo),
+        )
         await self.ctx.write((end.words,), stream="say")
         await self._unlock()  # before the end is told: who waits for it may begin the next run
         await self.ctx._kept(lambda: self._write(end))

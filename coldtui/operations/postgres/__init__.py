@@ -1,0 +1,1 @@
+"""Acts on a PostgreSQL cluster under CloudNativePG."""

@@ -1,0 +1,106 @@
+"""Switchovers on a live site with three real servers: the real adapters, a real journal, steps run in this process by the engine's driver."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from coldtui.adapters.journal import SqliteJournal
+from coldtui.adapters.kube.adapter import connect as connect_kube
+from coldtui.adapters.postgres import connect as connect_database
+from coldtui.config.settings import Config, PostgresSection, VipSection
+from coldtui.domain.plans import Plan
+from coldtui.domain.runs import RunEvent, What
+from coldtui.live.pace import SystemClock
+from coldtui.operations.engine import RunContext, Step, left_behind, offline, perform
+from coldtui.operations.postgres.following import Pace
+from coldtui.operations.postgres.switchover import SWITCHOVER, Settle, SwitchOver, Switchover
+from coldtui.ports import Means
+from tests.journals import a_run, an_entry
+from tests.lab.postgres.conftest import Place
+from tests.operations.drain.ground import journal_in
+from tests.operations.means import ME
+
+QUICK = Pace(look_s=0.1, warn_s=2.0, cause_s=4.0)
+
+
+class Going:
+    """One run of a switchover, with all it left in the journal."""
+
+    def __init__(self, plan: Plan, run: str, ctx: RunContext, pace: Pace = QUICK) -> None:
+        self.plan, self.id, self.ctx = plan, run, ctx
+        self.steps: dict[str, Step] = {step.name: step for step in (SwitchOver(pace), Settle(pace))}
+
+    async def perform(self) -> None:
+        await perform(self.plan, self.ctx, self.steps)
+
+    @property
+    def events(self) -> tuple[RunEvent, ...]:
+        return self.ctx.journal.events(self.id)
+
+    @property
+    def said(self) -> list[str]:
+        return [e.text for e in self.events if e.what in (What.SAID, What.WAITING, What.FAILED) and e.text]
+
+    @property
+    def memo(self) -> dict[str, Any]:
+        return self.ctx.memo_of(self.plan.steps[0], 0)
+
+    @property
+    def left(self) -> str:
+        return "; ".join(left_behind(self.plan, self.ctx, self.steps))
+
+    def again(self) -> Going:
+        """The same run taken up by another runner: only what the journal holds is known."""
+        memo: dict[str, Any] = {}
+        for event in self.events:
+            if event.what in (What.STARTED, What.MEMO):
+                memo.update(event.memo)
+        fresh = RunContext(self.id, self.ctx.params, self.ctx.means, self.ctx.journal, deadline=self.ctx.deadline, memo=memo)
+        return Going(self.plan, self.id, fresh)
+
+
+class Ground:
+    def __init__(self, place: Place, means: Means, journal: SqliteJournal) -> None:
+        self.place, self.means, self.journal = place, means, journal
+        self._runs = 0
+
+    async def plan(self, to: str, **params: Any) -> Plan:
+        given = Switchover(to, **params)
+        return SWITCHOVER.plan(await SWITCHOVER.gather(given, self.means, 10.0), given, self.means.clock.now())
+
+    async def going(self, to: str, *, timeout: int = 60) -> Going:
+        """Planned and confirmed, not begun."""
+        plan = await self.plan(to)
+        assert not plan.blocked, plan.blocked
+        self._runs += 1
+        run = replace(
+            a_run(f"20261124-150210-{self._runs:04x}"), created=datetime.now(UTC), steps=tuple(s.title for s in plan.steps), locks=()
+        )
+        self.journal.begin(run, an_entry(run))
+        deadline = self.means.clock.now() + timedelta(seconds=timeout)
+        return Going(plan, run.id, RunContext(run.id, Switchover(to), self.means, self.journal, deadline=deadline))
+
+
+def config_of(place: Place) -> Config:
+    told = place.database.settings()
+    return dataclasses.replace(Config(), postgres=PostgresSection(**told["postgres"]), vip=VipSection(**told["vip"]))
+
+
+@asynccontextmanager
+async def ground(place: Place, folder: Path, *, writable: bool = True) -> AsyncIterator[Ground]:
+    kube = connect_kube(kubeconfig=place.kubeconfig, writable=writable)
+    database = connect_database(config_of(place), writable=writable, environ={})
+    clock = SystemClock()
+    means = Means(kube, offline(clock, ME).shell, clock, ME, pg_cluster="database/cold-postgres", database=database)
+    try:
+        with journal_in(folder) as journal:
+            yield Ground(place, means, journal)
+    finally:
+        await database.aclose()
+        await kube.aclose()
