@@ -233,3 +233,19 @@ async def test_the_gate_of_plans_stays_closed(server: ApiServerProcess, tmp_path
             await on.plan(operation)
         assert len(on.fleet.machines[WORKER].journal.entries) == before
         assert on.boots() == 1
+
+
+async def test_without_an_api(server: ApiServerProcess, tmp_path: Path) -> None:
+    """With the API away the host can be rebooted by SSH alone: no cordon, and the proof waits for the API, says so, and comes with it."""
+    async with host_ground(server, tmp_path) as on:
+        await asyncio.to_thread(server.control, "down")
+        try:
+            run = await on.begun("node.reboot")
+            assert [title for title in run.steps if "ordon" in title] == []
+            going = asyncio.ensure_future(on.perform(run))
+            await soon(lambda: any("the Kubernetes API" in text for text in on.said(run)) and on.boots() == 2)
+        finally:
+            await asyncio.to_thread(server.control, "down", False)
+        done = await going
+        assert done.state is RunState.DONE, done.outcome
+        assert (on.boots(), await on.cordoned(), await on.ready()) == (2, False, True)
