@@ -65,10 +65,10 @@ def _flood(report: Report, root: Path, site: Site, quick: bool) -> None:
         followed = _screens(terminal, presses // 2)
         terminal.settle(1.0)
         memory = terminal.memory()
-    report.add(f"{RATE:,} lines a second: a key of the list, p95", listed.p95_ms, "ms", 100, "freezes (complaint 776)")
-    report.add(f"{RATE:,} lines a second: scroll back, p95", paused, "ms", 100, "freezes (complaint 776)")
+    report.add(f"{RATE:,} lines a second: a key of the list, p95", listed.p95_ms, "ms", 100, "freezes (k9s issue 776)")
+    report.add(f"{RATE:,} lines a second: scroll back, p95", paused, "ms", 100, "freezes (k9s issue 776)")
     report.add(f"{RATE:,} lines a second: open a run, or leave it, median", followed, "ms", 200)
-    report.add(f"{RATE:,} lines a second: newest line behind", lag, "ms", 600, "minutes (complaint 1019)")
+    report.add(f"{RATE:,} lines a second: newest line behind", lag, "ms", 600, "minutes (k9s issue 1019)")
     report.add(f"{RATE:,} lines a second: CPU", busy.cpu_percent, "% of a core")
     report.add(f"{RATE:,} lines a second: memory", memory, "MB PSS", 140)
 
