@@ -33,8 +33,8 @@ from ..nodes import unknown_node
 from .params import DrainNode
 
 WORLD: tuple[Kind, ...] = (
-    kinds.NODES, kinds.DAEMONSETS, kinds.DEPLOYMENTS, kinds.REPLICASETS, kinds.STATEFULSETS, kinds.PG_CLUSTERS,
-    kinds.LH_VOLUMES, kinds.LH_REPLICAS, kinds.LH_ENGINES, kinds.LH_SETTINGS,
+    kinds.NODES, kinds.DAEMONSETS, kinds.DEPLOYMENTS, kinds.REPLICASETS, kinds.STATEFULSETS, kinds.PG_CLUSTERS, kinds.PG_BACKUPS,
+    kinds.LH_VOLUMES, kinds.LH_REPLICAS, kinds.LH_ENGINES, kinds.LH_SETTINGS, kinds.LH_BACKUPS,
     kinds.SERVICES, kinds.ENDPOINTSLICES, kinds.IP_POOLS, kinds.L2_ADVERTISEMENTS, kinds.L2_STATUSES,
 )  # fmt: skip
 """Kinds that are judged as everywhere else in the program."""

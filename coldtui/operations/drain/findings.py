@@ -28,6 +28,7 @@ def all_of(judged: Judged) -> tuple[Finding, ...]:
         *_choices(judged),
         *postgres.findings(facts, judged.moving, judged.rulings),
         *longhorn.findings(facts),
+        *neighbours.of_backups(facts, leaving),
         *neighbours.of_node(judged.node),
         *neighbours.of_nodes(facts, judged.node),
         *neighbours.of_places(leaving, judged.places, facts.name),

@@ -8,6 +8,7 @@ from ...domain.drains import DrainBudget, DrainPod
 from ...domain.nodes import Node
 from ...domain.plans import Fate, Finding, Outlook, Weight
 from ...domain.readings import Freshness, Known, Reading, Unknown
+from ...domain.storage import title
 from ...domain.text import counted
 from ...domain.verdicts import unsure
 from ...domain.vips import Vip, vips
@@ -121,6 +122,27 @@ def _loses_endpoints(facts: DrainFacts, vip: Vip, leaving: set[str]) -> bool:
         if e.node == facts.name and e.serving
     ]
     return bool(local) and all(pod in leaving for pod in local)
+
+
+# ------------------------------------------------------------ backups
+
+
+def of_backups(facts: DrainFacts, leaving: Sequence[DrainPod]) -> Iterator[Finding]:
+    """Backups that are being taken through a pod or a volume of the node: a drain does not wait for them, and they break off."""
+    keys = {pod.key: pod for pod in leaving}
+    for backup in sorted(facts.world.pg_backups.items.values(), key=lambda b: b.key):
+        pod = keys.get(f"{backup.namespace}/{backup.instance}")
+        if backup.running and pod is not None:
+            sentence = f"backup {backup.name} of {backup.cluster} is being taken by {pod.pod.name}, and breaks off when it goes"
+            yield Finding("drain.backup", Weight.WARNING, sentence, str(backup.ref), "wait until it is done, or take it again afterwards")
+    volumes = {v.name: v for v in facts.world.lh_volumes.items.values() if v.node == facts.name}
+    for running in sorted(facts.world.lh_backups.items.values(), key=lambda b: b.key):
+        volume = volumes.get(running.volume)
+        if running.running and volume is not None:
+            sentence = (
+                f"backup {running.name} of volume {title(volume)} is at {running.progress} %, and breaks off when the volume detaches"
+            )
+            yield Finding("drain.backup", Weight.WARNING, sentence, str(running.ref), "wait until it is done, or take it again afterwards")
 
 
 # ------------------------------------------------------------ workloads

@@ -25,6 +25,7 @@ PLURALS = {
     ("apps", "DaemonSet"): "daemonsets", ("apps", "Deployment"): "deployments", ("apps", "ReplicaSet"): "replicasets",
     ("apps", "StatefulSet"): "statefulsets", ("postgresql.cnpg.io", "Cluster"): "clusters", ("longhorn.io", "Volume"): "volumes",
     ("longhorn.io", "Replica"): "replicas", ("longhorn.io", "Engine"): "engines", ("longhorn.io", "Setting"): "settings",
+    ("longhorn.io", "Backup"): "backups", ("postgresql.cnpg.io", "Backup"): "backups",
     ("longhorn.io", "VolumeAttachment"): "volumeattachments", ("", "Service"): "services", ("discovery.k8s.io", "EndpointSlice"): "endpointslices",
     ("metallb.io", "IPAddressPool"): "ipaddresspools", ("metallb.io", "L2Advertisement"): "l2advertisements",
     ("metallb.io", "ServiceL2Status"): "servicel2statuses",

@@ -147,6 +147,26 @@ def test_without_metallb_nothing_is_said(scene: Scene) -> None:
     assert not {c for c in codes(plan_of(scene)) if c.startswith("drain.vip")}
 
 
+# ------------------------------------------------------------ backups
+
+
+def test_backups_under_way_break_off(scene: Scene) -> None:
+    """One that an instance on the node takes, and one of a volume that is attached to it: the drain does not wait, so that it is said."""
+    assert "drain.backup" not in codes(plan_of(scene))
+    database = scene.all("Backup", "postgresql.cnpg.io")[0]
+    database["status"] = {"phase": "running", "instanceID": {"podName": "postgres-1"}}
+    (volume,) = scene.all("Volume", "longhorn.io", lambda v: v["status"]["kubernetesStatus"].get("pvcName") == "customer-uploads")
+    storage = scene.all("Backup", "longhorn.io")[0]
+    storage["status"] |= {"state": "InProgress", "progress": 40, "volumeName": volume["metadata"]["name"]}
+    storage["metadata"]["labels"] = {"backup-volume": volume["metadata"]["name"]}
+    plan = plan_of(scene)
+    assert "is being taken by postgres-1, and breaks off when it goes" in finding(plan, "drain.backup", "cold-postgres").sentence
+    assert "is at 40 %, and breaks off when the volume detaches" in finding(plan, "drain.backup", "customer-uploads").sentence
+    database["status"]["instanceID"]["podName"] = "postgres-2"
+    storage["status"]["state"] = "Completed"
+    assert "drain.backup" not in codes(plan_of(scene))
+
+
 # ------------------------------------------------------------ workloads
 
 
