@@ -14,6 +14,8 @@ from coldtui.domain.errors import ColdError, NotFound, Unreachable, UsageError
 from coldtui.lab.apiserver.process import ApiServerError, ApiServerProcess
 from coldtui.lab.client import Json
 from coldtui.lab.hosts.fleet import ANY, Fleet
+from coldtui.lab.postgres.faults import ABOUT as DATABASE_FAULTS
+from coldtui.lab.postgres.faults import PgFaults
 from coldtui.lab.troubles import ABOUT as TROUBLES
 from coldtui.lab.troubles import Troubles
 
@@ -58,7 +60,7 @@ HOST_FAULTS = {
 }
 OTHER_FAULTS = {"api-paused": "the API server is frozen: connections stay open, nobody answers"}
 CATALOGUE: dict[str, str] = {
-    **HOST_FAULTS, **{name: f"{about}; on {LOST_NODE} unless node=NAME says another" for name, about in TROUBLES.items()}, **OTHER_FAULTS,
+    **HOST_FAULTS, **{name: f"{about}; on {LOST_NODE} unless node=NAME says another" for name, about in TROUBLES.items()}, **DATABASE_FAULTS, **OTHER_FAULTS,
     **{name: fault.about for name, fault in SERVER_FAULTS.items()},
 }  # fmt: skip
 """Every fault by name, and what it does."""
@@ -109,8 +111,8 @@ async def order(server: ApiServerProcess, fault: str, on: bool, options: Options
 class Faults:
     """Switches faults of one running lab."""
 
-    def __init__(self, server: ApiServerProcess, power: ApiPower, hosts: Fleet, troubles: Troubles) -> None:
-        self._server, self._power, self._hosts, self._troubles = server, power, hosts, troubles
+    def __init__(self, server: ApiServerProcess, power: ApiPower, hosts: Fleet, troubles: Troubles, database: PgFaults) -> None:
+        self._server, self._power, self._hosts, self._troubles, self._database = server, power, hosts, troubles, database
         self._lab = hosts.lab
         self.on: set[str] = set()
 
@@ -120,6 +122,8 @@ class Faults:
             raise UsageError(f"unknown fault {name}", hint="known: " + ", ".join(sorted(CATALOGUE)))
         if name in ON_A_NODE:
             said = await self._on_a_node(name, on, options)
+        elif name in DATABASE_FAULTS:
+            said = await self._database.switch(name, on, options)
         elif name == "api-paused":
             (self._server.pause if on else self._server.resume)()
             said = CATALOGUE[name] if on else "the API server answers again"

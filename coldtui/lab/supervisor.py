@@ -37,6 +37,7 @@ from coldtui.lab.controllers.workloads import WORKLOADS
 from coldtui.lab.hosts.fleet import Fleet
 from coldtui.lab.keeper import Keeper
 from coldtui.lab.play import PLAYERS
+from coldtui.lab.postgres.faults import PgFaults
 from coldtui.lab.running import Running, announce, labs, withdraw
 from coldtui.lab.seeds.parts import Host
 from coldtui.lab.troubles import Troubles
@@ -135,6 +136,16 @@ SCENARIOS: dict[str, Scenario] = {
     "two-budgets": Scenario("two budgets select one pod on k3s-worker-3", fault="two-budgets"),
     "slow-pod": Scenario("a pod on k3s-worker-3 takes 40 s to stop", fault="slow-pod"),
     "node-not-back": Scenario("the next machine that reboots does not come back", fault="node-not-back"),
+    "pg-lagging": Scenario("a standby receives but does not replay, 16 MiB behind", fault="pg-lagging"),
+    "pg-cut-off": Scenario("a standby receives no WAL any more, 16 MiB behind", fault="pg-cut-off"),
+    "pg-standby-lost": Scenario("a standby crashes at each start", fault="pg-standby-lost"),
+    "pg-primary-killed": Scenario("the primary was killed under load", fault="pg-primary-killed"),
+    "pg-split-brain": Scenario("two instances say that they are primary", fault="pg-split-brain"),
+    "pg-blocking": Scenario("three sessions wait for each other in a chain", fault="pg-blocking"),
+    "pg-load": Scenario("a client writes through the VIP", fault="pg-load"),
+    "archiver-failing": Scenario("no WAL segment can be archived", fault="archiver-failing"),
+    "switchover-ignored": Scenario("nobody acts when a switchover is asked for", fault="switchover-ignored"),
+    "operator-down": Scenario("the operator of CloudNativePG does not run", fault="operator-down"),
     "ssh-down": Scenario("SSH of k3s-worker-3 refuses connections", fault="ssh-down"),
     "ssh-hostkey": Scenario("k3s-worker-3 shows another host key", fault="ssh-hostkey"),
     "sudo-password": Scenario("sudo on k3s-worker-3 wants a password", fault="sudo-password"),
@@ -278,7 +289,9 @@ class Supervisor:
         await self.hosts.start()
         troubles = Troubles(self.lab)
         self._stack.callback(troubles.close)
-        self.faults = Faults(server, power, self.hosts, troubles)
+        database = PgFaults(self.lab, self.database)
+        self._stack.push_async_callback(database.aclose)
+        self.faults = Faults(server, power, self.hosts, troubles, database)
 
     def _stop_server(self, server: ApiServerProcess) -> None:
         try:

@@ -8,6 +8,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import LiteralString
 
 from coldtui.domain.errors import ColdError, Unreachable
 from coldtui.lab.client import PG_CLUSTERS, ApiError, Informer, Json
@@ -23,6 +24,9 @@ TICK_S = 0.25
 RESTARTING = "Primary instance is being restarted in-place"
 FENCED = "cnpg.io/fencedInstances"
 KILLED, FAILED = 137, 1
+NOWHERE = 1
+"""A port at which nobody listens."""
+RECEIVERS: LiteralString = "SELECT pid FROM pg_stat_wal_receiver"
 
 
 def fenced(cluster: Json) -> frozenset[str]:
@@ -42,6 +46,10 @@ class Orders:
     """A change of targetPrimary is not acted on by anybody."""
     rogue: set[str] = field(default_factory=set)
     """Instances whose manager lets the server be what it is."""
+    cut: set[str] = field(default_factory=set)
+    """Standbys that cannot reach the primary."""
+    lost: set[str] = field(default_factory=set)
+    """Instances that crash at each start."""
 
 
 @dataclass(slots=True)
@@ -66,6 +74,8 @@ class Manager:
     rewinding: bool = False
     fenced: bool = False
     lost_data: bool = False
+    receiver_cut: bool = False
+    """By an order of a fault it follows nobody, and its receiver has ended."""
     _started: bool = False
     """The server was started in this life of the container: if it does not run, it has died."""
     _archived: bool = False
@@ -194,6 +204,9 @@ class Manager:
     # --- what the cluster wants
 
     async def _obey(self, cluster: Json) -> None:
+        if self.name in self.orders.lost:
+            await self._exit(FAILED)
+            return
         if self.name in self.orders.rogue:
             await self._tell_ready()
             return
@@ -306,13 +319,15 @@ class Manager:
             await self._do(lambda: self.server.clone(leader, self.servers.inner_passfile))
         if not self.server.is_standby:
             await self._rejoin(leader)
-        news = self.server.follow(leader.port, self.servers.passwords.streaming_replica, slot(self.name))
+        cut = self.name in self.orders.cut
+        news = self.server.follow(NOWHERE if cut else leader.port, self.servers.passwords.streaming_replica, slot(self.name))
         if not self.server.running:
             await self._start()
             await asyncio.to_thread(self._drop_slots)
         elif news:
             self.server.reload()
         await self._tell_ready()
+        self.receiver_cut = cut and not news and not (await self.gauge.rows(RECEIVERS))
 
     def _upstream(self, current: str) -> str:
         """Whoever answers at ``-rw``: the pod that the operator labelled; until it does, the one that was followed before."""
@@ -332,6 +347,7 @@ class Manager:
         try:
             await asyncio.to_thread(leader.checkpoint)
             await self._do(lambda: self.server.rewind(leader, self.servers.inner_passfile))
+            self.servers.fail_archiving(False, self.name)
         finally:
             self.rewinding = False
 

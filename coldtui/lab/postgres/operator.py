@@ -89,11 +89,12 @@ class RealOperator(Operator):
         await self._decide(key, scene)
 
     async def _decide(self, key: Key, scene: Scene) -> None:
+        if self.managers.orders.ignore_target and scene.target != scene.current:
+            return
         if scene.target == PENDING:
             await self._elect(scene)
         elif scene.target != scene.current:
-            if not self.managers.orders.ignore_target:
-                await self._see_through(scene)
+            await self._see_through(scene)
         elif len(scene.claimants) > 1:
             await self._report(scene)  # more than one claims to be primary: nothing is done until that has ended
         elif not await self._fail_over(key, scene) and not await self._leave_node(key, scene):

@@ -52,7 +52,7 @@ logging_collector = off
 """
 """fsync is off: the folder does not outlive the lab, and a killed process loses nothing that it wrote."""
 ARCHIVE_FAILS = "failing"
-"""A file of this name in the archive makes archiving fail."""
+"""A file of this name in the archive makes archiving fail; with ``-NAME`` only that of one server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +117,8 @@ class Server:
     def configure(self) -> None:
         """Write our settings and who may log in: a copy of another server's directory is then its own."""
         archive = self.place.archive
-        archiving = (
-            f"test ! -e {archive}/{ARCHIVE_FAILS} && cp %p {archive}/.%f.new && mv {archive}/.%f.new {archive}/%f" if archive else "true"
-        )
+        gate = f"test ! -e {archive}/{ARCHIVE_FAILS} && test ! -e {archive}/{ARCHIVE_FAILS}-{self.name}"
+        archiving = f"{gate} && cp %p {archive}/.%f.new && mv {archive}/.%f.new {archive}/%f" if archive else "true"
         restoring = f"test -e {archive}/%f && cp {archive}/%f %p" if archive else "false"
         self._write(
             "lab.conf",

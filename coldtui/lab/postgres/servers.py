@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coldtui.lab.postgres.programs import Programs
-from coldtui.lab.postgres.server import Place, Server
+from coldtui.lab.postgres.server import ARCHIVE_FAILS, Place, Server
 from coldtui.lab.postgres.template import Passwords, template
 from coldtui.lab.seeds.postgres import INSTANCES
 
@@ -102,6 +102,11 @@ class Servers(Mapping[str, Server]):
     def inner_passfile(self) -> Path:
         """The passwords once more, for programs that run as the servers' user."""
         return self.work / "inner-pgpass"
+
+    def fail_archiving(self, fail: bool, name: str = "") -> None:
+        """Let the archive refuse every segment (of one server), or take them again."""
+        mark = self.work / "archive" / (f"{ARCHIVE_FAILS}-{name}" if name else ARCHIVE_FAILS)
+        mark.touch() if fail else mark.unlink(missing_ok=True)
 
     def start(self) -> None:
         """Primary first, with the slots of the others; then the standbys at once. Raises ColdError."""
