@@ -117,10 +117,11 @@ def listing_document(call: Call, listing: Listing[Any]) -> Document:
             found: list[Any] = [dict(zip(columns, (cell.text for cell in row.cells), strict=True)) for row in rows]
         else:
             found = [make(world, item, now) for item in items]
-        summary = nouns.summary(listing.noun)
+        summary, beside = nouns.summary(listing.noun), nouns.beside(listing.noun)
         known = world.sources[listing.sources[0]].as_of is not None or bool(found)
         return {
             listing.noun: found if known else None,
+            **(beside(world, now) if beside is not None else {}),
             **({"_summary": summary(world, now)} if summary is not None else {}),
             **notes(world, listing.sources, now),
         }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..domain.kinds import KINDS
 from ..domain.runboard import JOURNAL
+from ..domain.world import DATABASE
 from ..present.rows import Column, Listing
 
 if TYPE_CHECKING:
@@ -53,6 +54,18 @@ _SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 """noun -> (module of present, its part of the site's status, the kinds which that reads)."""
 
 
+_BESIDE: dict[str, tuple[str, str]] = {"postgres": ("postgres", "site_json")}
+"""noun -> what stands beside its rows in JSON, in the shape of the site document."""
+
+
+def beside(noun: str) -> Callable[[World, datetime], Any] | None:
+    if noun not in _BESIDE:
+        return None
+    module, name = _BESIDE[noun]
+    found: Callable[[World, datetime], Any] = getattr(import_module(f"coldtui.present.{module}"), name)
+    return found
+
+
 _NAMES: dict[str, tuple[str, ...]] = {"backups": ("lh_volumes",)}
 """noun -> kinds that its rows take names from, so that the same thing is called the same as in the console."""
 _NOT_JUDGED = frozenset({"events", "replicasets", "pod_usage", "namespaces"})
@@ -74,6 +87,8 @@ def besides(listing: Listing[Any], *, json: bool) -> tuple[str, ...]:
         kinds = (*(kind for kind in KINDS if kind not in _NOT_JUDGED), JOURNAL)
     else:
         kinds = _NAMES.get(listing.noun, ())
+        if listing.noun == "postgres":
+            kinds = (DATABASE, "services", "pg_poolers")
         if json and listing.noun in _SUMMARIES:
             kinds = tuple(dict.fromkeys((*kinds, *_SUMMARIES[listing.noun][2])))
     return tuple(kind for kind in kinds if kind not in listing.sources)

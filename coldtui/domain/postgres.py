@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .world import World
 
 
-LAG_UNKNOWN = Unknown("sql", "needs SQL: not read yet by this version")
+LAG_UNKNOWN = Unknown("sql", "needs SQL: no server was asked")
 """Nothing that is watched tells how far a replica is behind."""
 
 
@@ -386,7 +386,12 @@ def verdict(world: World, cluster: PgCluster, now: datetime) -> Verdict:
     doubt = unsure(world, "pg_clusters", "pods")
     if doubt:
         last = "" if not seen(world, "pg_clusters", "pods") else f"; last seen {judged.word}"
-        return Verdict(Grade.UNKNOWN, "unknown", f"{doubt}{last}")
+        judged = Verdict(Grade.UNKNOWN, "unknown", f"{doubt}{last}")
+    if world.pg_sql or world.pg_managers:
+        from .disagreements import worsened  # they read this module's clusters
+        from .topology import topology
+
+        return worsened(judged, topology(world, cluster, now))
     return judged
 
 
@@ -656,14 +661,19 @@ def _operator_troubles(world: World) -> Iterator[Problem]:
 
 
 def troubles(world: World, cluster: PgCluster, now: datetime) -> tuple[Problem, ...]:
-    """Everything that is wrong with one cluster."""
-    return tuple(_troubles(world, cluster, now))
+    """Everything that is wrong with one cluster, by its objects and by its servers."""
+    found = tuple(_troubles(world, cluster, now))
+    if world.pg_sql or world.pg_managers:
+        from .topology import topology
+
+        return (*topology(world, cluster, now).problems, *found)
+    return found
 
 
 def problems(world: World, now: datetime) -> tuple[Problem, ...]:
     if not world.pg_clusters.items:
         return ()
-    found = [p for c in world.pg_clusters.items.values() for p in _troubles(world, c, now)]
+    found = [p for c in world.pg_clusters.items.values() for p in troubles(world, c, now)]
     for pooler in world.pg_poolers.items.values():
         if not pooler.paused and pooler.instances and pooler.ready < pooler.instances:
             severity = Severity.CRITICAL if pooler.ready == 0 else Severity.WARNING

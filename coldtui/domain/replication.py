@@ -158,3 +158,24 @@ class ManagerStatus:
     last_failed_at: datetime | None = None
     ready_wal: int | None = None
     manager_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An instance says that it is the primary, by one source, as long as it said so without a gap. Kept after its end for the last position.
+
+    Two instances were primary at once for certain only if each was seen so after the other had begun: answers are seconds apart, and a
+    switchover takes less.
+    """
+
+    name: str
+    source: str
+    """`sql` or `manager`."""
+    since: datetime
+    """When the first answer that said so was there."""
+    seen: datetime
+    """When the newest such question was asked."""
+    lsn: int | None = None
+    """Where its WAL was then."""
+    ended: bool = False
+    """It says otherwise since, or does not answer."""

@@ -20,8 +20,11 @@ from .kinds import KINDS
 from .nodes import Lease, Node, NodeLoad, NodeStats, NodeUsage
 from .pods import Namespace, Pod, PodCounts, PodUsage
 from .postgres import PgCluster, PgPooler
-from .readings import Reading, SourceState
+from .readings import Reading, SourceState, Unknown
+from .replication import Claim as PrimaryClaim
+from .replication import ManagerStatus, SqlStatus
 from .runboard import RunBoard
+from .sessions import DatabaseFacts, Progress, Session
 from .sources import KUBE
 from .storage import Claim, LhEngine, LhNode, LhReplica, LhSetting, LhSnapshot, LhVolume, Volume
 from .values import dataclass
@@ -66,6 +69,11 @@ class SiteFacts:
     pg_cluster: str = ""
     """`namespace/name` of the CloudNativePG cluster that is the site's database; empty: the only one there is, or the first."""
 
+
+DATABASE = "database"
+"""Name under which the servers of the site's database are wanted, beside the kinds."""
+NOT_SHOWN = Unknown("sql", "not asked: no screen shows it")
+"""Of what is read only while somebody looks."""
 
 Trend = tuple[float, ...]
 """Samples of equal distance, oldest first; NaN where a sample is missing."""
@@ -124,8 +132,22 @@ class World:
     pod_counts: PodCounts = field(default_factory=PodCounts)
 
     trends: Map[str, Trend] = field(default_factory=Map)
-    """`cpu`, `memory`, `disk` (0..1), `net_rx`, `net_tx` (bytes/s) of the site, and `cpu/NODE`, `memory/NODE`, `disk/NODE`, `net_rx/NODE`, `net_tx/NODE`."""
+    """`cpu`, `memory`, `disk` (0..1), `net_rx`, `net_tx` (bytes/s) of the site, and `cpu/NODE`, `memory/NODE`, `disk/NODE`, `net_rx/NODE`, `net_tx/NODE`.
+    Of the database: `pg_lag/INSTANCE` (bytes), `pg_tps` (1/s), `pg_connections`, `pg_wal` (bytes/s)."""
     trend_step_s: float = 15.0
+
+    pg_sql: Map[str, Reading[SqlStatus]] = field(default_factory=Map)
+    """What the servers of the site's database say, by instance, and `vip` for the one behind its address. Empty: nobody asks."""
+    pg_managers: Map[str, Reading[ManagerStatus]] = field(default_factory=Map)
+    """`/pg/status` of its pods, by `namespace/name`."""
+    pg_claims: Map[str, PrimaryClaim] = field(default_factory=Map)
+    """Who says to be primary since when, by `SOURCE/NAME`."""
+    pg_lease: Reading[str] = NOT_SHOWN
+    """Who holds the Lease of its primary; the empty string: nobody."""
+    pg_sessions: Reading[tuple[Session, ...]] = NOT_SHOWN
+    """Of the primary."""
+    pg_progress: Reading[tuple[Progress, ...]] = NOT_SHOWN
+    pg_databases: Reading[tuple[DatabaseFacts, ...]] = NOT_SHOWN
 
     runs: RunBoard = RunBoard()
     """Of the journal on this machine; source `journal` says how it stands, and is not there where nobody reads it."""

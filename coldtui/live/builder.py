@@ -236,6 +236,12 @@ class Builder:
             self._fields["trends"] = trends
         self._changed(True)
 
+    def database(self, urgent: bool, **fields: Any) -> None:
+        """What the servers of the site's database say: whole fields of the World (`pg_sql`, `pg_managers`, ...)."""
+        with self._lock:
+            self._fields.update(fields)
+        self._changed(urgent)
+
     def runs(self, board: RunBoard) -> None:
         """What the journal has now."""
         with self._lock:

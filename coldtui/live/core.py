@@ -24,13 +24,16 @@ from ..domain.world import SiteFacts, World
 from ..ports import Clock, Journal, Kube, KubeStreams
 from .backoff import Backoff
 from .builder import Builder
+from .database import DATABASE, DatabaseSource, DatabaseWatch
 from .heartbeat import Heartbeat
 from .history import History
 from .line import Line
 from .pace import Pace, SystemClock
+from .pghistory import PgHistory
 from .polls import Poller, StatsRounds, read_stats
 from .reflector import RESTORED, Reflector, unreadable
 from .runs import RunSource, RunWatch, read_once
+from .threads import in_thread as in_thread
 from .waits import happens, within
 
 if TYPE_CHECKING:
@@ -72,9 +75,10 @@ class Live:
         pace: Pace | None = None,
         random: Callable[[], float] = chance.random,
         runs: RunSource | None = None,
+        database: DatabaseSource | None = None,
     ) -> None:
         """`site` is what the configuration says (name, server, context, production); with `state_dir` the World is kept over sessions there.
-        `runs` is the journal of this machine."""
+        `runs` is the journal of this machine, `database` how the servers of the site's database are reached."""
         self._connector = connector
         self._clock: Clock = clock or SystemClock()
         self._pace = pace or Pace()
@@ -89,6 +93,10 @@ class Live:
         self._rounds: StatsRounds | None = None
         self._run_source = runs
         self._run_watch: RunWatch | None = None
+        self._database: DatabaseWatch | None = None
+        if database is not None:
+            self._database = DatabaseWatch(database, self._builder, lambda: self._kube, self._line, self._clock, self._random)
+        self._pg_history = PgHistory(self._pace.trend_s)
         self._listing = BoundedSemaphore(LISTS_AT_ONCE)
         self._wanted: dict[str, Kind] = {}
         self._asked: frozenset[str] = frozenset()
@@ -188,6 +196,8 @@ class Live:
         self._spawn(self._every(self._pace.trend_s, self._sample), "history")
         if LEASES.name in self._wanted:
             self._spawn(self._listen(), "silent streams")
+        if self._database is not None and (interests is None or DATABASE in interests):
+            self._spawn(self._tended(self._database.run, "database", KUBE), "database")
         if self._keeps:
             self._spawn(self._save_often(), "save")
 
@@ -202,6 +212,10 @@ class Live:
         if self._kube is not None:
             self._open()
 
+    def attend(self, *what: str) -> Callable[[], None]:
+        """A screen shows these (`database`, `pg_sessions`): they are read more often until the result is called."""
+        return self._database.attend(*what) if self._database is not None else lambda: None
+
     def refresh(self) -> None:
         """The operator asks to look again: whatever waits (back-off, missing permission, not installed) is tried now, and the polls run."""
         self._retry.set()
@@ -211,6 +225,8 @@ class Live:
             self._heartbeat.suspect()
         if self._rounds is not None:
             self._rounds.nudge.set()
+        if self._database is not None:
+            self._database.refresh()
 
     async def close(self) -> None:
         """End every task and thread, within a second; the World is saved first."""
@@ -232,6 +248,8 @@ class Live:
             await self._bounded(in_thread("live-save", self._save), "saving the World", end)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._pace.close_s)
+        if self._database is not None:
+            await self._bounded(self._database.aclose(), "closing SQL", end)
         if self._kube is not None:
             await self._bounded(self._kube.aclose(), "closing the client", end)
         loop = asyncio.get_running_loop()
@@ -265,6 +283,10 @@ class Live:
             self._all_troubled(error)
         else:
             await self._read_once(self._kube, max(0.05, end - self._loop.time()))
+        if self._database is not None and DATABASE in interests:
+            self._publish()
+            left_s = max(0.2, end - self._loop.time() - OWN_WORDS_S)
+            await self._bounded(self._database.once(left_s), "asking the database", self._loop.time() + left_s)
         if runs is not None:
             await self._bounded(self._take_runs(runs), "reading the journal", max(end, self._loop.time() + OWN_WORDS_S))
         self._publish()
@@ -645,7 +667,8 @@ class Live:
 
     def _sample(self) -> None:
         if self.world.nodes.items and (NODE_USAGE.name in self._wanted or NODE_STATS.name in self._wanted):
-            self._builder.trends(self._history.sample(self.world, self._clock.now(), self._clock.monotonic()))
+            trends = self._history.sample(self.world, self._clock.now(), self._clock.monotonic())
+            self._builder.trends(trends.update(self._pg_history.sample(self.world, self._clock.now(), self._clock.monotonic())))
 
     async def _load(self) -> None:
         from .saved import SavedWorlds  # msgspec is needed only where Worlds are kept
@@ -690,7 +713,7 @@ def _kinds(interests: Iterable[str | Kind] | None) -> dict[str, Kind]:
     if interests is None:
         return {kind.name: kind for kind in (*WATCHED, *POLLED)}
     names = [kind if isinstance(kind, str) else kind.name for kind in interests]
-    return {name: KINDS[name] for name in names if name not in (KUBE, JOURNAL)}
+    return {name: KINDS[name] for name in names if name not in (KUBE, JOURNAL, DATABASE)}
 
 
 def _listed(streams: KubeStreams, deadline_s: float) -> dict[str, Lease]:
@@ -702,32 +725,3 @@ def _retrieved(task: asyncio.Future[None]) -> None:
     """Its error is known already: it was too late."""
     if not task.cancelled():
         task.exception()
-
-
-def in_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
-    """Run `work` in a daemon thread of its own: a pool's thread that hangs would hold up the end of the program."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def tell(result: T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]  # T may be None
-
-    def run() -> None:
-        result: T | None = None
-        error: BaseException | None = None
-        try:
-            result = work()
-        except Exception as found:  # noqa: BLE001  handed over to whoever awaits
-            error = found
-        try:
-            loop.call_soon_threadsafe(tell, result, error)
-        except RuntimeError:
-            log.info("%s ended after its loop", name)
-
-    Thread(target=run, name=name, daemon=True).start()
-    return future

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,9 @@ from ..domain import vips as domain_vips
 from ..domain.backups import last_good, store_of
 from ..domain.postgres import Instance, PgCluster
 from ..domain.readings import Known
+from ..domain.replication import lsn_text
 from ..domain.text import counted
+from ..domain.topology import Topology, cluster_of, topology
 from ..domain.verdicts import Grade, Verdict, seen, unsure
 from ..domain.world import World
 from . import words
@@ -68,8 +71,29 @@ def role_cell(instance: Instance) -> Cell:
     return Cell(instance.role or "?", Tone.ACCENT if instance.role == "primary" else Tone.MUTED if not instance.role else Tone.PLAIN)
 
 
+def seen_instances(world: World, c: PgCluster) -> tuple[Instance, ...]:
+    """As the operator knows them; role, timeline and lag by the servers themselves where those are asked."""
+    if not (world.pg_sql or world.pg_managers):
+        return domain.instances(world, c)
+    found = topology(world, c, world.at)
+    if not found.asked:
+        return domain.instances(world, c)
+    return tuple(
+        replace(
+            m.instance,
+            role=m.role,
+            timeline=m.timeline.value if isinstance(m.timeline, Known) else m.instance.timeline,
+            lag_bytes=m.behind,
+        )
+        for m in found.members
+    )
+
+
 def _instances(world: World) -> Mapping[str, InstanceOf]:
-    found = (InstanceOf(c, i) for c in world.pg_clusters.items.values() for i in domain.instances(world, c))
+    clusters = list(world.pg_clusters.items.values())
+    if not clusters and (named := cluster_of(world)) is not None:
+        clusters = [named]
+    found = (InstanceOf(c, i) for c in clusters for i in seen_instances(world, c))
     return {item.key: item for item in found}
 
 
@@ -82,9 +106,22 @@ _INSTANCE_COLUMNS: tuple[Column, ...] = (
     Column("lag", "BEHIND", 6, right=True),
     Column("restarts", "RESTARTS", 8, right=True, priority=1, sort_key="X"),
     Column("age", "AGE", 5, right=True, priority=1, sort_key="T"),
+    Column("sync", "SYNC", 6, priority=1),
+    Column("connections", "CONN", 4, right=True, priority=1),
     Column("ip", "IP", 15, priority=3),
     Column("cluster", "CLUSTER", 14, grow=1, priority=2, sort_key="C"),
 )
+
+
+def sync_of(world: World, i: Instance) -> str:
+    """`async`, `sync`, `quorum` or `potential` as the primary sees it by SQL; empty: not told."""
+    told = (s for r in world.pg_sql.values() if isinstance(r, Known) for s in r.value.standbys)
+    return next((s.sync_state for s in told if s.name == i.name and s.state), "")
+
+
+def connections_of(world: World, i: Instance) -> str:
+    reading = world.pg_sql.get(i.name)
+    return str(reading.value.connections) if isinstance(reading, Known) else UNKNOWN
 
 
 def _instance_row(world: World, item: InstanceOf, now: datetime) -> Row:
@@ -100,10 +137,77 @@ def _instance_row(world: World, item: InstanceOf, now: datetime) -> Row:
         Cell(lag_text(i) if not i.is_current else "", Tone.MUTED),
         Cell(str(i.restarts) if i.pod else UNKNOWN, Tone.PLAIN if i.restarts else Tone.MUTED),
         Cell(words.age(now - i.pod.created) if i.pod else UNKNOWN),
+        Cell(sync_of(world, i) or ("" if i.role == "primary" else UNKNOWN), Tone.MUTED),
+        Cell(connections_of(world, i)),
         Cell(i.pod.ip if i.pod and i.pod.ip else UNKNOWN),
         Cell(c.name, Tone.MUTED),
     )
     return Row(item.key, cells, dim=old(world, "pg_clusters"))
+
+
+def _server_json(world: World, c: PgCluster, i: Instance, now: datetime) -> dict[str, Any]:
+    """What the server says of itself by SQL; nothing where nobody asks it."""
+    reading = world.pg_sql.get(i.name)
+    if reading is None or domain.site_cluster(world) not in (c, None):
+        return {}
+    if not isinstance(reading, Known):
+        return {"connections": None, "sql": None, "_sql": reading.reason}
+    s = reading.value
+    return {
+        "connections": s.connections,
+        "sql": {
+            "role": "replica" if s.in_recovery else "primary", "timeline": s.timeline or None, "system_id": s.system_id, "version": s.version,
+            "started": words.iso(s.started), "current_lsn": _lsn_json(s.current), "received_lsn": _lsn_json(s.received),
+            "replayed_lsn": _lsn_json(s.replayed), "replay_paused": s.replay_paused, "max_connections": s.max_connections,
+            "pending_restart": s.pending_restart, "streaming": s.receiver is not None and s.receiver.status == "streaming" if s.in_recovery else None,
+            "sync_state": sync_of(world, i) or None, "missing": list(s.missing),
+        },
+        "sql_age_s": int((now - reading.as_of).total_seconds()),
+    }  # fmt: skip
+
+
+def _lsn_json(position: int | None) -> str | None:
+    return lsn_text(position) if position is not None else None
+
+
+def site_json(world: World, now: datetime) -> dict[str, Any]:
+    """The site document's shape of its database, beside the listing; null is unknown."""
+    c = cluster_of(world)
+    if c is None:
+        return {"cluster_name": None, "status": None, "instances": None, "vip": None}
+    t, judged = topology(world, c, now), domain.verdict(world, c, now)
+    found = []
+    for m in t.members:
+        connections = m.connections.value[0] if isinstance(m.connections, Known) else None
+        lag = m.behind.value if isinstance(m.behind, Known) else None
+        state = instance_verdict(world, InstanceOf(c, m.instance), now).word
+        one = {"name": m.name, "role": m.role or None, "status": state, "connections": connections}
+        found.append({**one, "replication_lag": lag, "replication_lag_s": m.behind_s})
+    octets = t.loss.octets
+    return {
+        "cluster_name": c.name,
+        "status": None if judged.grade is Grade.UNKNOWN else judged.word,
+        "instances": found,
+        "vip": _vip_json(world, c, t),
+        "loss_if_primary_died": {
+            "bytes": octets.value if isinstance(octets, Known) else None, "primary": t.loss.primary or None, "best_replica": t.loss.best or None,
+            "primary_gone": t.loss.gone, "age_s": int((now - t.loss.as_of).total_seconds()) if t.loss.as_of else None,
+            "why": None if isinstance(octets, Known) else octets.reason,
+        },
+        "contradictions": [{"severity": p.severity.name.lower(), "what": p.sentence, "hits": p.hits, "cause": p.cause} for p in t.problems],
+    }  # fmt: skip
+
+
+def _vip_json(world: World, c: PgCluster, t: Topology) -> dict[str, Any]:
+    """`active`: a connection through it reaches a primary. null: not tried, or not known."""
+    vips = domain_vips.database_vips(world, c)
+    address = vips[0].address if vips else None
+    if t.vip is None:
+        return {"address": address, "active": None, "current_primary": t.primary or None, "reaches": None, "why": "not tried"}
+    reading = t.vip.reading
+    works = not reading.value.in_recovery if isinstance(reading, Known) else False
+    why = None if isinstance(reading, Known) else reading.reason
+    return {"address": address, "active": works, "current_primary": t.primary or None, "reaches": t.vip.server or None, "why": why}
 
 
 def _instance_json(world: World, item: InstanceOf, now: datetime) -> dict[str, Any]:
@@ -125,6 +229,7 @@ def _instance_json(world: World, item: InstanceOf, now: datetime) -> dict[str, A
         "timeline": i.timeline,
         "fenced": i.fenced,
         "lag_bytes": lag.value if isinstance(lag, Known) else None,
+        **_server_json(world, c, i, now),
         **aside(world, now, ("pg_clusters", "pods"), reasons),
     }
 
@@ -308,7 +413,7 @@ def postgres_card(world: World, now: datetime, cells: int) -> tuple[Line, ...]:
     lines: list[Line] = [head_line(world, c, now)]
     if judged.why and judged.grade is not Grade.GOOD:
         lines.append((Cell(judged.why, Tone.STALE if judged.grade is Grade.UNKNOWN else Tone.WARN),))
-    found = domain.instances(world, c)
+    found = seen_instances(world, c)
     wide = max((width(i.name) for i in found), default=0)
     lines += [instance_line(world, c, i, now, wide) for i in found]
     wal = archiving(c, world)
@@ -364,7 +469,7 @@ def describe(world: World, c: PgCluster, now: datetime) -> tuple[Line, ...]:
         near = expires - now < domain.CERTIFICATE_WARNING
         lines.append(pair("Certificate", f"{secret} until {words.stamp(expires)}", Tone.WARN if near else Tone.PLAIN))
     lines.append(())
-    found = domain.instances(world, c)
+    found = seen_instances(world, c)
     wide = max((width(i.name) for i in found), default=0)
     lines += [instance_line(world, c, i, now, wide) for i in found]
     for v in domain_vips.database_vips(world, c):
@@ -403,7 +508,14 @@ def status_json_database(world: World, now: datetime) -> dict[str, Any]:
     found = domain.instances(world, c)
     unknown = judged.grade is Grade.UNKNOWN
     replicas = [i for i in found if not i.is_current]
-    reasons = {"replication_lag": domain.LAG_UNKNOWN.reason}
+    lags = {i.name: i.lag_bytes for i in seen_instances(world, c) if i.name != (c.current_primary or "")}
+    known = {name: lag.value for name, lag in lags.items() if isinstance(lag, Known)}
+    worst = max(known.values()) if known and len(known) == len(lags) else None
+    reasons = (
+        {}
+        if worst is not None
+        else {"replication_lag": next((x.reason for x in lags.values() if not isinstance(x, Known)), domain.LAG_UNKNOWN.reason)}
+    )
     if unknown:
         reasons["status"] = judged.why
     if not c.current_primary:
@@ -418,7 +530,7 @@ def status_json_database(world: World, now: datetime) -> dict[str, Any]:
         "status": None if unknown else judged.word,
         "primary": c.current_primary or None,
         "replicas": [i.name for i in replicas],
-        "replication_lag": None,
+        "replication_lag": worst,
         "vip_status": None if vip is None or vip.grade is Grade.UNKNOWN else _VIP_STATUS[vip.grade],
         **aside(world, now, kinds, reasons),
         "_cluster": c.key,

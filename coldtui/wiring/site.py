@@ -23,11 +23,12 @@ from ..domain.secret import Secret
 from ..domain.sources import KUBE
 from ..domain.world import SiteFacts, World
 from ..live import Live
+from ..live.database import DatabaseSource
 from ..live.runs import RunSource
 
 if TYPE_CHECKING:
     from ..operations.desk import Desk
-    from ..ports import Kube
+    from ..ports import Database, Kube
 
 T = TypeVar("T")
 
@@ -269,7 +270,8 @@ def open_site(config: Config, environ: Mapping[str, str] = os.environ, connector
     from .acting import look_journal, open_desk, runner_lives
 
     runs = RunSource(lambda: look_journal(config, folder), runner_lives)
-    live = Live(connector, site=facts, state_dir=Path(folder.path) if folder.writable else None, runs=runs)
+    database = DatabaseSource(lambda: open_database(config, environ), named=bool(config.postgres.instances))
+    live = Live(connector, site=facts, state_dir=Path(folder.path) if folder.writable else None, runs=runs, database=database)
     logs.get("coldtui.wiring").info(
         "site opened",
         {Key.SITE: facts.name, Key.CONTEXT: facts.context, Key.SERVER: facts.server, Key.CONFIG: config.file, Key.STATE_DIR: folder.path},
@@ -277,6 +279,17 @@ def open_site(config: Config, environ: Mapping[str, str] = os.environ, connector
     desk = Once(lambda: open_desk(site, "console"))
     site = Site(config, facts, live, connector, folder, log, log_trouble, environ, desk)
     return site
+
+
+def open_database(config: Config, environ: Mapping[str, str]) -> Database:
+    """SQL to look with: its connections are read-only. Loads the driver; blocking. Raises Misconfigured."""
+    try:
+        from ..adapters.postgres import connect
+    except ImportError as error:
+        raise Misconfigured(
+            "PostgreSQL's client library cannot be loaded", detail=str(error), hint="pip install 'psycopg[binary]'"
+        ) from None
+    return connect(config, writable=False, environ=environ)
 
 
 def quick_facts(config: Config) -> KubeconfigFacts:

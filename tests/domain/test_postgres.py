@@ -181,7 +181,7 @@ def test_lag_is_said_to_be_unknown() -> None:
     """Nothing watched tells the lag, so it is Unknown with a reason instead of 0."""
     world = build(healthy())
     lags = {i.lag_bytes for i in postgres.instances(world, world.pg_clusters.items["cold/cold-postgres"])}
-    assert lags == {Unknown("sql", "needs SQL: not read yet by this version")}
+    assert lags == {Unknown("sql", "needs SQL: no server was asked")}
 
 
 def test_reported_primaries_do_not_alarm_during_a_switchover() -> None:

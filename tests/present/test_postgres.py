@@ -69,7 +69,7 @@ def test_the_site_document() -> None:
         "replication_lag": None,
         "vip_status": "active",
     }
-    assert found["_reasons"] == {"replication_lag": "needs SQL: not read yet by this version"}
+    assert found["_reasons"] == {"replication_lag": "needs SQL: no server was asked"}
     json.dumps(found)
 
 

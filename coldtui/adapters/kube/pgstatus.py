@@ -58,7 +58,9 @@ def manager_status(raw: bytes, name: str) -> ManagerStatus:
         found = msgspec.json.decode(raw, type=_Status)
         return _value(found, name)
     except UNDECODABLE as error:
-        raise LineTrouble(f"{plain(name)} answers with something else than /pg/status", kind="garbage", detail=plain(str(error))[:200]) from None
+        raise LineTrouble(
+            f"{plain(name)} answers with something else than /pg/status", kind="garbage", detail=plain(str(error))[:200]
+        ) from None
 
 
 def _value(found: _Status, name: str) -> ManagerStatus:

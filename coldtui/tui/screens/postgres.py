@@ -1,28 +1,180 @@
-"""Postgres: the CloudNativePG clusters and their instances, as the watched objects describe them."""
+"""Postgres: the site's database as three sources tell it. The head stays; tab goes from part to part below it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
 
 from ...domain.objects import Ref
 from ...domain.world import World
 from ...present import postgres as pg_words
-from ...present.lines import Line
-from ...present.postgres import InstanceOf
+from ...present import postgres_activity as activity
+from ...present import postgres_topology as topology
+from ...present.lines import Line, cut_line
+from ...present.postgres_topology import MemberOf
+from ...present.rows import Cell, Tone
+from ..widgets.card import Card
+from ..widgets.lines import Lines
+from ..widgets.table import RowTable
 from .listings import ListingsScreen, Part, plain_part
 
+DATABASE, SESSIONS = "database", "pg_sessions"
+LOOKED_AT = {"sessions": (DATABASE, SESSIONS), "locks": (DATABASE, SESSIONS), "databases": (DATABASE, SESSIONS)}
+"""What each part needs read more often than else."""
 
-def _of_cluster(world: World, item: InstanceOf, now: datetime) -> tuple[Line, ...]:
-    return pg_words.describe(world, item.cluster, now)
+
+@runtime_checkable
+class Attentive(Protocol):
+    """A Live that reads more often what somebody looks at."""
+
+    def attend(self, *what: str) -> Callable[[], None]: ...
 
 
-def _instance_ref(item: InstanceOf) -> Ref:
-    return Ref("pods", item.instance.name, item.cluster.namespace)
+def _member_ref(item: MemberOf) -> Ref:
+    return Ref("pods", item.name, item.cluster.namespace)
+
+
+def _locked(world: World, item: activity.Blocked, now: datetime) -> tuple[Line, ...]:
+    return activity.session_lines(world, item.session, now)
+
+
+def _nothing(item: Any) -> Ref | None:
+    return None
+
+
+def _nowhere(ref: Ref) -> str | None:
+    return None
 
 
 class PostgresScreen(ListingsScreen):
     PARTS: ClassVar[tuple[Part, ...]] = (
-        Part("instances", pg_words.INSTANCES, _of_cluster, _instance_ref, lambda ref: ref.key if ref.kind == "pods" else None, share=2),
+        Part("instances", topology.MEMBERS, topology.readings, _member_ref, lambda ref: ref.key if ref.kind == "pods" else None),
+        Part("sessions", activity.SESSIONS, activity.session_lines, _nothing, _nowhere),
+        Part("locks", activity.LOCKS, _locked, _nothing, _nowhere),
+        Part("databases", activity.DATABASES, lambda world, item, now: activity.server_lines(world, now), _nothing, _nowhere),
         plain_part("clusters", pg_words.CLUSTERS, "pg_clusters", pg_words.describe),
     )
+    DEFAULT_CSS = """
+    PostgresScreen #head { height: 5; padding: 0 1; }
+    PostgresScreen #parts { height: 1; padding: 0 1; }
+    PostgresScreen #below { height: 1fr; min-height: 3; }
+    PostgresScreen.-wide #pane { width: 46; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._at = 0
+        self._end: Callable[[], None] | None = None
+
+    def body(self) -> ComposeResult:
+        yield Lines(id="head")
+        yield Lines(id="parts")
+        with Horizontal():
+            with Vertical(id="tables"):
+                for part in self.PARTS:
+                    yield RowTable(part.listing, id=part.id)
+                yield Card("", id="below")
+            yield Card("", id="pane")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._turn()
+
+    # --- parts
+
+    @property
+    def part(self) -> Part:
+        """The one that is shown."""
+        return self.PARTS[self._at]
+
+    def action_part(self, by: int) -> None:
+        self._at = (self._at + by) % len(self.PARTS)
+        self._turn()
+        self._table_of(self.part).focus()
+        if self.world is not None and self.now is not None:
+            self.show(self.world, self.now)
+
+    def reveal(self, ref: Ref) -> bool:
+        at = next((n for n, part in enumerate(self.PARTS) if part.key(ref) is not None), None)
+        if at is None:
+            return False
+        self._at = at
+        self._turn()
+        return super().reveal(ref)
+
+    def _turn(self) -> None:
+        for part in self.PARTS:
+            table = self._table_of(part)
+            table.display = part is self.part
+            table.styles.min_height = 4
+        self._attend()
+
+    # --- what is read more often
+
+    def on_screen_resume(self) -> None:
+        self._attend()
+        super().on_screen_resume()
+
+    def on_screen_suspend(self) -> None:
+        self._rest()
+
+    def on_unmount(self) -> None:
+        self._rest()
+
+    def _attend(self) -> None:
+        self._rest()
+        live = self.cold.site.live
+        if isinstance(live, Attentive) and self.is_current:
+            self._end = live.attend(*LOOKED_AT.get(self.part.id, (DATABASE,)))
+
+    def _rest(self) -> None:
+        end, self._end = self._end, None
+        if end is not None:
+            end()
+
+    # --- showing
+
+    def show(self, world: World, now: datetime) -> None:
+        head = topology.head(world, now)
+        self.query_one("#head", Lines).styles.height = len(head)
+        self.query_one("#head", Lines).put_cells([cut_line(line, self.size.width - 2) for line in head])
+        self.query_one("#parts", Lines).put_cells([self._strip(world)])
+        table = self._table_of(self.part)
+        table.styles.height = self._height(table, world)
+        table.show(world, now)
+        self._show_pane()
+
+    def _height(self, table: RowTable, world: World) -> str | int:
+        """The instances and clusters are few: what is left below them is for the readings, where there is no pane."""
+        if self.part.id in ("sessions", "locks"):
+            return "3fr"
+        return min(6, 2 + max(2, len(self.part.listing.items(world))))
+
+    def _strip(self, world: World) -> Line:
+        cells = []
+        for part in self.PARTS:
+            here = part is self.part
+            cells.append(Cell(f"[{part.id}]" if here else f" {part.id} ", Tone.ACCENT if here else Tone.MUTED))
+        if self.part.id in LOOKED_AT:
+            reading = world.pg_databases if self.part.id == "databases" else world.pg_sessions
+            if reason := getattr(reading, "reason", ""):
+                cells.append(Cell(f"  {reason}", Tone.STALE))
+        return tuple(cells)
+
+    def _show_pane(self) -> None:
+        if self.world is None or self.now is None or not self.is_mounted:
+            return
+        part, below, wide = self.part, self.query_one("#below", Card), self.has_class("-wide")
+        below.display = not wide or part.id in ("instances", "clusters")
+        pane = self.query_one("#pane", Card) if wide else below
+        if wide:
+            below.retitle("Primary")
+            below.show(activity.server_lines(self.world, self.now))
+        item = self._table_of(part).item
+        ref = part.ref(item) if item is not None else None
+        pane.retitle(ref.name if ref is not None else part.listing.title)
+        pane.show(part.detail(self.world, item, self.now) if item is not None else ())

@@ -72,12 +72,12 @@ def test_enter_on_home_lands_on_the_worst_problem_and_on_a_card_opens_its_screen
 
 
 def test_the_pane_follows_the_focused_table() -> None:
-    """Tab goes to the next table, and the pane and what d describes go with it."""
+    """Shift-tab goes to the last part, and the pane and what d describes go with it."""
 
     async def check() -> None:
         async with console(whole(), start="postgres", size=(120, 40)) as c:
             assert c.app.top.subject() == Ref("pods", "postgres-1", "cold")
-            await c.press("tab")
+            await c.press("shift+tab")
             assert c.app.top.subject() == Ref("pg_clusters", "cold-postgres", "cold")
             assert "cold-postgres" in c.text
 

@@ -1,0 +1,234 @@
+"""Where the three sources contradict one another: red, and both sides are named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from .postgres import PgCluster, changing
+from .problems import Problem, Severity
+from .readings import Freshness, Known, Reading
+from .replication import Claim
+from .verdicts import Grade, Verdict
+
+if TYPE_CHECKING:
+    from .topology import Member, Topology
+    from .world import World
+
+FRESH = timedelta(seconds=25)
+SETTLING = timedelta(seconds=60)
+SOURCES = {"sql": "SQL", "manager": "/pg/status", "cluster": "the Cluster", "pods": "its label"}
+
+
+def problems_of(world: World, t: Topology, now: datetime) -> tuple[Problem, ...]:
+    c = t.cluster
+    if c is None or c.hibernated:
+        return ()
+    return tuple(
+        problem
+        for judge in (_two_primaries, _systems, _timelines, _labels, _named, _vip, _nobody, _silent, _grants)
+        for problem in judge(world, t, c, now)
+    )
+
+
+def worsened(base: Verdict, t: Topology) -> Verdict:
+    """The verdict of the Cluster object, made worse by what the servers say; never better."""
+    worst = next((p for p in t.problems if p.severity is Severity.CRITICAL), None)
+    if worst is not None and base.grade is not Grade.BAD and base.grade is not Grade.OFF:
+        head, _, what = worst.sentence.partition(": ")
+        return Verdict(Grade.BAD, _WORDS.get(_kind(worst), "contradiction"), what or head)
+    warned = next((p for p in t.problems if p.severity is Severity.WARNING), None)
+    if warned is not None and base.grade is Grade.GOOD:
+        return Verdict(Grade.PART, "degraded", warned.sentence.partition(": ")[2] or warned.sentence)
+    unheard = [m.name for m in t.members if not m.answers]
+    if base.grade is Grade.GOOD and unheard and len(unheard) < len(t.members):
+        return Verdict(Grade.UNKNOWN, "unknown", f"{unheard[0]} answers neither SQL nor /pg/status")
+    return base
+
+
+_WORDS = {"primaries": "two primaries", "systems": "mixed systems", "timelines": "diverged", "vip": "VIP astray", "nobody": "no primary"}
+
+
+def _kind(problem: Problem) -> str:
+    for sign, kind in (
+        ("are both primary", "primaries"),
+        ("system", "systems"),
+        ("timeline", "timelines"),
+        ("VIP", "vip"),
+        ("primary", "nobody"),
+    ):
+        if sign in problem.sentence:
+            return kind
+    return ""
+
+
+def _problem(
+    c: PgCluster, sentence: str, hits: str, cause: str = "", severity: Severity = Severity.CRITICAL, since: datetime | None = None
+) -> Problem:
+    return Problem(c.ref, severity, f"{c.name}: {sentence}", since, hits, cause)
+
+
+def _now(reading: Reading[object], now: datetime) -> bool:
+    return isinstance(reading, Known) and now - reading.as_of <= FRESH
+
+
+def _settled(c: PgCluster, now: datetime) -> bool:
+    """No role change is under way, nor was one a moment ago."""
+    last = max((at for at in (c.current_primary_since, c.target_primary_since) if at is not None), default=None)
+    return not changing(c) and (last is None or now - last > SETTLING)
+
+
+def _two_primaries(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
+    """Each was seen as primary after the other had begun to be: no matter of moments."""
+    names = {m.name for m in t.members}
+    claims = [x for x in world.pg_claims.values() if not x.ended and x.name in names and now - x.seen <= FRESH]
+    for i, a in enumerate(claims):
+        for b in claims[i + 1 :]:
+            if a.name != b.name and a.seen >= b.since and b.seen >= a.since:
+                first, second = sorted((a, b), key=lambda x: x.name)
+                cause = f"{_said(first)}, {_said(second)}"
+                yield _problem(
+                    c,
+                    f"{first.name} and {second.name} are both primary",
+                    "writes go to both: data splits; fence one",
+                    cause,
+                    since=max(a.since, b.since),
+                )
+                return
+
+
+def _said(claim: Claim) -> str:
+    return f"{claim.name} says so by {SOURCES[claim.source]}"
+
+
+def _systems(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
+    told = {m.name: m.system_id.value for m in t.members if isinstance(m.system_id, Known) and _now(m.system_id, now)}
+    ids = {**told, **({"the Cluster": c.system_id} if c.system_id and told else {})}
+    first = next(iter(ids.items()), ("", ""))
+    for name, other in ids.items():
+        if other != first[1]:
+            yield _problem(
+                c,
+                f"{first[0]} and {name} are of different systems",
+                "one is no copy of the other",
+                f"{first[0]} {first[1]}, {name} {other}",
+            )
+            return
+
+
+def _timelines(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
+    """A standby follows a new timeline within moments of a switchover; one that does not has diverged, or does not stream."""
+    lead = next((m for m in t.members if m.name == t.primary), None)
+    if lead is None or not isinstance(lead.timeline, Known) or not _now(lead.timeline, now):
+        return
+    for m in t.members:
+        own = m.timeline
+        if m is lead or not isinstance(own, Known) or own.source == "cluster" or not _now(own, now) or own.value == lead.timeline.value:
+            continue
+        if own.value < lead.timeline.value and not _settled(c, now):
+            continue
+        yield _problem(
+            c, f"{m.name} is on timeline {own.value}, primary {lead.name} on {lead.timeline.value}", f"{m.name} does not follow; it may have diverged",
+            f"{SOURCES[own.source]} of both; re-clone it if it cannot rejoin",
+        )  # fmt: skip
+
+
+def _labels(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
+    """Services lead where the label says, whatever the server is."""
+    if not _settled(c, now) or world.sources["pods"].freshness is not Freshness.LIVE:
+        return
+    for m in t.members:
+        label, role = m.label, _own_role(m, now)
+        if isinstance(label, Known) and role is not None and label.value in ("primary", "replica") and label.value != role.value:
+            hits = f"writes through {c.write_service or c.name + '-rw'} " + (
+                "fail there" if label.value == "primary" else "do not reach it"
+            )
+            yield _problem(
+                c,
+                f"{m.name} is labelled {label.value}, but is {role.value} by {SOURCES[role.source]}",
+                hits,
+                "the operator writes the label: does it run?",
+            )
+
+
+def _own_role(m: Member, now: datetime) -> Known[str] | None:
+    return next((r for r in (m.by_sql, m.by_manager) if isinstance(r, Known) and _now(r, now)), None)
+
+
+def _named(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
+    if not _settled(c, now) or not c.current_primary or c.replica_cluster:
+        return
+    m = next((x for x in t.members if x.name == c.current_primary), None)
+    role = _own_role(m, now) if m is not None else None
+    if m is None or role is None or role.value != "replica":
+        return
+    other = f", {t.primary} is primary by its own word" if t.primary and t.primary != m.name else ""
+    yield _problem(
+        c, f"the Cluster names {m.name} primary, but it is a standby by {SOURCES[role.source]}{other}", f"writes through {c.write_service or c.name + '-rw'}",
+        "the Cluster's word may be old: does the operator run?",
+    )  # fmt: skip
+
+
+def _vip(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
+    if t.vip is None or changing(c):
+        return
+    reading, server = t.vip.reading, t.vip.server
+    lead = next((m for m in t.members if m.name == t.primary), None)
+    if not isinstance(reading, Known):
+        if lead is not None and isinstance(lead.sql, Known) and _now(lead.sql, now):
+            yield _problem(
+                c, f"the VIP cannot be used: {reading.reason}", "clients of the VIP", f"{t.primary} itself answers", Severity.WARNING
+            )
+        return
+    if not _now(reading, now):
+        return
+    if reading.value.in_recovery:
+        primary = f", the primary is {t.primary}" if t.primary else ""
+        yield _problem(
+            c,
+            f"the VIP leads to standby {server or reading.value.listens}{primary}",
+            "writes through the VIP fail",
+            "label or endpoints are behind",
+        )
+    elif server and t.primary and server != t.primary:
+        yield _problem(
+            c, f"the VIP leads to {server}, the primary is {t.primary}", "writes go to the wrong server", "label or endpoints are behind"
+        )
+
+
+def _nobody(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
+    """Everyone answers, and nobody is primary."""
+    if c.replica_cluster or changing(c) or not t.members:
+        return
+    roles = [_own_role(m, now) for m in t.members]
+    if all(role is not None and role.value == "replica" for role in roles):
+        yield _problem(
+            c, "nobody is primary: all instances are standbys", f"writes through {c.write_service or c.name + '-rw'}", "asked of each"
+        )
+
+
+def _silent(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
+    """The primary answers nobody, while the others do: by the same way, so the way is not at fault."""
+    m = next((x for x in t.members if x.name == t.primary), None)
+    if m is None or changing(c) or c.is_fenced(m.name) or c.replica_cluster:
+        return
+    others = [x for x in t.members if x is not m]
+    by_sql = not isinstance(m.sql, Known) and any(_now(x.sql, now) for x in others)
+    by_manager = not isinstance(m.manager, Known) and any(_now(x.manager, now) for x in others)
+    if by_sql and not isinstance(m.manager, Known):
+        reason = getattr(m.sql, "reason", "")
+        yield _problem(
+            c, f"primary {m.name} does not answer, its standbys do", f"writes through {c.write_service or c.name + '-rw'}", reason
+        )
+    elif by_manager and not isinstance(m.sql, Known):
+        yield _problem(
+            c, f"primary {m.name} does not answer /pg/status, its standbys do", "writes, if it is down", getattr(m.manager, "reason", "")
+        )
+
+
+def _grants(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
+    missing = sorted({grant for m in t.members if isinstance(m.sql, Known) for grant in m.sql.value.missing})
+    for grant in missing:
+        name, _, shows = grant.partition(": ")
+        yield _problem(c, f"SQL lacks {name}", f"not shown: {shows}", f"GRANT {name} TO the user of postgres.user", Severity.NOTICE)

@@ -1,0 +1,379 @@
+"""The servers of the site's database, asked over SQL and through their instance managers: each by a task of its own, so that none waits for another.
+
+Nothing runs, and no driver is imported, before there is a PostgreSQL cluster or the configuration names its servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from immutables import Map
+
+from ..domain import postgres
+from ..domain.errors import ColdError, Misconfigured, Unreachable
+from ..domain.postgres import PgCluster
+from ..domain.readings import Known, Reading, Unknown
+from ..domain.replication import Claim, ManagerStatus, SqlStatus
+from ..domain.troubles import trouble_of
+from ..domain.vips import database_vips
+from ..domain.world import DATABASE as DATABASE
+from ..domain.world import NOT_SHOWN, World
+from ..ports import Clock, Database, Kube
+from .builder import Builder
+from .line import Line
+from .threads import in_thread
+from .waits import happens, within
+
+log = logging.getLogger("coldtui.live")
+
+SESSIONS = "pg_sessions"
+VIP = "vip"
+PORT = 5432
+DEADLINE_S = 2.0
+SHOWN_S, IDLE_S = 2.0, 10.0
+"""Between two questions to a server: while a screen shows it, else."""
+SLOWEST_S = 30.0
+"""Of a server that keeps failing, while nobody looks; 10 s while somebody does."""
+LOOK_S = 1.0
+"""Between looks at which instances there are."""
+_OPERATOR_ACTS = frozenset({"unauthorized", "forbidden", "config", "tls", "dns"})
+"""Troubles whose remedy is told with them."""
+
+T = TypeVar("T")
+Value = SqlStatus | ManagerStatus
+
+
+@dataclass(frozen=True)
+class DatabaseSource:
+    """How the servers are reached."""
+
+    connect: Callable[[], Database]
+    """Imports the driver; called in a thread."""
+    named: bool = False
+    """The configuration names servers: they are asked though the API tells of no cluster."""
+
+
+@dataclass
+class _Target:
+    """One server by one source."""
+
+    ask: Callable[[], Awaitable[Value]]
+    source: str
+    field: str
+    key: str
+    name: str
+    nudge: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    failures: int = 0
+    task: asyncio.Task[None] | None = None
+
+
+class DatabaseWatch:
+    """Belongs to one event loop."""
+
+    def __init__(
+        self,
+        source: DatabaseSource,
+        builder: Builder,
+        kube: Callable[[], Kube | None],
+        line: Line,
+        clock: Clock,
+        random: Callable[[], float],
+        scale: float = 1.0,
+    ) -> None:
+        """`scale` shortens the distances for tests, not the deadlines."""
+        self._source, self._builder, self._kube, self._line, self._clock, self._random = source, builder, kube, line, clock, random
+        self._scale = scale
+        self._targets: dict[tuple[str, str], _Target] = {}
+        self._looks: dict[object, frozenset[str]] = {}
+        self._database: Database | None = None
+        self._unready = ""
+        self._sql: Map[str, Reading[SqlStatus]] = Map()
+        self._managers: Map[str, Reading[ManagerStatus]] = Map()
+        self._claims: Map[str, Claim] = Map()
+        self._acts_at = ""
+        self._turned = asyncio.Event()
+        self._databases_at = float("-inf")
+
+    # --- who looks
+
+    def attend(self, *what: str) -> Callable[[], None]:
+        """Somebody looks at these (`database`, `pg_sessions`): asked more often, and at once. Returns how to end it."""
+        token = object()
+        self._looks[token] = frozenset(what)
+        self.refresh()
+
+        def end() -> None:
+            self._looks.pop(token, None)
+
+        return end
+
+    def refresh(self) -> None:
+        self._turned.set()
+        for target in self._targets.values():
+            target.nudge.set()
+
+    @property
+    def _period_s(self) -> float:
+        return (SHOWN_S if self._looks else IDLE_S) * self._scale
+
+    def _looked_at(self, what: str) -> bool:
+        return any(what in parts for parts in self._looks.values())
+
+    # --- tasks
+
+    async def run(self) -> None:
+        """For ever. Which instances there are is looked at each second."""
+        extras = asyncio.create_task(self._besides())
+        try:
+            while True:
+                if await self._ready():
+                    self._settle()
+                await asyncio.sleep(LOOK_S * self._scale)
+        finally:
+            extras.cancel()
+            for target in self._targets.values():
+                if target.task is not None:
+                    target.task.cancel()
+
+    async def aclose(self) -> None:
+        if self._database is not None:
+            await self._database.aclose()
+
+    async def once(self, limit_s: float) -> None:
+        """Ask everything one time."""
+        if not await self._ready():
+            return
+        for key, target in self._wanted().items():
+            self._targets[key] = target
+        works: list[Coroutine[Any, Any, object]] = [self._ask(target, min(DEADLINE_S, limit_s)) for target in self._targets.values()]
+        cluster = self._cluster()
+        if cluster is not None:
+            works.append(self._lease(cluster))
+        await asyncio.gather(*works)
+
+    async def _ready(self) -> bool:
+        """Whether there is anybody to ask; the driver is imported then."""
+        if self._cluster() is None and not self._source.named:
+            return False
+        if self._database is not None:
+            return True
+        try:
+            self._database = await in_thread("live-database", self._source.connect)
+        except ColdError as error:
+            if (words := _reason(error)) != self._unready:
+                self._unready = words
+                log.warning("no SQL: %s", words)
+        return True
+
+    def _settle(self) -> None:
+        wanted = self._wanted()
+        for key in self._targets.keys() - wanted.keys():
+            gone = self._targets.pop(key)
+            if gone.task is not None:
+                gone.task.cancel()
+            self._forget(gone)
+        for key, target in wanted.items():
+            if key not in self._targets:
+                self._targets[key] = target
+                target.task = asyncio.create_task(self._tend(target), name=f"live {target.source} {target.name}")
+        cluster = self._cluster()
+        acts = f"{cluster.phase} {cluster.current_primary} {cluster.target_primary}" if cluster is not None else ""
+        if acts != self._acts_at:  # something is under way: what it does to the servers is seen at once
+            self._acts_at = acts
+            self.refresh()
+
+    async def _tend(self, target: _Target) -> None:
+        while True:
+            target.nudge.clear()
+            await self._ask(target, DEADLINE_S)
+            await happens(target.nudge, self._wait_s(target.failures))
+
+    def _wait_s(self, failures: int) -> float:
+        if failures < 2:
+            return self._period_s
+        most = IDLE_S if self._looks else SLOWEST_S
+        return min(self._period_s * 2.0 ** min(failures - 1, 4), most * self._scale) * (0.75 + 0.5 * self._random())
+
+    async def _ask(self, target: _Target, deadline_s: float) -> None:
+        """One question, its answer or why there is none into the World."""
+        if target.source == "manager" and not self._line.up:
+            return  # the last answer stays, and ages
+        asked = self._clock.now()
+        found: Value | None = None
+        try:
+            found = await within(target.ask(), deadline_s + 0.3)
+            reading: Reading[Any] = Known(found, target.source, self._clock.now())
+            target.failures = 0
+        except (ColdError, TimeoutError) as error:
+            target.failures += 1
+            reading = Unknown(target.source, _reason(error))
+        except Exception as error:
+            log.error("%s %s: fault of this program, tried again", target.source, target.name, exc_info=error)
+            target.failures += 1
+            reading = Unknown(target.source, trouble_of(error).words)
+        self._tell(target, reading, found, asked)
+
+    def _tell(self, target: _Target, reading: Reading[Any], found: Value | None, asked: datetime) -> None:
+        table: Map[str, Any] = getattr(self, f"_{target.field}")
+        before = table.get(target.key)
+        setattr(self, f"_{target.field}", table.set(target.key, reading))
+        turned = self._claim(target, found, asked) if target.name != VIP else False
+        if turned:
+            self.refresh()  # who is primary is told by all of them, at the same time
+        urgent = bool(self._looks) or turned or before is None or isinstance(before, Known) != isinstance(reading, Known)
+        self._publish(urgent)
+
+    def _publish(self, urgent: bool) -> None:
+        self._builder.database(urgent, pg_sql=self._sql, pg_managers=self._managers, pg_claims=self._claims)
+
+    def _claim(self, target: _Target, found: Value | None, asked: datetime) -> bool:
+        """Keep who says to be primary; returns whether somebody begins or ends."""
+        key = f"{target.source}/{target.name}"
+        old, now = self._claims.get(key), self._clock.now()
+        if found is not None and _is_primary(found):
+            begins = old is None or old.ended
+            made = Claim(target.name, target.source, now, asked, found.current) if begins else old
+            assert made is not None
+            self._claims = self._claims.set(key, replace(made, seen=asked, lsn=found.current or made.lsn))
+            return begins
+        if old is not None and not old.ended:
+            self._claims = self._claims.set(key, replace(old, ended=True))
+            return True
+        return False
+
+    def _forget(self, target: _Target) -> None:
+        table: Map[str, Any] = getattr(self, f"_{target.field}")
+        if target.key in table:
+            setattr(self, f"_{target.field}", table.delete(target.key))
+        self._publish(False)
+
+    # --- what is asked
+
+    @property
+    def _world(self) -> World:
+        return self._builder.world
+
+    def _cluster(self) -> PgCluster | None:
+        return postgres.site_cluster(self._world)
+
+    def _wanted(self) -> dict[tuple[str, str], _Target]:
+        """Everyone that is to be asked, with the addresses of now."""
+        database, cluster, found = self._database, self._cluster(), {}
+        names = set(database.targets) if database is not None else set()
+        if cluster is not None:
+            known = {i.name for i in postgres.instances(self._world, cluster)}
+            vip = {VIP} if VIP in names or self._vip(cluster) else set()
+            names = known | vip
+            if database is not None:
+                self._tell_addresses(database, cluster, known)
+            for name in known:
+                key = f"{cluster.namespace}/{name}"
+                if key in self._world.pods.items:
+                    found["manager", key] = _Target(self._manager_of(cluster, name), "manager", "managers", key, name)
+        for name in names:
+            found["sql", name] = _Target(self._sql_of(name), "sql", "sql", name, name)
+        return found
+
+    def _tell_addresses(self, database: Database, cluster: PgCluster, names: set[str]) -> None:
+        for name in names:
+            pod = self._world.pods.items.get(f"{cluster.namespace}/{name}")
+            if pod is not None and pod.ip:
+                database.at(name, pod.ip, PORT)
+        if (vip := self._vip(cluster)) is not None:
+            database.at(VIP, *vip)
+
+    def _vip(self, cluster: PgCluster) -> tuple[str, int] | None:
+        """The address of the service that leads to the primary."""
+        for vip in database_vips(self._world, cluster)[:1]:
+            ports = vip.service.ports if vip.service is not None else ()
+            if vip.address:
+                return vip.address, ports[0].port if ports else PORT
+        return None
+
+    def _sql_of(self, name: str) -> Callable[[], Awaitable[SqlStatus]]:
+        async def ask() -> SqlStatus:
+            if self._database is None:
+                raise Misconfigured(self._unready or "no SQL yet")
+            return await self._database.status(name, deadline_s=DEADLINE_S)
+
+        return ask
+
+    def _manager_of(self, cluster: PgCluster, name: str) -> Callable[[], Awaitable[ManagerStatus]]:
+        async def ask() -> ManagerStatus:
+            kube = self._kube()
+            if kube is None:
+                raise Unreachable("the Kubernetes client is not ready")
+            return await kube.pg_status(cluster.namespace, name, deadline_s=DEADLINE_S)
+
+        return ask
+
+    async def _lease(self, cluster: PgCluster) -> None:
+        """Who holds the Lease of the primary (operator 1.30 and later)."""
+        kube = self._kube()
+        if kube is None or not self._line.up:
+            return
+        reading: Reading[str]
+        try:
+            held = await within(kube.lease(cluster.namespace, cluster.name, deadline_s=DEADLINE_S), DEADLINE_S + 0.3)
+            if held is None:
+                reading = Unknown("lease", "there is no Lease of this name (operator before 1.30)")
+            else:
+                reading = Known(held.holder, "lease", self._clock.now())
+        except (ColdError, TimeoutError) as error:
+            reading = Unknown("lease", _reason(error))
+        self._builder.database(False, pg_lease=reading)
+
+    async def _besides(self) -> None:
+        """The Lease; sessions and databases of the primary while somebody looks at them."""
+        shown = False
+        while True:
+            await happens(self._turned, self._period_s if self._cluster() is not None else LOOK_S * self._scale)
+            self._turned.clear()
+            cluster, database = self._cluster(), self._database
+            if cluster is None or database is None:
+                continue
+            try:
+                await self._lease(cluster)
+                if self._looked_at(SESSIONS):
+                    shown = True
+                    await self._activity(database, cluster)
+                elif shown:
+                    shown = False
+                    self._builder.database(False, pg_sessions=NOT_SHOWN, pg_progress=NOT_SHOWN, pg_databases=NOT_SHOWN)
+            except Exception as error:
+                log.error("sessions: fault of this program, tried again", exc_info=error)
+
+    async def _activity(self, database: Database, cluster: PgCluster) -> None:
+        primary = next((c.name for c in self._claims.values() if c.source == "sql" and not c.ended), cluster.current_primary)
+        fields: dict[str, Any] = {
+            "pg_sessions": await self._read(database.sessions(primary), DEADLINE_S),
+            "pg_progress": await self._read(database.progress(primary), DEADLINE_S),
+        }
+        if self._clock.monotonic() - self._databases_at >= IDLE_S * self._scale or self._world.pg_databases is NOT_SHOWN:
+            self._databases_at = self._clock.monotonic()
+            fields["pg_databases"] = await self._read(database.databases(primary), 5.0)
+        self._builder.database(True, **fields)
+
+    async def _read(self, work: Awaitable[T], limit_s: float) -> Reading[T]:
+        try:
+            return Known(await within(work, limit_s + 0.3), "sql", self._clock.now())
+        except (ColdError, TimeoutError) as error:
+            return Unknown("sql", _reason(error))
+
+
+def _is_primary(found: Value) -> bool:
+    if isinstance(found, SqlStatus):
+        return not found.in_recovery
+    return found.is_primary and not found.might_be_unavailable  # a fenced server does not run
+
+
+def _reason(error: BaseException) -> str:
+    """What is missing, with its remedy where the operator has to act."""
+    trouble = trouble_of(error)
+    return f"{trouble.words} · {trouble.hint}" if trouble.hint and trouble.kind in _OPERATOR_ACTS else trouble.words

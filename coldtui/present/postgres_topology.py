@@ -1,0 +1,299 @@
+"""The instances of the site's database as three sources tell them: rows, the head of the screen, and every reading with its source and age."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from coldtui.domain.values import dataclass
+
+from ..domain import postgres as domain
+from ..domain.disagreements import SOURCES as SAID
+from ..domain.postgres import PgCluster
+from ..domain.readings import Known, Reading
+from ..domain.replication import lsn_text
+from ..domain.topology import FRESH, Loss, Member, Topology, VipReach, cluster_of, topology
+from ..domain.verdicts import Grade
+from ..domain.world import World
+from . import words
+from .lines import UNKNOWN, Line, label, old, pad
+from .postgres import InstanceOf, instance_verdict
+from .rows import Cell, Column, Listing, Row, Tone
+from .verdicts import badge, verdict_cell
+
+_kept: tuple[World, datetime, Topology] | None = None
+
+
+def of(world: World, now: datetime) -> Topology:
+    """Of the site's cluster. Kept for the last World and moment, since every row asks."""
+    global _kept
+    if _kept is None or _kept[0] is not world or _kept[1] != now:
+        _kept = (world, now, topology(world, cluster_of(world), now))
+    return _kept[2]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberOf:
+    """A row: an instance of a cluster. What is known of it is looked up when it is drawn."""
+
+    cluster: PgCluster
+    name: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.cluster.namespace}/{self.name}"
+
+
+def _items(world: World) -> Mapping[str, MemberOf]:
+    c = cluster_of(world)
+    if c is None:
+        return {}
+    found = (MemberOf(c, i.name) for i in domain.instances(world, c))
+    return {item.key: item for item in found}
+
+
+def member(world: World, item: MemberOf, now: datetime) -> Member:
+    return next(m for m in of(world, now).members if m.name == item.name)
+
+
+def tone_of(reading: Reading[Any], now: datetime, tone: Tone = Tone.PLAIN) -> Tone:
+    """Old values are never shown in the colour of now."""
+    return tone if isinstance(reading, Known) and now - reading.as_of <= FRESH else Tone.STALE
+
+
+def value_cell(reading: Reading[Any], now: datetime, say: Callable[[Any], str] = str, tone: Tone = Tone.PLAIN) -> Cell:
+    return Cell(say(reading.value), tone_of(reading, now, tone)) if isinstance(reading, Known) else Cell(UNKNOWN, Tone.MUTED)
+
+
+_COLUMNS: tuple[Column, ...] = (
+    Column("name", "INSTANCE", 10, grow=3, sort_key="E"),
+    Column("role", "ROLE", 7, sort_key="R"),
+    Column("state", "STATE", 11, grow=2, sort_key="S"),
+    Column("timeline", "TL", 2, right=True),
+    Column("behind", "BEHIND", 8, right=True),
+    Column("sync", "SYNC", 5),
+    Column("connections", "CONN", 4, right=True),
+    Column("node", "NODE", 12, grow=2),
+    Column("received", "RECEIVED", 11, right=True, priority=1),
+    Column("replayed", "REPLAYED", 11, right=True, priority=1),
+    Column("restarts", "RESTARTS", 8, right=True, priority=2),
+    Column("source", "SOURCE", 8, priority=2),
+)
+
+
+def role_word(m: Member) -> tuple[str, Tone]:
+    """The role by the nearest source; where another says otherwise it is marked."""
+    said = {r.value for r in (m.by_sql, m.by_manager) if isinstance(r, Known)}
+    if len(said) > 1:
+        return "?", Tone.BAD
+    role = m.role
+    return role or "?", Tone.ACCENT if role == "primary" else Tone.MUTED if not role else Tone.PLAIN
+
+
+def _state(world: World, item: MemberOf, m: Member, now: datetime) -> Cell:
+    judged = instance_verdict(world, InstanceOf(item.cluster, m.instance), now)
+    if m.answers and judged.grade is Grade.UNKNOWN:
+        how = next((r for r in (m.sql, m.manager) if isinstance(r, Known)), None)
+        return badge(Grade.PART, f"answers {'SQL' if how is not None and how.source == 'sql' else ''}".strip())
+    if judged.grade is not Grade.GOOD or m.role == "primary" or not m.answers:
+        return verdict_cell(judged)
+    if isinstance(m.paused, Known) and m.paused.value:
+        return badge(Grade.PART, "paused")
+    if isinstance(m.receiving, Known):
+        return badge(Grade.GOOD, "streaming") if m.receiving.value else badge(Grade.PART, "no stream")
+    return verdict_cell(judged)
+
+
+def behind_cell(m: Member, now: datetime) -> Cell:
+    if not isinstance(m.behind, Known):
+        return Cell("" if m.role == "primary" else UNKNOWN, Tone.MUTED)
+    return Cell(words.size(m.behind.value), tone_of(m.behind, now, Tone.WARN if m.behind.value >= 16 << 20 else Tone.PLAIN))
+
+
+def _row(world: World, item: MemberOf, now: datetime) -> Row:
+    t, m = of(world, now), member(world, item, now)
+    lead = next((x for x in t.members if x.name == t.primary), None)
+    other = (
+        lead is not None and isinstance(lead.timeline, Known) and isinstance(m.timeline, Known) and m.timeline.value != lead.timeline.value
+    )
+    nearest = next((r for r in (m.sql, m.manager) if isinstance(r, Known)), None)
+    cells = (
+        Cell(m.name, Tone.STRONG),
+        Cell(*role_word(m)),
+        _state(world, item, m, now),
+        value_cell(m.timeline, now, tone=Tone.BAD if other else Tone.PLAIN),
+        behind_cell(m, now),
+        Cell("" if m.name == t.primary else UNKNOWN, Tone.MUTED)
+        if not isinstance(m.standby, Known)
+        else value_cell(m.standby, now, lambda s: s.sync_state),
+        value_cell(m.connections, now, lambda x: str(x[0])),
+        Cell(m.instance.node or UNKNOWN),
+        value_cell(m.received if m.name != t.primary else m.position, now, lsn_text),
+        value_cell(m.replayed, now, lsn_text) if m.name != t.primary else Cell(""),
+        Cell(str(m.instance.restarts) if m.instance.pod else UNKNOWN, Tone.MUTED),
+        Cell(SAID[nearest.source] if nearest is not None else "the Cluster", Tone.MUTED),
+    )
+    return Row(item.key, cells, dim=nearest is None and old(world, "pg_clusters"))
+
+
+MEMBERS: Listing[MemberOf] = Listing(
+    noun="postgres",
+    title="PostgreSQL instances",
+    sources=("pg_clusters", "pods", "nodes", "leases"),
+    columns=_COLUMNS,
+    items=_items,
+    row=_row,
+    sorts={
+        "name": lambda world, x: (x.name != x.cluster.current_primary, x.name),
+        "role": lambda world, x: (x.name != x.cluster.current_primary, x.name),
+        "state": lambda world, x: x.name,
+    },
+    default_sort="name",
+    text=lambda x: f"{x.name} {x.cluster.name}",
+    trouble=lambda world, x, now: (
+        instance_verdict(world, InstanceOf(x.cluster, member(world, x, now).instance), now).grade in (Grade.BAD, Grade.PART)
+    ),
+    namespaced=True,
+)
+
+
+# ---------------------------------------------------------------- the head
+
+
+def head(world: World, now: datetime) -> tuple[Line, ...]:
+    """Verdict and phase; who is to be primary, and who holds the Lease; loss; the VIP. Four lines."""
+    t = of(world, now)
+    c = t.cluster
+    if c is None:
+        return ()
+    judged = domain.verdict(world, c, now)
+    why = Cell(f"  {judged.why}" if judged.why else "", Tone.MUTED if judged.grade is Grade.GOOD else Tone.WARN)
+    return (
+        (Cell(c.name, Tone.STRONG), Cell("  "), verdict_cell(judged), why),
+        _phase_line(c, now),
+        _primary_line(world, t, c),
+        (label("Loss now", 10), loss_cell(t.loss, now)),
+        (label("VIP", 10), vip_cell(t.vip, t.primary, now)),
+    )
+
+
+def _phase_line(c: PgCluster, now: datetime) -> Line:
+    """The operator's own word, and since when it can be: the newest change of role, or of a condition."""
+    times = [
+        at
+        for at in (c.current_primary_since, c.target_primary_since, *(x.since for x in c.conditions if x.type == "Ready"))
+        if at is not None
+    ]
+    lasts = f"  for {words.age(now - max(times))}" if times else ""
+    return (
+        label("Phase", 10),
+        Cell(c.phase or UNKNOWN),
+        Cell(lasts, Tone.MUTED),
+        Cell(f"  {c.phase_reason}" if c.phase_reason else "", Tone.WARN),
+    )
+
+
+def _primary_line(world: World, t: Topology, c: PgCluster) -> Line:
+    line = [label("Primary", 10), Cell(t.primary or "nobody", Tone.STRONG if t.primary else Tone.BAD)]
+    if c.current_primary and c.current_primary != t.primary:
+        line.append(Cell(f"  Cluster names {c.current_primary}", Tone.BAD))
+    if c.target_primary and c.target_primary != c.current_primary:
+        line.append(Cell(f"  to be {c.target_primary}", Tone.WARN))
+    lease = world.pg_lease
+    if isinstance(lease, Known):
+        odd = lease.value != t.primary
+        line.append(Cell(f"  lease {lease.value or 'free'}", Tone.WARN if odd else Tone.MUTED))
+    lead = next((m for m in t.members if m.name == t.primary), None)
+    if lead is not None and isinstance(lead.position, Known):
+        line.append(Cell(f"  at {lsn_text(lead.position.value)}", Tone.MUTED))
+    return tuple(line)
+
+
+def loss_cell(loss: Loss, now: datetime) -> Cell:
+    """`0 B if postgres-1 died now (postgres-2 has all)`; of a primary that is gone its last known position, with its age."""
+    if not isinstance(loss.octets, Known):
+        return Cell(f"not known: {loss.octets.reason}", Tone.STALE)
+    size = words.size(loss.octets.value)
+    if loss.gone:
+        last = words.duration(now - loss.octets.as_of)
+        return Cell(f"{size} or more: {loss.primary} is gone, last seen {last} ago; {loss.best} has most", Tone.BAD)
+    best = f"{loss.best} has all it wrote" if loss.octets.value == 0 else f"{loss.best} has most"
+    aged = loss.as_of is not None and now - loss.as_of > FRESH
+    since = f", {words.duration(now - loss.as_of)} ago" if loss.as_of is not None else ""
+    return Cell(f"{size} if {loss.primary} died ({best}{since})", Tone.STALE if aged else Tone.PLAIN)
+
+
+def vip_cell(vip: VipReach | None, primary: str, now: datetime) -> Cell:
+    if vip is None:
+        return Cell("no address is tried", Tone.MUTED)
+    if not isinstance(vip.reading, Known):
+        return Cell(f"▲ not reached: {vip.reading.reason}", Tone.BAD)
+    status = vip.reading.value
+    role, name = ("standby" if status.in_recovery else "primary"), vip.server or status.listens
+    wrong = status.in_recovery or (vip.server and primary and vip.server != primary)
+    age = words.age(now - vip.reading.as_of)
+    return Cell(f"{'▲' if wrong else '●'} leads to {role} {name}, {age} ago", tone_of(vip.reading, now, Tone.BAD if wrong else Tone.GOOD))
+
+
+# ---------------------------------------------------------------- the pane
+
+
+def readings(world: World, item: MemberOf, now: datetime) -> tuple[Line, ...]:
+    """Everything that is known of an instance, each value with its source and age; then why a source does not tell."""
+    t, m = of(world, now), member(world, item, now)
+    rows: tuple[tuple[str, Reading[Any], Callable[[Any], str]], ...] = (
+        ("Role, SQL", m.by_sql, str),
+        ("  status", m.by_manager, str),
+        ("  label", m.label, str),
+        ("  Cluster", m.named, str),
+        ("Timeline", m.timeline, str),
+        ("System", m.system_id, str),
+        ("WAL at", m.position, lsn_text),
+        ("Received", m.received, lsn_text),
+        ("Replayed", m.replayed, lsn_text),
+        ("Behind", m.behind, lambda b: _behind_words(b, m.behind_s)),
+        ("Streams", m.receiving, lambda x: "yes" if x else "no"),
+        ("Replay", m.paused, lambda x: "paused" if x else "running"),
+        ("Sent as", m.standby, lambda s: " ".join(x for x in (s.state, s.sync_state) if x)),
+        ("Conn", m.connections, lambda x: f"{x[0]} of {x[1]}" if x[1] else str(x[0])),
+        ("Restart", m.pending_restart, lambda x: "pending" if x else "not needed"),
+    )
+    role = "WAL at" if m.name != t.primary else "Received Replayed Behind Streams Replay Sent as"
+    lines = [_reading_line(name, reading, say, now) for name, reading, say in rows if name not in role and isinstance(reading, Known)]
+    for source, reading in (("SQL", m.sql), ("/pg/status", m.manager)):
+        if not isinstance(reading, Known):
+            lines.append((label(source, 11), Cell(reading.reason, Tone.STALE)))
+    if isinstance(m.sql, Known):
+        lines += [(label("SQL lacks", 10), Cell(grant, Tone.WARN)) for grant in m.sql.value.missing]
+    return (*lines, *trends(world, m.name, primary=m.name == t.primary))
+
+
+def _behind_words(octets: int, seconds: float | None) -> str:
+    return words.size(octets) + (f", {seconds:.1f} s" if seconds is not None and octets else "")
+
+
+def _reading_line(name: str, reading: Known[Any], say: Callable[[Any], str], now: datetime) -> Line:
+    source = {"sql": "SQL", "manager": "status", "pods": "pod", "cluster": "Cluster"}.get(reading.source, reading.source)
+    age = words.age(now - reading.as_of)
+    return (label(name, 10), Cell(pad(say(reading.value), 19), tone_of(reading, now)), Cell(f" {source} {age}", Tone.MUTED))
+
+
+def trends(world: World, name: str, *, primary: bool, columns: int = 24) -> tuple[Line, ...]:
+    """An hour as sparklines."""
+    shown: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+        (
+            ("tps", "pg_tps", lambda v: f"{v:.0f}/s"),
+            ("WAL", "pg_wal", lambda v: f"{words.size(v)}/s"),
+            ("conn", "pg_connections", lambda v: f"{v:.0f}"),
+        )
+        if primary
+        else (("lag", f"pg_lag/{name}", words.size),)
+    )
+    lines: list[Line] = []
+    for title, key, say in shown:
+        samples = world.trends.get(key, ())
+        known = [v for v in samples if v == v]
+        if known:
+            lines.append((label(title, 10), Cell(words.spark(samples, columns), Tone.ACCENT), Cell(f" {say(known[-1])}")))
+    return tuple(lines)
