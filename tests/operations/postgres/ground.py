@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from coldtui.adapters.journal import SqliteJournal
+from coldtui.adapters.kube.adapter import KubeAdapter
 from coldtui.adapters.kube.adapter import connect as connect_kube
 from coldtui.adapters.postgres import connect as connect_database
 from coldtui.config.settings import Config, PostgresSection, VipSection
@@ -20,7 +21,7 @@ from coldtui.live.pace import SystemClock
 from coldtui.operations.engine import RunContext, Step, left_behind, offline, perform
 from coldtui.operations.postgres.following import Pace
 from coldtui.operations.postgres.switchover import SWITCHOVER, Settle, SwitchOver, Switchover
-from coldtui.ports import Means
+from coldtui.ports import Kube, Means
 from tests.journals import a_run, an_entry
 from tests.lab.postgres.conftest import Place
 from tests.operations.drain.ground import journal_in
@@ -65,6 +66,22 @@ class Going:
         return Going(self.plan, self.id, fresh)
 
 
+class Meddled:
+    """The real client, with something done before a patch is sent."""
+
+    def __init__(self, kube: KubeAdapter, before: Callable[[int], Awaitable[None]]) -> None:
+        self._kube, self._before = kube, before
+        self.sent = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def patch(self, *args: Any, **how: Any) -> Any:
+        self.sent += 1
+        await self._before(self.sent)
+        return await self._kube.patch(*args, **how)
+
+
 class Ground:
     def __init__(self, place: Place, means: Means, journal: SqliteJournal) -> None:
         self.place, self.means, self.journal = place, means, journal
@@ -73,6 +90,16 @@ class Ground:
     async def plan(self, to: str, **params: Any) -> Plan:
         given = Switchover(to, **params)
         return SWITCHOVER.plan(await SWITCHOVER.gather(given, self.means, 10.0), given, self.means.clock.now())
+
+    def meddle(self, before: Callable[[int], Awaitable[None]]) -> Meddled:
+        """`before(n)` is awaited before the n-th patch; what it raises is raised instead."""
+        made = Meddled(self.kube, before)
+        self.means = replace(self.means, kube=cast(Kube, made))
+        return made
+
+    @property
+    def kube(self) -> KubeAdapter:
+        return cast(KubeAdapter, self.means.kube)
 
     async def going(self, to: str, *, timeout: int = 60) -> Going:
         """Planned and confirmed, not begun."""
