@@ -5,10 +5,12 @@ from __future__ import annotations
 from ...domain.plans import Rung
 from ..engine import Operation
 from ..nodes import CORDON_STEP, address
+from ..postgres.switchover import SWITCHOVER_STEPS
 from .evict import EvictPods, SeeGone
-from .facts import DrainFacts, gather
+from .facts import DrainFacts
 from .params import DrainNode
 from .plan import NAME, plan_drain
+from .primaries import gather_all
 
 DRAIN: Operation[DrainNode, DrainFacts] = Operation(
     name=NAME,
@@ -16,8 +18,8 @@ DRAIN: Operation[DrainNode, DrainFacts] = Operation(
     about="move every pod that can move off a node, and leave it cordoned",
     params=DrainNode,
     rung=Rung.DISRUPTIVE,
-    gather=gather,
+    gather=gather_all,
     plan=plan_drain,
-    steps=(CORDON_STEP, EvictPods(), SeeGone()),
+    steps=(*SWITCHOVER_STEPS, CORDON_STEP, EvictPods(), SeeGone()),
     object=lambda params: address(params.node),
 )

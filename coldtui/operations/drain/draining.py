@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from ...domain.drains import DRAIN_BUDGETS, DrainBudget, DrainPod
+from ...domain.drains import DrainPod
 from ...domain.errors import (
     BudgetRefused,
     Cancelled,
@@ -25,13 +25,13 @@ from ...domain.errors import (
     Unauthorized,
     Unreachable,
 )
-from ...domain.kinds import NODES, PODS
+from ...domain.kinds import PODS
 from ...domain.text import counted
 from ..engine import RunContext
 from .facts import pods_on
 from .pods import overdue
 from .refill import named
-from .successors import Successors
+from .surroundings import Surroundings
 from .targets import State, Target
 
 
@@ -65,15 +65,13 @@ class Draining:
         self.asked = set(memo.get("asked") or ())
         self.accepted = set(memo.get("accepted") or ())
         self._kept: tuple[int, int] = (len(self.asked), len(self.accepted))
-        self._next_node = ctx.now
         self._stalled_since: datetime | None = None
-        self._told_of_node = ""
         self._stopped = ""
         """Why no further pod is deleted (without evictions the first failure ends it, as with kubectl)."""
         self._room = asyncio.Semaphore(pace.at_once)
         self._asking: set[asyncio.Task[None]] = set()
         """Requests under way. Nobody waits for a slow one: the others are looked at meanwhile."""
-        self._successors = Successors(self.kube, self.node, frozenset(t.uid for t in self.targets))
+        self._surroundings = Surroundings(ctx, self.node, frozenset(t.uid for t in self.targets), pace.node_s)
 
     @property
     def open(self) -> list[Target]:
@@ -99,7 +97,7 @@ class Draining:
         finally:
             for task in self._asking:  # only where this task itself is cancelled: its process ends
                 task.cancel()
-        await self._successors.find([t for t in self.targets if t.state is State.GONE])
+        await self._surroundings.successors(self.targets)
         await self._tell()
         if failed := [t for t in self.targets if t.state is State.FAILED]:
             raise self._failed(failed)
@@ -119,7 +117,7 @@ class Draining:
                 await self.ctx.waiting("")
                 return
             await self._ask_all()
-            await self._aside()
+            await self._surroundings.look(self.targets)
             await self._tell()
             await self.ctx.sleep(self.pace.look_s)
 
@@ -256,50 +254,6 @@ class Draining:
             for other in self.targets:
                 if other.state is State.QUEUED:
                     other.become(State.FAILED, self.ctx.now, f"not asked for: {target.key} failed")
-
-    # --- what is seen on the side
-
-    async def _aside(self) -> None:
-        """The node, the budgets that hold pods, the pods that came elsewhere: for words only, so that not being able to read them ends nothing."""
-        if self.ctx.now < self._next_node:
-            return
-        self._next_node = self.ctx.now + timedelta(seconds=self.pace.node_s)
-        await self._look_at_node()
-        if any(t.state is State.REFUSED for t in self.targets):
-            await self._name_budgets()
-        await self._successors.find([t for t in self.targets if t.state is State.GONE])
-        held = [t for t in self.open if t.state is State.REFUSED]
-        if held and len(held) == len(self.open):
-            await self.ctx.waiting(f"{counted(len(held), 'pod')} held by disruption budgets: {named([t.key for t in held])}")
-        else:
-            await self.ctx.waiting("")
-
-    async def _look_at_node(self) -> None:
-        try:
-            node = await self.kube.read(NODES, self.node)
-        except NotFound:
-            said = f"{self.node} was removed from the cluster: its pods end with it"
-        except ColdError:
-            return  # the look at its pods says when the API is away
-        else:
-            said = f"{self.node} was uncordoned by somebody: new pods may come" if not node.unschedulable else ""
-            if node.ready != "True":
-                said = f"{self.node} is {node.status.partition(',')[0]}: its kubelet cannot confirm that pods have ended"
-        if said and said != self._told_of_node:
-            await self.ctx.say(said)
-        self._told_of_node = said
-
-    async def _name_budgets(self) -> None:
-        try:
-            budgets: tuple[DrainBudget, ...] = await self.kube.read_all(DRAIN_BUDGETS)
-        except ColdError:
-            return  # the server's own words stay
-        for target in self.targets:
-            if target.state is State.REFUSED and target.pod is not None:
-                mine = [b for b in budgets if b.selects(target.pod.pod)]
-                target.budgets = tuple(b.name for b in mine)
-                if mine:
-                    target.numbers = f"{mine[0].healthy} healthy, {mine[0].desired} needed"
 
     # --- telling
 

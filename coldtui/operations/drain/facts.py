@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +31,7 @@ from ...domain.values import dataclass
 from ...domain.world import Shelf, World
 from ...ports import Kube, Means
 from ..nodes import unknown_node
+from ..postgres.facts import PgFacts
 from .params import DrainNode
 
 WORLD: tuple[Kind, ...] = (
@@ -58,6 +60,8 @@ class DrainFacts:
     world: World
     """The other kinds, read afresh for this plan and arranged so that the judgements of the domain serve here too. Never the watched one."""
     premises: tuple[Premise, ...] = ()
+    switchovers: Mapping[str, Reading[tuple[PgFacts, str]]] = field(default_factory=dict)
+    """By cluster whose primary is on the node: what a switchover rests on, and to whom; Unknown: why none can come first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from ...domain.nodes import Node
 from ...domain.plans import Fate, Finding, Outlook, PlannedStep, Weight
 from ...domain.pods import Pod
 from ...domain.postgres import PgCluster, changing, operator
-from ...domain.readings import Freshness, Reading, Unknown
+from ...domain.readings import Freshness, Known, Reading, Unknown
 from ...domain.values import dataclass
 from ...domain.verdicts import unsure
 from ...domain.world import World
+from ..postgres.switchover import steps_for
 from .facts import DrainFacts
 from .places import Place
 from .refill import Ruling, named
@@ -29,8 +30,15 @@ WRITES_STOP = "writes stop for about 10 s"
 
 
 def primary_first(facts: DrainFacts) -> tuple[PlannedStep, ...]:
-    """Steps that move primaries off the node before it is cordoned. There is no operation yet that does: the operator must, after the cordon."""
-    return ()
+    """Steps that move primaries off the node before it is cordoned, where a switchover has nothing against it."""
+    ready = [found.value for found in facts.switchovers.values() if isinstance(found, Known)]
+    return tuple(step for found, to in ready for step in steps_for(found, to, facts.at))
+
+
+def successor(facts: DrainFacts, cluster: PgCluster) -> str:
+    """Who leads a cluster after the first steps; empty: no step of ours hands it over."""
+    found = facts.switchovers.get(cluster.key)
+    return found.value[1] if isinstance(found, Known) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,8 @@ def handover(facts: DrainFacts, cluster: PgCluster, places: Reading[Mapping[str,
     """What the operator will do with the primary of a cluster once the node is cordoned."""
     if (role := changing(cluster)) != "":
         return Handover(Fate.WAITS, f"a {role} to {cluster.target_primary} is under way")
+    if to := successor(facts, cluster):
+        return Handover(Fate.WAITS, f"this run first switches over to {to}; {WRITES_STOP}")
     for judge in (_by_settings, _by_operator, _by_instances):
         if (found := judge(facts, cluster, places, now)) is not None:
             return found
@@ -208,7 +218,10 @@ def findings(facts: DrainFacts, moving: tuple[DrainPod, ...], rulings: Mapping[s
             if facts.world.sources["pg_clusters"].freshness is not Freshness.NOT_INSTALLED:
                 found.append(_unknown(facts, pod))
         elif is_primary(cluster, pod.pod):
-            found.append(_primary(pod, cluster, rulings.get(pod.key)))
+            found.append(_switched(pod, cluster, to) if (to := successor(facts, cluster)) else _primary(pod, cluster, rulings.get(pod.key)))
+            if isinstance(why := facts.switchovers.get(cluster.key), Unknown):
+                sentence = f"no switchover of {cluster.name} comes first: {why.reason}"
+                found.append(Finding("drain.pg-no-switchover", Weight.NOTE, sentence, pod.address))
         else:
             found.append(_replica(pod, cluster))
     return found
@@ -218,6 +231,11 @@ def _unknown(facts: DrainFacts, pod: DrainPod) -> Finding:
     doubt = unsure(facts.world, "pg_clusters") or "its cluster is not there"
     sentence = f"{pod.pod.name} is a PostgreSQL instance: not evaluated, {doubt}"
     return Finding("drain.pg-unknown", Weight.WARNING, sentence, pod.address, outlook=Outlook.NOT_EVALUATED)
+
+
+def _switched(pod: DrainPod, cluster: PgCluster, to: str) -> Finding:
+    sentence = f"{pod.pod.name} is the PRIMARY of {cluster.key}: this run first switches over to {to}, and {WRITES_STOP}"
+    return Finding("drain.pg-primary", Weight.NOTE, sentence, pod.address)
 
 
 def _primary(pod: DrainPod, cluster: PgCluster, ruling: Ruling | None) -> Finding:
