@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..domain.errors import ColdError, Exit, Refused, UsageError
+from ..domain.errors import ColdError, Exit, JournalTrouble, NotFound, Refused, UsageError
 from .args import Command, Flag
 
 if TYPE_CHECKING:
@@ -169,7 +169,19 @@ async def _confirm(call: Call, desk: Desk, prepared: Prepared) -> Exit:
     given = secrets.given(call, plan)
     with confirm.held():
         run: Run = await desk.confirm(prepared, reason=reason, secrets=given)
+    if run.state.ended and (flags.get("detach") or not await _recorded(desk, run)):
+        return said_end(run, desk.clock.now(), json=json)
     if flags.get("detach"):
-        return said_end(run, desk.clock.now(), json=json) if run.state.ended else said_started(run, json=json)
+        return said_started(run, json=json)
     journal = await asyncio.to_thread(desk.journal)
     return await Follower(desk, journal, run, json=json, started=True).run()
+
+
+async def _recorded(desk: Desk, run: Run) -> bool:
+    """Whether it is in the journal: a small act is done also where that cannot be written."""
+    try:
+        journal = await asyncio.to_thread(desk.journal)
+        await asyncio.to_thread(journal.run, run.id)
+    except (JournalTrouble, NotFound):
+        return False
+    return True

@@ -28,7 +28,7 @@ def open_journal(config: Config, folder: StateDir) -> Journal:
     """The journal of runs and audit, made if there is none. Raises JournalTrouble."""
     if not config.journal and folder.trouble:
         what, _, remedy = folder.trouble.partition(": ")
-        raise JournalTrouble("there is no journal", detail=what, hint=remedy)
+        raise JournalTrouble("the journal cannot be written", detail=what, hint=remedy)
     from ..adapters.journal import open_journal as open_file
     from ..live.pace import SystemClock
 

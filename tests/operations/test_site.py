@@ -256,7 +256,7 @@ async def test_without_a_writable_state_folder_only_the_smallest_is_done(place: 
     desk, name = place.desk(), place.node()
     run = await confirmed(desk, "node.cordon", name)
     assert run.state is RunState.DONE
-    assert "; not recorded: there is no journal" in run.outcome
+    assert "; not recorded: the journal cannot be written" in run.outcome
     assert "remove it or set state_dir" in run.outcome
     assert place.unschedulable(name) is True
     prepared = await desk.prepare("node.uncordon", {"node": name})

@@ -199,12 +199,12 @@ class Yard:
         until(there, READY_S, f"{name} runs on {node}")
         self.ground.cordon(False, other_of(node))
 
-    def apply(self, name: str, replicas: int, *, stop_s: float = 0.0, grace_s: int = 30) -> None:
-        """A deployment, with all its pods ready."""
-        self.ask_for(name, replicas, stop_s=stop_s, grace_s=grace_s)
+    def apply(self, name: str, replicas: int, *, apart: bool = False) -> None:
+        """A deployment, with all its pods ready; `apart`: each on a node of its own while there is one."""
+        self.ask_for(name, replicas, apart=apart)
         until(lambda: len(self.pods(name)) == replicas and all(map(ready, self.pods(name))), READY_S, f"{name} runs")
 
-    def ask_for(self, name: str, replicas: int, *, stop_s: float = 0.0, grace_s: int = 30) -> None:
+    def ask_for(self, name: str, replicas: int, *, stop_s: float = 0.0, grace_s: int = 30, apart: bool = False) -> None:
         annotations = {STOP_SECONDS: f"{stop_s:g}"} if stop_s else {}
         spec: Json = {
             "containers": [{"name": name, "image": f"registry.cold.example/{name}:v1", "resources": {"requests": {"cpu": "10m", "memory": "8Mi"}}}],
@@ -212,6 +212,11 @@ class Yard:
             "nodeSelector": {TAINT: "yes"},
             "tolerations": [{"key": TAINT, "operator": "Exists"}],
         }  # fmt: skip
+        if apart:
+            term = {"labelSelector": {"matchLabels": {"app": name}}, "topologyKey": "kubernetes.io/hostname"}
+            spec["affinity"] = {
+                "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}
+            }
         body = {
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": SPACE},
             "spec": {
@@ -238,6 +243,11 @@ class Yard:
             return bool(status.get("observedGeneration") and status.get("disruptionsAllowed") == allowed and status.get("expectedPods"))
 
         until(judged, 30, f"budget {name} allows {allowed}")
+
+    def allowed(self, name: str) -> int:
+        """How many a budget would let go now."""
+        found = self.ground.get(f"/apis/policy/v1/namespaces/{SPACE}/poddisruptionbudgets/{name}")
+        return int(found["status"]["disruptionsAllowed"])
 
     def drop_budgets(self) -> None:
         path = f"/apis/policy/v1/namespaces/{SPACE}/poddisruptionbudgets"
@@ -333,12 +343,21 @@ class Seat:
             if process.poll() is None:
                 process.kill()
             process.communicate()
-        if self.journal_path.exists():
-            for run in self.journal.runs(active=True):
-                if run.runner_pid and alive(run.runner_pid, run.id):
-                    os.kill(run.runner_pid, signal.SIGKILL)
+        for pid in self.runners():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         if self._journal is not None:
             self._journal.close()
+
+    def runners(self) -> list[int]:
+        """Processes of runs that were started from here, whatever the journal knows of them."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                words = path.with_name("cmdline").read_bytes().split(b"\0")
+                if words[-3:-2] == [b"exec"] and f"COLDTUI_STATE={self.state}".encode() in path.read_bytes().split(b"\0"):
+                    found.append(int(path.parent.name))
+        return found
 
     # --- what is in the journal
 

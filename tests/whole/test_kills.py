@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -405,6 +407,22 @@ def test_killed_twice_while_a_budget_blocks(anna: Seat, place: Place, home: str)
     audited(anna, "confirmed", "resumed", "resumed", "ended")
 
 
+def freeze(seat: Seat, pid: int) -> None:
+    """SIGSTOP, but not in the middle of a write to the journal: nobody else could write then."""
+
+    def idle() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        with closing(sqlite3.connect(seat.journal_path, timeout=0.5)) as db:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(pid, signal.SIGCONT)
+                return False
+        return True
+
+    spin(idle, 20, "the runner does not write")
+
+
 @SLOW
 def test_a_frozen_runner_is_replaced_and_acts_no_more(anna: Seat, place: Place, home: str) -> None:
     """SIGSTOP: its process is there, but its beat is not; lost within 15 s; a new runner ends the run, and the old one, woken, touches nothing."""
@@ -413,7 +431,7 @@ def test_a_frozen_runner_is_replaced_and_acts_no_more(anna: Seat, place: Place, 
     run = began(anna, home)
     spin(lambda: anna.items(run, "budget mill refuses"), 20, "a budget blocks", lambda: anna.story(run))
     old = anna.now(run).runner_pid
-    os.kill(old, signal.SIGSTOP)
+    freeze(anna, old)
     try:
         began_at = time.monotonic()
         console = anna.console()
