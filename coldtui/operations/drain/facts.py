@@ -152,14 +152,16 @@ def assemble(name: str, reads: Mapping[str, Read], at: datetime) -> DrainFacts:
     node = reads["node"]
     if node.failed:  # out of the list of all, where it may not be read by itself
         node = next((Read(node.title, found) for found in reads["nodes"].value or () if found.name == name), node)
+    own: dict[str, Any] = {slot: reads[slot].reading(at) for slot in OWN}
     return DrainFacts(
         name=name,
         at=at,
         node=node.reading(at),
         pods=reads["pods"].reading(at),
-        **{field: reads[field].reading(at) for field in OWN},
+        **own,
         world=_world(reads, at),
         premises=tuple(read.premise(at) for read in {**reads, "node": node}.values()),
+        switchovers={},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -58,7 +59,10 @@ async def plan(kube: FakeKube, node: str = W1, deadline_s: float = 5.0, **params
 async def test_the_plan_of_a_live_site(kube: Kube) -> None:
     """Read through the port it is the same as from the raw objects, and nothing was changed or even tried."""
     found = await plan(kube)
-    assert found.digest == Scene(W1).plan(delete_emptydir=True).digest
+    alike = replace(
+        found, findings=tuple(f for f in found.findings if f.code != "drain.pg-no-switchover")
+    )  # no instance manager answers here
+    assert alike.digest == Scene(W1).plan(delete_emptydir=True).digest
     assert kube.acts == []
 
 
@@ -82,10 +86,11 @@ async def test_a_slow_source_holds_no_other(kube: Kube) -> None:
 
 
 async def test_every_list_is_asked_once(kube: Kube) -> None:
-    """One request a kind and two for pods, whatever the number of pods."""
+    """One request a kind and two for pods, whatever the number of pods; and what a switchover rests on, once for the cluster that is led from here."""
     await plan(kube)
     asked = [kind for call, kind in kube.calls if call == "read_all"]
-    assert sorted(asked) == sorted([*(kind.name for kind in slot_kinds().values()), "drain_pods"])
+    for_switchover = ["pods", "deployments", "endpointslices", "pg_backups", "nodes", "services"]
+    assert sorted(asked) == sorted([*(kind.name for kind in slot_kinds().values()), "drain_pods", *for_switchover])
 
 
 async def test_a_forbidden_node_is_taken_from_the_list_of_all(kube: Kube) -> None:
