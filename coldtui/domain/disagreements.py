@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FRESH = timedelta(seconds=25)
 SETTLING = timedelta(seconds=60)
+FAR_BEHIND_B = 64 << 20
+"""Four WAL segments."""
 SOURCES = {"sql": "SQL", "manager": "/pg/status", "cluster": "the Cluster", "pods": "its label"}
 
 
@@ -27,7 +29,7 @@ def problems_of(world: World, t: Topology, now: datetime) -> tuple[Problem, ...]
         return ()
     return tuple(
         problem
-        for judge in (_two_primaries, _systems, _timelines, _labels, _named, _vip, _nobody, _silent, _grants)
+        for judge in (_two_primaries, _systems, _timelines, _labels, _named, _vip, _nobody, _silent, _streams, _grants)
         for problem in judge(world, t, c, now)
     )
 
@@ -225,6 +227,34 @@ def _silent(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[
         yield _problem(
             c, f"primary {m.name} does not answer /pg/status, its standbys do", "writes, if it is down", getattr(m.manager, "reason", "")
         )
+
+
+def _streams(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
+    """No contradiction, but what no object of the API tells: a standby that falls behind, or does not replay."""
+    lead = next((m for m in t.members if m.name == t.primary), None)
+    if lead is None or not _settled(c, now) or not isinstance(lead.position, Known) or not _now(lead.position, now):
+        return
+    for m in t.members:
+        if m is lead or m.role != "replica" or not m.answers:
+            continue
+        octets = m.behind.value if isinstance(m.behind, Known) and _now(m.behind, now) else 0
+        size = f", {octets:,} bytes behind" if octets else ""
+        if isinstance(m.receiving, Known) and _now(m.receiving, now) and not m.receiving.value:
+            yield _problem(
+                c,
+                f"{m.name} receives no WAL{size}",
+                "what is written now is lost with the primary",
+                "no WAL receiver streams",
+                Severity.WARNING,
+            )
+        elif isinstance(m.paused, Known) and m.paused.value:
+            yield _problem(
+                c, f"{m.name} has its replay paused{size}", "reads there are old; a promotion has to replay first", "", Severity.WARNING
+            )
+        elif octets >= FAR_BEHIND_B:
+            yield _problem(
+                c, f"{m.name} replays {octets:,} bytes behind", "reads there are old; a promotion takes longer", "", Severity.WARNING
+            )
 
 
 def _grants(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:

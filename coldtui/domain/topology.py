@@ -315,8 +315,11 @@ def _loss(world: World, members: tuple[Member, ...], primary: str, now: datetime
     gone = claim.ended or now - claim.seen > FRESH
     best: tuple[int, str, datetime] | None = None
     for m in members:
-        got = m.received if isinstance(m.received, Known) else m.replayed
-        if m.name != claim.name and isinstance(got, Known) and now - got.as_of <= FRESH and (best is None or got.value > best[0]):
+        has = [r for r in (m.received, m.replayed) if isinstance(r, Known) and now - r.as_of <= FRESH]
+        if m.name == claim.name or not has:
+            continue
+        got = max(has, key=lambda r: r.value)  # what was fetched from the archive is replayed, never received
+        if best is None or got.value > best[0]:
             best = (got.value, m.name, got.as_of)
     if best is None:
         return Loss(Unknown(claim.source, "what the replicas have received is not known"), claim.name, "", claim.seen, gone)

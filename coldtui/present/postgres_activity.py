@@ -20,6 +20,8 @@ LONG = timedelta(minutes=5)
 """A transaction that is older is flagged."""
 IDLE_LONG = timedelta(minutes=1)
 """So is one that idles for longer."""
+_RESTS = ("Client:", "Activity:")
+"""Waits of a process that has nothing to do."""
 XID_END = 2**31
 XID_WARNING = 1_000_000_000
 
@@ -70,7 +72,7 @@ def _cells(s: Session, now: datetime, lead: str = "") -> tuple[Cell, ...]:
         Cell(s.user or s.kind, Tone.PLAIN if s.user else Tone.MUTED),
         _state_cell(s, now),
         Cell(words.age(age) if age is not None else "", Tone.WARN if flagged(s, now) else Tone.PLAIN),
-        Cell(s.wait or "", Tone.WARN if s.wait.startswith("Lock") else Tone.MUTED),
+        Cell("" if s.wait.startswith(_RESTS) else s.wait, Tone.WARN if s.wait.startswith("Lock") else Tone.MUTED),
         Cell(" ".join(s.query.split()), Tone.PLAIN if s.state == "active" else Tone.MUTED),
         Cell(s.database or UNKNOWN, Tone.MUTED),
         Cell(s.address or "", Tone.MUTED),
