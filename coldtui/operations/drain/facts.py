@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import field
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -33,6 +34,7 @@ from ...ports import Kube, Means
 from ..nodes import unknown_node
 from ..postgres.facts import PgFacts
 from .params import DrainNode
+from .rights import Rights, rights_of
 
 WORLD: tuple[Kind, ...] = (
     kinds.NODES, kinds.DAEMONSETS, kinds.DEPLOYMENTS, kinds.REPLICASETS, kinds.STATEFULSETS, kinds.PG_CLUSTERS, kinds.PG_BACKUPS,
@@ -114,7 +116,8 @@ async def gather(params: DrainNode, means: Means, deadline_s: float) -> DrainFac
     }
     reads = dict(zip(questions, await asyncio.gather(*questions.values()), strict=True))
     _refuse(params, reads)
-    return assemble(params.node, reads, means.clock.now())
+    rights = await rights_of(kube, params, reads["pods"].value or (), deadline_s / 4)
+    return replace(assemble(params.node, reads, means.clock.now()), rights=rights)
 
 
 async def _ask(title: str, question: Awaitable[Any], deadline_s: float) -> Read:

@@ -66,7 +66,9 @@ def plan_drain(facts: DrainFacts, params: DrainNode, now: datetime) -> Plan:
     findings = found.all_of(judged)
     items = tuple(item_of(f, judged) for f in judged.filtered)
     outlook = outlook_of(findings, items)
-    grave = params.disable_eviction or any(f.outlook is Outlook.WOULD_LOSE for f in findings)
+    # Going on over what nobody could look at may lose what it would have shown.
+    unseen = params.anyway and any(i.fate is Fate.NOT_EVALUATED for i in items)
+    grave = params.disable_eviction or unseen or any(f.outlook is Outlook.WOULD_LOSE for f in findings)
     nothing = not judged.moving and judged.node.unschedulable and not any(f.unknown for f in judged.filtered)
     done = f"{facts.name} is cordoned and has nothing to evict" if nothing else ""
     return Plan(

@@ -28,10 +28,9 @@ from coldtui.lab.supervisor import ALL
 from coldtui.live.pace import SystemClock
 from coldtui.operations.drain import DRAIN
 from coldtui.operations.drain.draining import Pace as DrainPace
-from coldtui.operations.drain.evict import EvictPods, SeeGone
+from coldtui.operations.drain.evict import EvictPods
 from coldtui.operations.drain.params import DrainNode
 from coldtui.operations.engine import RunContext, Step, left_behind, offline, perform
-from coldtui.operations.nodes import CORDON_STEP
 from coldtui.ports import Means
 from tests.controlplane.plane import ControlPlane
 from tests.journals import a_run, an_entry
@@ -157,7 +156,7 @@ class Ground:
         timeout = int(params.get("timeout", 600))
         deadline = self.means.clock.now() + timedelta(seconds=timeout) if timeout else None
         ctx = RunContext(run.id, DrainNode(node=node, **params), self.means, self.journal, deadline=deadline)
-        steps: dict[str, Step] = {step.name: step for step in (CORDON_STEP, EvictPods(pace), SeeGone())}
+        steps: dict[str, Step] = {step.name: step for step in (*DRAIN.steps, EvictPods(pace))}
         return Drain(self, plan, run.id, ctx, steps)
 
     async def settle(self, condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:

@@ -136,6 +136,14 @@ def test_anyway_goes_on_without_what_never_goes() -> None:
     assert plan.steps[1].args["never"] == ["shop/web-5d-0"]
 
 
+def test_anyway_over_what_was_not_evaluated_is_graver(scene: Scene) -> None:
+    """Nobody could look at the budgets: it may be confirmed, by typing the name and with a reason."""
+    scene.errors["budgets"] = Forbidden("needs list on poddisruptionbudgets.policy")
+    assert scene.plan(delete_emptydir=True).blocked
+    plan = scene.plan(delete_emptydir=True, anyway=True)
+    assert (plan.blocked, plan.rung, plan.outlook) == ("", Rung.DESTRUCTIVE, Outlook.NOT_EVALUATED)
+
+
 @pytest.mark.parametrize("flag", ["delete_emptydir", "force"])
 def test_anyway_permits_no_loss(flag: str) -> None:
     """It does not stand in for the flag that allows data or pods to be deleted."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from coldtui.domain.errors import Forbidden, NotInstalled, Unreachable
-from coldtui.domain.plans import Fate, Outlook, Weight
+from coldtui.domain.plans import Fate, Outlook, Plan, Weight
+from coldtui.domain.readings import Known
+from coldtui.operations.drain.params import DrainNode
+from coldtui.operations.drain.plan import plan_drain
 from coldtui.operations.drain.postgres import primary_first
-from tests.operations.drain.scene import Json, Scene, codes, finding, item
+from coldtui.operations.drain.primaries import judged
+from tests.operations.drain.scene import NOW, Json, Scene, codes, finding, item
+from tests.operations.postgres.scene import Change, both, facts_with, healthy, manager_with, unread
 
 W1, W2, W3 = "k3s-worker-1", "k3s-worker-2", "k3s-worker-3"
 SECOND = "k3s-worker-2"
@@ -62,10 +68,62 @@ def test_a_healthy_primary_is_handed_over(scene: Scene) -> None:
     assert (plan.outlook, plan.blocked) == (Outlook.GO_AFTER, "")
 
 
-def test_no_step_moves_it_first_yet(scene: Scene) -> None:
-    """There is no switchover of our own: the plan begins with the cordon."""
+def test_without_facts_of_a_switchover_none_comes_first(scene: Scene) -> None:
+    """The plan begins with the cordon."""
     assert primary_first(scene.facts()) == ()
     assert [s.name for s in plan_of(scene).steps] == ["node.cordon", "drain.evict", "drain.gone"]
+
+
+def switched(scene: Scene, change: Change = lambda facts: facts) -> Plan:
+    """The plan of a drain that has read what a switchover rests on."""
+    facts, pg = scene.facts(), change(healthy())
+    found = {pg.cluster.key: judged(facts, Known(pg, "test", NOW))}
+    return plan_drain(replace(facts, switchovers=found), DrainNode(node=scene.worker, delete_emptydir=True), NOW)
+
+
+def test_a_switchover_comes_first(scene: Scene) -> None:
+    """To the best instance on another node, done and settled before the cordon; the item waits for it, and the operator's own act is not counted on."""
+    plan = switched(scene)
+    assert [s.name for s in plan.steps] == ["postgres.switchover", "postgres.settle", "node.cordon", "drain.evict", "drain.gone"]
+    assert plan.steps[0].title == "Switch cold-postgres over to postgres-2"
+    found = item(plan, "postgres-1")
+    assert found.fate is Fate.WAITS
+    assert found.why.endswith("this run first switches over to postgres-2; writes stop for about 10 s")
+    told = finding(plan, "drain.pg-primary")
+    assert (told.weight, told.outlook) == (Weight.NOTE, Outlook.GO)
+    assert "drain.pg-no-switchover" not in codes(plan)
+    assert (plan.outlook, plan.blocked) == (Outlook.GO_AFTER, "")
+
+
+def test_a_cordoned_node_takes_no_primary(scene: Scene) -> None:
+    """The next best leads then."""
+    scene.node(W2)["spec"]["unschedulable"] = True
+    assert switched(scene).steps[0].title == "Switch cold-postgres over to postgres-3"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (
+            both(manager_with("postgres-2", replay_paused=True), manager_with("postgres-3", replay_paused=True)),
+            "replay is paused on postgres-2",
+        ),
+        (facts_with(operator=unread()), "whether the operator runs: not evaluated"),
+    ],
+)
+def test_where_no_switchover_may_come_first_it_is_said_why(scene: Scene, change: Change, why: str) -> None:
+    """The drain is then judged by what the operator does by itself, as before."""
+    plan = switched(scene, change)
+    assert [s.name for s in plan.steps] == ["node.cordon", "drain.evict", "drain.gone"]
+    assert finding(plan, "drain.pg-no-switchover").sentence.startswith(f"no switchover of cold-postgres comes first: {why}")
+    assert finding(plan, "drain.pg-primary").weight is Weight.WARNING
+
+
+def test_no_other_node_no_switchover(scene: Scene) -> None:
+    """Every other instance is on a node that takes no pods."""
+    for name in (W2, W3):
+        scene.node(name)["spec"]["unschedulable"] = True
+    assert finding(switched(scene), "drain.pg-no-switchover").sentence.endswith("no other instance is on another node that takes pods")
 
 
 def _operator(scene: Scene) -> Json:
