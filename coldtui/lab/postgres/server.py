@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -69,9 +70,26 @@ class Place:
     @classmethod
     def free(cls, data: Path, logs: Path, archive: Path | None = None) -> Self:
         """At a port that is free now."""
+        return cls(data, logs, _free_port(), archive)
+
+
+_PORTS = range(15_000, 30_000)
+"""Below those from which the kernel takes ports for outgoing connections: a server that is started again later finds its own still free."""
+_given: set[int] = set()
+
+
+def _free_port() -> int:
+    for port in random.sample(_PORTS, 500):
+        if port in _given:
+            continue
         with socket.socket() as line:
-            line.bind((HOST, 0))
-            return cls(data, logs, line.getsockname()[1], archive)
+            try:
+                line.bind((HOST, port))
+            except OSError:
+                continue
+        _given.add(port)
+        return port
+    raise ColdError(f"no port between {_PORTS.start} and {_PORTS.stop} is free", hint="end other labs")
 
 
 class Server:
