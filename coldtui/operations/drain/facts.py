@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from dataclasses import field
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
@@ -64,6 +63,7 @@ class DrainFacts:
     premises: tuple[Premise, ...] = ()
     switchovers: Mapping[str, Reading[tuple[PgFacts, str]]] = field(default_factory=dict)
     """By cluster whose primary is on the node: what a switchover rests on, and to whom; Unknown: why none can come first."""
+    rights: Rights = field(default_factory=Rights)
 
 
 @dataclass(frozen=True, slots=True)

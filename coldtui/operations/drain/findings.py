@@ -9,7 +9,7 @@ from ...domain.drains import DrainPod
 from ...domain.plans import Fate, Finding, Outlook, Weight
 from ...domain.readings import Unknown
 from ...domain.text import counted
-from . import longhorn, neighbours, postgres
+from . import longhorn, neighbours, postgres, rights
 from .pods import Flag
 from .refill import named
 
@@ -23,6 +23,7 @@ TOLD_ELSEWHERE = frozenset({"drain.pg-primary", "drain.lh-last-copy"})
 def all_of(judged: Judged) -> tuple[Finding, ...]:
     facts, leaving = judged.facts, judged.leaving
     found = [
+        *rights.findings(facts.rights, facts.name, judged.node.unschedulable, judged.params, judged.moving),
         *_never(judged),
         *_flags(judged),
         *_choices(judged),
