@@ -288,7 +288,7 @@ class Kubelet(Controller):
     def _process_pause(self, pod: Json, code: int) -> float:
         """At once after a clean end, ever later after failures in a row."""
         failures = self._failed.get(pod["metadata"]["uid"], 1)
-        return self.pace.attach / 2 if code == 0 else self.pace.crash_backoff * min(2 ** min(failures - 1, 5), BACKOFF_CAP)
+        return self.pace.rejoin if code == 0 else self.pace.crash_backoff * min(2 ** min(failures - 1, 5), BACKOFF_CAP)
 
     async def _restart_process(self, key: Key, pod: Json, status: Json) -> None:
         ended = (status.get("lastState") or {}).get("terminated") or {}

@@ -250,8 +250,8 @@ class Manager:
     async def _lead(self, status: Json) -> None:
         if not await self._beat():
             return  # somebody else holds it: two primaries must not be
-        if not self.server.running:
-            await self._start()
+        if not await self._runs():
+            return
         if self.server.is_standby:  # named primary without a promotion, as after a restore of the API's datastore
             await self._do(self.server.promote)
         if status.get("phase") == RESTARTING:
@@ -268,6 +268,15 @@ class Manager:
         namespace, name = self.cluster_key
         done = {"phase": "Waiting for the instances to become active", "phaseReason": f"{self.name} was restarted in place"}
         self.clusters.offer(await self.lab.client.patch_status(PG_CLUSTERS, name, done, namespace))
+
+    async def _runs(self) -> bool:
+        """Start the server if this life of the container has not yet done so; one that has died ends the container."""
+        if not self.server.running:
+            if self._started:
+                await self._exit(KILLED)
+                return False
+            await self._start()
+        return True
 
     async def _start(self) -> None:
         self._started = True
@@ -286,10 +295,12 @@ class Manager:
 
     async def _succeed(self, status: Json) -> None:
         """Take the lease, wait until our own receiver has stopped, promote, and say so."""
-        if not self.server.running:
-            if not self.server.is_standby:
-                return
-            await self._start()
+        if not self.server.is_standby and not self._started:
+            held = await self.lease.read()
+            if held is None or held.holder != self.name:
+                return  # it was primary once, not now: it must be rewound first, and there is nobody to follow
+        if not await self._runs():
+            return
         await self._tell_ready()
         if not await self.lease.take(self.name):
             await asyncio.sleep(self.lab.pace.promotion)
@@ -321,8 +332,10 @@ class Manager:
             await self._rejoin(leader)
         cut = self.name in self.orders.cut
         news = self.server.follow(NOWHERE if cut else leader.port, self.servers.passwords.streaming_replica, slot(self.name))
-        if not self.server.running:
-            await self._start()
+        fresh = not self._started
+        if not await self._runs():
+            return
+        if fresh:
             await asyncio.to_thread(self._drop_slots)
         elif news:
             self.server.reload()

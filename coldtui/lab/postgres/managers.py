@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from coldtui.domain.errors import Unreachable
+from coldtui.domain.errors import ColdError, Unreachable
 from coldtui.lab.apiserver import pki
 from coldtui.lab.apiserver.pod_api import PROXIED
 from coldtui.lab.client import PG_CLUSTERS, PODS, ApiError, Json, Key
@@ -19,6 +20,8 @@ from coldtui.lab.postgres.manager import Manager, Orders
 from coldtui.lab.postgres.server import HOST
 from coldtui.lab.postgres.servers import Servers
 from coldtui.lab.seeds.postgres import CLUSTER, NAMESPACE
+
+log = logging.getLogger(__name__)
 
 STATUS_PORT = 8000
 
@@ -63,8 +66,20 @@ class Managers:
         context.load_cert_chain(str(self.folder / "serving.crt"), str(self.folder / "serving.key"))
         for name, manager in self.by_name.items():
             self.ports[name] = await self._serve(manager, context)
-            self._tasks.append(asyncio.create_task(manager.run(), name=f"instance-manager {name}"))
             self._tasks.append(asyncio.create_task(self._point(manager), name=f"status port {name}"))
+
+        self._tasks.append(asyncio.create_task(self._work(), name="instance-managers"))
+
+    async def _work(self) -> None:
+        """Fill the data directories, then run."""
+        try:
+            await asyncio.to_thread(self.servers.fill)
+        except (ColdError, OSError) as error:
+            log.error("the database has no data: %s", error)
+            return
+        async with asyncio.TaskGroup() as group:
+            for name, manager in self.by_name.items():
+                group.create_task(manager.run(), name=f"instance-manager {name}")
 
     async def aclose(self) -> None:
         """End the loops and the servers."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from coldtui.lab.postgres.programs import Programs
 from coldtui.lab.postgres.server import ARCHIVE_FAILS, Place, Server
-from coldtui.lab.postgres.template import Passwords, template
+from coldtui.lab.postgres.template import Passwords, Template, template
 from coldtui.lab.seeds.postgres import INSTANCES
 
 
@@ -35,6 +35,8 @@ class Servers(Mapping[str, Server]):
     programs: Programs
     passwords: Passwords
     by_name: dict[str, Server]
+    filled: bool = False
+    """The data directories are there."""
 
     def __getitem__(self, name: str) -> Server:
         return self.by_name[name]
@@ -47,39 +49,52 @@ class Servers(Mapping[str, Server]):
 
     @classmethod
     def prepare(cls, folder: Path, programs: Programs | None = None, names: Sequence[str] = INSTANCES) -> Servers:
-        """Data directories for all of them, the first as primary; nothing runs yet. Raises ColdError."""
+        """Ports and passwords for all of them; the data comes with `fill`, and nothing runs yet. Raises ColdError."""
         programs = programs or Programs()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Another user, who runs them when we are root, cannot pass through our own closed folders.
         work = Path(tempfile.mkdtemp(prefix="coldtui-postgres-")) if programs.user is not None else folder
         work.chmod(0o711)
         try:
-            return cls._fill(folder, work, programs, names)
+            return cls._plan(folder, work, programs, names)
         except BaseException:
             if work != folder:
                 shutil.rmtree(work, ignore_errors=True)
             raise
 
     @classmethod
-    def _fill(cls, folder: Path, work: Path, programs: Programs, names: Sequence[str]) -> Servers:
+    def _plan(cls, folder: Path, work: Path, programs: Programs, names: Sequence[str]) -> Servers:
         archive = work / "archive"
-        shutil.rmtree(archive, ignore_errors=True)
-        archive.mkdir()
-        programs.own(archive)
         with template(programs) as source:
             passwords = source.passwords()
             made = {n: Server(n, Place.free(work / n, work, archive), programs, passwords.postgres) for n in names}
-            with ThreadPoolExecutor(len(made)) as pool:
-                for done in [pool.submit(_copy, source.copy, server) for server in made.values()]:
-                    done.result()
-        servers = cls(folder, work, programs, passwords, made)
-        servers._write_passwords()
-        first = next(iter(made.values()))
-        for name, server in made.items():
+            servers = cls(folder, work, programs, passwords, made)
+            servers._write_passwords()
+            if source.passing:
+                servers.fill(source)
+        return servers
+
+    def fill(self, source: Template | None = None) -> None:
+        """Make the data directories: copies of the template, the first a primary. Harmless when they are there."""
+        if self.filled:
+            return
+        if source is None:
+            with template(self.programs) as kept:
+                self.fill(kept)
+            return
+        archive = self.work / "archive"
+        shutil.rmtree(archive, ignore_errors=True)
+        archive.mkdir()
+        self.programs.own(archive)
+        with ThreadPoolExecutor(len(self)) as pool:
+            for done in [pool.submit(_copy, source, server) for server in self.by_name.values()]:
+                done.result()
+        first = next(iter(self.by_name.values()))
+        for name, server in self.by_name.items():
             server.configure()
             if server is not first:
-                server.follow(first.port, passwords.streaming_replica, slot(name))
-        return servers
+                server.follow(first.port, self.passwords.streaming_replica, slot(name))
+        self.filled = True
 
     def _write_passwords(self) -> None:
         for path, text in ((self.passfile, self.passwords.passfile()), (self.password_file, self.passwords.coldtui + "\n"), (self.inner_passfile, self.passwords.passfile())):  # fmt: skip
@@ -109,7 +124,8 @@ class Servers(Mapping[str, Server]):
         mark.touch() if fail else mark.unlink(missing_ok=True)
 
     def start(self) -> None:
-        """Primary first, with the slots of the others; then the standbys at once. Raises ColdError."""
+        """Fill; primary first, with the slots of the others; then the standbys at once. Raises ColdError."""
+        self.fill()
         first, *others = self.by_name.values()
         first.start()
         for other in others:
@@ -127,10 +143,10 @@ class Servers(Mapping[str, Server]):
             shutil.rmtree(self.work, ignore_errors=True)
 
 
-def _copy(copy: object, server: Server) -> None:
+def _copy(source: Template, server: Server) -> None:
     if server.data.exists():
         shutil.rmtree(server.data)
-    copy(server.programs, server.data)  # type: ignore[operator]
+    source.copy(server.programs, server.data)
 
 
 @contextmanager

@@ -71,6 +71,8 @@ class Template:
     """A folder with ``data`` and ``passwords.json``."""
 
     folder: Path
+    passing: bool = False
+    """It could not be kept, and is gone when the context ends."""
 
     @property
     def data(self) -> Path:
@@ -117,8 +119,8 @@ def _keep(made: Path, kept: Path) -> Template:
             with contextlib.suppress(FileExistsError):
                 copy.rename(kept)
     except OSError:
-        return Template(made)
-    return Template(kept if (kept / "passwords.json").is_file() else made)
+        return Template(made, passing=True)
+    return Template(kept) if (kept / "passwords.json").is_file() else Template(made, passing=True)
 
 
 def build(programs: Programs, folder: Path) -> None:
