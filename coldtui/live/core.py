@@ -95,7 +95,7 @@ class Live:
         self._run_watch: RunWatch | None = None
         self._database: DatabaseWatch | None = None
         if database is not None:
-            self._database = DatabaseWatch(database, self._builder, lambda: self._kube, self._line, self._clock, self._random)
+            self._database = DatabaseWatch(database, self._builder, lambda: self._kube, self._line, self._clock, self._pace, self._random)
         self._pg_history = PgHistory(self._pace.trend_s)
         self._listing = BoundedSemaphore(LISTS_AT_ONCE)
         self._wanted: dict[str, Kind] = {}

@@ -27,6 +27,7 @@ from ..domain.world import NOT_SHOWN, World
 from ..ports import Clock, Database, Kube
 from .builder import Builder
 from .line import Line
+from .pace import Pace
 from .threads import in_thread
 from .waits import happens, within
 
@@ -36,12 +37,6 @@ SESSIONS = "pg_sessions"
 VIP = "vip"
 PORT = 5432
 DEADLINE_S = 2.0
-SHOWN_S, IDLE_S = 2.0, 10.0
-"""Between two questions to a server: while a screen shows it, else."""
-SLOWEST_S = 30.0
-"""Of a server that keeps failing, while nobody looks; 10 s while somebody does."""
-LOOK_S = 1.0
-"""Between looks at which instances there are."""
 _OPERATOR_ACTS = frozenset({"unauthorized", "forbidden", "config", "tls", "dns"})
 """Troubles whose remedy is told with them."""
 
@@ -83,12 +78,11 @@ class DatabaseWatch:
         kube: Callable[[], Kube | None],
         line: Line,
         clock: Clock,
+        pace: Pace,
         random: Callable[[], float],
-        scale: float = 1.0,
     ) -> None:
-        """`scale` shortens the distances for tests, not the deadlines."""
         self._source, self._builder, self._kube, self._line, self._clock, self._random = source, builder, kube, line, clock, random
-        self._scale = scale
+        self._pace = pace
         self._targets: dict[tuple[str, str], _Target] = {}
         self._looks: dict[object, frozenset[str]] = {}
         self._database: Database | None = None
@@ -120,7 +114,7 @@ class DatabaseWatch:
 
     @property
     def _period_s(self) -> float:
-        return (SHOWN_S if self._looks else IDLE_S) * self._scale
+        return self._pace.pg_shown_s if self._looks else self._pace.pg_idle_s
 
     def _looked_at(self, what: str) -> bool:
         return any(what in parts for parts in self._looks.values())
@@ -134,7 +128,7 @@ class DatabaseWatch:
             while True:
                 if await self._ready():
                     self._settle()
-                await asyncio.sleep(LOOK_S * self._scale)
+                await asyncio.sleep(self._pace.pg_look_s)
         finally:
             extras.cancel()
             for target in self._targets.values():
@@ -197,8 +191,8 @@ class DatabaseWatch:
     def _wait_s(self, failures: int) -> float:
         if failures < 2:
             return self._period_s
-        most = IDLE_S if self._looks else SLOWEST_S
-        return min(self._period_s * 2.0 ** min(failures - 1, 4), most * self._scale) * (0.75 + 0.5 * self._random())
+        most = self._pace.pg_idle_s if self._looks else self._pace.pg_slowest_s
+        return min(self._period_s * 2.0 ** min(failures - 1, 4), most) * (0.75 + 0.5 * self._random())
 
     async def _ask(self, target: _Target, deadline_s: float) -> None:
         """One question, its answer or why there is none into the World."""
@@ -333,7 +327,7 @@ class DatabaseWatch:
         """The Lease; sessions and databases of the primary while somebody looks at them."""
         shown = False
         while True:
-            await happens(self._turned, self._period_s if self._cluster() is not None else LOOK_S * self._scale)
+            await happens(self._turned, self._period_s if self._cluster() is not None else self._pace.pg_look_s)
             self._turned.clear()
             cluster, database = self._cluster(), self._database
             if cluster is None or database is None:
@@ -355,7 +349,7 @@ class DatabaseWatch:
             "pg_sessions": await self._read(database.sessions(primary), DEADLINE_S),
             "pg_progress": await self._read(database.progress(primary), DEADLINE_S),
         }
-        if self._clock.monotonic() - self._databases_at >= IDLE_S * self._scale or self._world.pg_databases is NOT_SHOWN:
+        if self._clock.monotonic() - self._databases_at >= self._pace.pg_idle_s or self._world.pg_databases is NOT_SHOWN:
             self._databases_at = self._clock.monotonic()
             fields["pg_databases"] = await self._read(database.databases(primary), 5.0)
         self._builder.database(True, **fields)
@@ -376,4 +370,5 @@ def _is_primary(found: Value) -> bool:
 def _reason(error: BaseException) -> str:
     """What is missing, with its remedy where the operator has to act."""
     trouble = trouble_of(error)
-    return f"{trouble.words} · {trouble.hint}" if trouble.hint and trouble.kind in _OPERATOR_ACTS else trouble.words
+    words = trouble.words.partition(": {")[0]  # a proxy's refusal comes as a document
+    return f"{words} · {trouble.hint}" if trouble.hint and trouble.kind in _OPERATOR_ACTS else words

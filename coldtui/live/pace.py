@@ -74,6 +74,14 @@ class Pace:
     stats_deadline_s: float = 5.0
     stats_many_s: float = 60.0
     """Distance of the rounds with more than 50 nodes, 50 nodes a round."""
+    pg_shown_s: float = 2.0
+    """Between two questions to a PostgreSQL server while a screen shows it, ..."""
+    pg_idle_s: float = 10.0
+    """... and else."""
+    pg_slowest_s: float = 30.0
+    """The same of a server that keeps failing, while nobody looks."""
+    pg_look_s: float = 1.0
+    """Between looks at which instances there are."""
     trend_s: float = 15.0
     sweep_s: float = 60.0
     save_s: float = 60.0

@@ -1,0 +1,259 @@
+"""The servers of the database: each asked on its own, more often while somebody looks, and never without a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from coldtui.domain.errors import Unauthorized
+from coldtui.domain.readings import Known, Unknown
+from coldtui.domain.replication import ManagerStatus, SqlStatus
+from coldtui.domain.sessions import DatabaseFacts, Progress, Session
+from coldtui.domain.troubles import LineTrouble
+from coldtui.domain.world import DATABASE, World
+from coldtui.lab.fakes import FakeKube
+from coldtui.live import Live
+from coldtui.live.database import VIP, DatabaseSource
+from coldtui.live.pghistory import PgHistory
+from coldtui.ports import Database
+from tests.sample import NOW, build, cluster, decode, healthy, instance_pod
+
+from .things import FAST
+
+KINDS = ("pg_clusters", "pods", "services", "pg_poolers", "nodes", "leases", "endpointslices")
+
+
+def server(primary: bool, timeline: int = 7, **more: Any) -> SqlStatus:
+    place: dict[str, Any] = {"current": 500} if primary else {"received": 400, "replayed": 300}
+    found = {"started": datetime(2026, 1, 1, tzinfo=UTC), **place, **more}
+    return SqlStatus(not primary, "7412", timeline, "18.6", **found)
+
+
+class Servers:
+    """A `ports.Database` of answers; a server that hangs never answers."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, SqlStatus | Exception | None] = {
+            "postgres-1": server(True),
+            "postgres-2": server(False),
+            "postgres-3": server(False),
+            VIP: server(True),
+        }
+        self.places: dict[str, tuple[str, int]] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.closed = False
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return tuple(self.places)
+
+    def at(self, target: str, host: str, port: int) -> None:
+        self.places[target] = (host, port)
+
+    async def status(self, target: str, *, deadline_s: float = 2.0) -> SqlStatus:
+        self.asked.append(("status", target))
+        found = self.answers[target]
+        if found is None:
+            await asyncio.Event().wait()
+        if isinstance(found, Exception):
+            raise found
+        assert found is not None
+        return found
+
+    async def sessions(self, target: str, *, deadline_s: float = 2.0) -> tuple[Session, ...]:
+        self.asked.append(("sessions", target))
+        return (Session(7, NOW, "app", "app", "", "", "active"),)
+
+    async def progress(self, target: str, *, deadline_s: float = 2.0) -> tuple[Progress, ...]:
+        return ()
+
+    async def databases(self, target: str, *, deadline_s: float = 5.0) -> tuple[DatabaseFacts, ...]:
+        return (DatabaseFacts("app", 1 << 20, 100),)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+    def count(self, what: str, target: str) -> int:
+        return self.asked.count((what, target))
+
+
+def site() -> FakeKube:
+    pods = [instance_pod(f"postgres-{n}", f"k3s-worker-{n}", "primary" if n == 1 else "replica") for n in (1, 2, 3)]
+    kube = FakeKube({"pg_clusters": [decode("pg_clusters", cluster())], "pods": [decode("pods", pod) for pod in pods]})
+    for n in (1, 2, 3):
+        primary = n == 1
+        told = ManagerStatus(f"postgres-{n}", primary, "7412", 7 if primary else None, 500 if primary else None)
+        kube.managers[f"cold/postgres-{n}"] = told
+    return kube
+
+
+@asynccontextmanager
+async def looking(kube: FakeKube, servers: Servers, *, named: bool = False, connects: list[int] | None = None) -> AsyncIterator[Live]:
+    def connect() -> Database:
+        if connects is not None:
+            connects.append(1)
+        return cast(Database, servers)
+
+    live = Live(lambda: kube, pace=FAST, database=DatabaseSource(connect, named=named))
+    await live.start((*KINDS, DATABASE))
+    try:
+        yield live
+    finally:
+        await live.close()
+
+
+def known(world: World, *names: str) -> bool:
+    return all(isinstance(world.pg_sql.get(name), Known) for name in names)
+
+
+def test_everyone_is_asked_by_both_ways() -> None:
+    """SQL at the pods' addresses and /pg/status, each with its source; who is primary is kept with its position."""
+
+    async def scene() -> None:
+        servers = Servers()
+        async with looking(site(), servers) as live:
+            world = await live.until(lambda w: known(w, "postgres-1", "postgres-2", "postgres-3") and len(w.pg_managers) == 3, 5)
+            assert servers.places["postgres-1"] == ("10.42.1.7", 5432)
+            assert all(isinstance(r, Known) and r.source == "manager" for r in world.pg_managers.values())
+            assert {(k, c.lsn, c.ended) for k, c in world.pg_claims.items()} == {
+                ("sql/postgres-1", 500, False),
+                ("manager/postgres-1", 500, False),
+            }
+        assert servers.closed
+
+    asyncio.run(scene())
+
+
+def test_without_a_cluster_nothing_is_opened() -> None:
+    """No cluster and no server by name: the driver is not even loaded."""
+
+    async def scene() -> None:
+        connects: list[int] = []
+        async with looking(FakeKube({"pods": []}), Servers(), connects=connects) as live:
+            await live.until(lambda w: w.sources["pg_clusters"].whole, 5)
+            live._builder.sweep()
+            await asyncio.sleep(5 * FAST.pg_look_s)
+            assert connects == []
+            assert not live.world.pg_sql
+
+    asyncio.run(scene())
+
+
+def test_the_driver_is_not_loaded_by_this_module() -> None:
+    """A clean interpreter that imports Live has no psycopg."""
+    code = "import sys, coldtui.live.core, coldtui.wiring.site; print('psycopg' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_servers_by_name_while_the_api_is_down() -> None:
+    """What the configuration names is asked though no cluster was ever read."""
+
+    async def scene() -> None:
+        servers, kube = Servers(), FakeKube({})
+        for name in ("postgres-1", "postgres-2", VIP):
+            servers.at(name, "127.0.0.1", 5)
+        kube.fail("list", lambda: LineTrouble("refused", kind="refused"), times=None)
+        async with looking(kube, servers, named=True) as live:
+            await live.until(lambda w: known(w, "postgres-1", "postgres-2", VIP), 5)
+
+    asyncio.run(scene())
+
+
+def test_a_server_that_hangs_or_refuses_delays_nobody() -> None:
+    """The others keep being asked; what is missing is said with its remedy, and comes by itself when it is mended."""
+
+    async def scene() -> None:
+        servers = Servers()
+        servers.answers["postgres-2"] = None
+        servers.answers["postgres-3"] = Unauthorized("postgres-3 does not let coldtui in", hint="check postgres.password_file")
+        async with looking(site(), servers) as live:
+            world = await live.until(lambda w: isinstance(w.pg_sql.get("postgres-3"), Unknown), 5)
+            assert world.pg_sql["postgres-3"] == Unknown("sql", "postgres-3 does not let coldtui in · check postgres.password_file")
+            before = servers.count("status", "postgres-1")
+            await live.until(lambda w: servers.count("status", "postgres-1") >= before + 3, 5)
+            assert "postgres-2" not in live.world.pg_sql
+            servers.answers["postgres-3"] = server(False)
+            await live.until(lambda w: known(w, "postgres-3"), 5)
+
+    asyncio.run(scene())
+
+
+def test_who_looks_is_served_more_often() -> None:
+    """Sessions are read only while a screen shows them, and are gone from the World afterwards."""
+
+    async def scene() -> None:
+        servers = Servers()
+        async with looking(site(), servers) as live:
+            await live.until(lambda w: known(w, "postgres-1"), 5)
+            assert servers.count("sessions", "postgres-1") == 0
+            end = live.attend(DATABASE, "pg_sessions")
+            world = await live.until(lambda w: isinstance(w.pg_sessions, Known) and isinstance(w.pg_databases, Known), 5)
+            assert isinstance(world.pg_sessions, Known)
+            assert world.pg_sessions.value[0].pid == 7
+            end()
+            end()
+            await live.until(lambda w: isinstance(w.pg_sessions, Unknown), 5)
+
+    asyncio.run(scene())
+
+
+def test_a_primary_that_goes_keeps_its_last_position() -> None:
+    """Its claim ends and the other's begins; the last position stays for the estimate of the loss."""
+
+    async def scene() -> None:
+        servers, kube = Servers(), site()
+        async with looking(kube, servers) as live:
+            await live.until(lambda w: known(w, "postgres-1", "postgres-2"), 5)
+            servers.answers["postgres-1"] = LineTrouble("postgres-1: connection refused", kind="refused")
+            servers.answers["postgres-2"] = server(True, 8)
+            world = await live.until(lambda w: "sql/postgres-2" in w.pg_claims and w.pg_claims["sql/postgres-1"].ended, 5)
+            assert world.pg_claims["sql/postgres-1"].lsn == 500
+            assert world.pg_claims["sql/postgres-2"].since >= world.pg_claims["sql/postgres-1"].seen
+
+    asyncio.run(scene())
+
+
+def test_once_asks_everyone_one_time() -> None:
+    """A listing gets SQL too, within its deadline though one server hangs."""
+
+    async def scene() -> None:
+        servers = Servers()
+        servers.answers["postgres-3"] = None
+        live = Live(lambda: site(), pace=FAST, database=DatabaseSource(lambda: cast(Database, servers)))
+        began = time.monotonic()
+        world = await live.once((*KINDS, DATABASE), 3.0)
+        assert time.monotonic() - began < 4.0
+        assert known(world, "postgres-1", "postgres-2")
+        assert servers.count("status", "postgres-1") == 1
+        assert servers.closed
+
+    asyncio.run(scene())
+
+
+def test_trends() -> None:
+    """Lag, connections, and rates of counters; a restart makes no rate."""
+    from immutables import Map
+
+    base = build(healthy())
+    history = PgHistory(15.0)
+
+    def at(seconds: float, **of_primary: Any) -> World:
+        as_of = NOW.replace(second=int(seconds))
+        first = server(True, connections=9, **{"current": 500, **of_primary})
+        sql = {"postgres-1": Known(first, "sql", as_of), "postgres-2": Known(server(False), "sql", as_of)}
+        return replace(base, pg_sql=Map(sql))
+
+    history.sample(at(0, commits=100), NOW, 0.0)
+    found = history.sample(at(15, commits=400, current=3500), NOW.replace(second=15), 15.0)
+    assert (found["pg_tps"][-1], found["pg_wal"][-1], found["pg_connections"]) == (20.0, 200.0, (9.0, 9.0))
+    assert found["pg_lag/postgres-2"] == (200.0, 3200.0)
+    after = history.sample(at(30, commits=5, started=NOW), NOW.replace(second=30), 30.0)
+    assert after["pg_tps"][-1] != after["pg_tps"][-1]
+    assert not PgHistory(15.0).sample(base, NOW, 0.0)
