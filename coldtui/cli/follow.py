@@ -35,11 +35,22 @@ _EXITS = {
 }
 
 
-def exit_of(run: Run) -> Exit:
-    """Of an ended run. What was stopped by an operator is cancelled, also when something was changed before."""
+def exit_of(run: Run, own: int | None = None) -> Exit:
+    """Of an ended run. What was stopped by an operator is cancelled, also when something was changed before.
+
+    `own`: as its end says. It tells apart what failed having changed nothing: not permitted, unreachable.
+    """
     if run.state is RunState.PARTIAL and run.cancel_by:
         return Exit.CANCELLED
+    if run.state is RunState.FAILED and own in (Exit.NOT_PERMITTED, Exit.UNREACHABLE):
+        return Exit(own)
     return _EXITS[run.state]
+
+
+def own_exit(events: Iterable[RunEvent]) -> int | None:
+    """What the end of a run says of its exit code; None: it has not ended, or does not say."""
+    found = [event.memo.get("exit") for event in events if event.what is What.ENDED]
+    return found[-1] if found and isinstance(found[-1], int) else None
 
 
 class Follower:
@@ -56,6 +67,7 @@ class Follower:
         self._woken = asyncio.Event()
         self._runners = 1 if after else 0
         self._pulse = 0.0
+        self._own: int | None = None
 
     async def run(self) -> Exit:
         loop = asyncio.get_running_loop()
@@ -93,7 +105,7 @@ class Follower:
             troubled_at = 0.0
             self._tell(news)
             if news.over:
-                return said_end(news.run, self._desk.clock.now(), json=self._json)
+                return said_end(news.run, self._desk.clock.now(), json=self._json, own=self._own)
             if news.part.next < news.part.size:
                 continue
             if loop.time() - self._pulse > PULSE_S:
@@ -144,6 +156,7 @@ class Follower:
 
     def _tell(self, news: News) -> None:
         total = len(news.run.steps)
+        self._own = own_exit(news.events) or self._own
         texts: list[str] = []
         events = [
             event for event in news.events if event.offset >= self._begin or event.what is What.ENDED
@@ -200,9 +213,9 @@ def not_begun(error: ColdError) -> None:
     result(None, state, str(error), error.exit)
 
 
-def said_end(run: Run, now: datetime, *, json: bool) -> Exit:
+def said_end(run: Run, now: datetime, *, json: bool, own: int | None = None) -> Exit:
     """The last line: how it ended."""
-    code = exit_of(run)
+    code = exit_of(run, own)
     out.say(out.clean(words.end_text(run, now)))
     if json:
         result(run, run.state.value, run.outcome, code)

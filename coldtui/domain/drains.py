@@ -220,6 +220,11 @@ class DrainBudget:
         """Its numbers are those of its present rule."""
         return self.observed >= self.generation
 
+    @property
+    def counts_nobody(self) -> bool:
+        """It expects no pod although there are healthy ones: maxUnavailable or a percentage over pods without a scale. Nothing is ever spared."""
+        return self.expected == 0 and self.healthy > 0 and self.allowed == 0
+
     def selects(self, pod: Pod) -> bool:
         return pod.namespace == self.namespace and self.selector is not None and self.selector.matches(pod.labels)
 

@@ -62,7 +62,7 @@ def ended_entry(run: Run, end: End, at: datetime, who: Who | None = None) -> Aud
 def write_end(journal: Journal, run: Run, end: End, at: datetime, who: Who | None = None) -> None:
     """Audit, event, state, in this order: killed in between, the run is not ended yet and its resume writes the end again. Blocking."""
     journal.audit(ended_entry(run, end, at, who))
-    journal.record(run.id, What.ENDED, text=end.outcome)
+    journal.record(run.id, What.ENDED, text=end.outcome, memo={"exit": int(end.exit)})
     journal.set_state(run.id, end.state, outcome=end.outcome)
 
 

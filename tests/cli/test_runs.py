@@ -181,6 +181,15 @@ def test_the_exit_code_is_the_runs_own(state: RunState, cancelled: bool, code: E
     assert exit_of(a_run(state=state, cancel_by="ben" if cancelled else "")) is code
 
 
+@pytest.mark.parametrize(("own", "code"), [(5, 5), (4, 4), (1, 1), (3, 1)])
+def test_what_was_not_permitted_says_so(cli: Cli, journal: SqliteJournal, own: int, code: int) -> None:
+    """A script can tell a missing right, or a site that does not answer, from a step that failed."""
+    run = under_way(journal)
+    journal.record(run.id, What.ENDED, text="needs patch on nodes", memo={"exit": own})
+    journal.set_state(run.id, RunState.FAILED, outcome="needs patch on nodes")
+    assert cli("run", "follow", run.id).code == code
+
+
 def test_a_lost_runner_ends_following(cli: Cli, journal: SqliteJournal) -> None:
     """Nobody waits for ever for a runner that is gone: exit 1, where it was, and how to go on."""
     run = under_way(journal)

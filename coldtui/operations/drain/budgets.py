@@ -75,6 +75,10 @@ class Court:
             why = f"budget {budget.name} lets nobody go: {budget.sync_error or 'its count is negative'}"
             remedy = "mend its selector, or use a whole number in minAvailable"
             return {p.key: Ruling(Fate.NEVER, why, remedy, "drain.budget-never", mine) for p in queue}
+        if budget.counted and budget.counts_nobody and all(p.pod.owner is None for p in queue):
+            why = f"budget {budget.name} counts only pods that a controller made, and so lets nobody go"
+            remedy = f"use a whole number as minAvailable, or delete budget {budget.name} -n {budget.namespace}"
+            return {p.key: Ruling(Fate.NEVER, why, remedy, "drain.budget-never", mine) for p in queue}
         if not budget.counted:
             why = f"budget {budget.name} was just changed and is being counted anew"
             return {p.key: Ruling(Fate.WAITS, why, budgets=mine) for p in queue}

@@ -297,7 +297,13 @@ class Draining:
         )
 
     def _failed(self, failed: list[Target]) -> StepFailed:
-        each = "; ".join(f"{t.key}: {t.reason}" for t in failed[:6]) + (f"; and {len(failed) - 6} more" if len(failed) > 6 else "")
+        """One reason for many is told once."""
+        alike: dict[str, list[Target]] = {}
+        for target in failed:
+            alike.setdefault(target.reason.replace(f'"{target.name}"', '"it"'), []).append(target)
+        told = [f"{_names(them)}: {them[0].reason if len(them) == 1 else why}" for why, them in list(alike.items())[:6]]
+        more = len(failed) - sum(len(them) for them in list(alike.values())[:6])
+        each = "; ".join([*told, *([f"and {more} more"] if more else [])])
         return StepFailed(f"{len(failed)} of {counted(len(self.targets), 'pod')} not evicted from {self.node}", detail=each)
 
 

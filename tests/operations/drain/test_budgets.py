@@ -236,6 +236,15 @@ def test_a_budget_whose_controller_cannot_count(scene: Scene, how: str) -> None:
     assert ("found no controllers" if how == "sync" else "negative") in found.why
 
 
+def test_a_share_of_pods_without_a_controller_spares_nobody(scene: Scene) -> None:
+    """The server expects no pod under such a budget and refuses for ever; waiting for missing pods would be waiting for nothing."""
+    scene.add(pod("bare", W1, app="bare"))
+    budget(scene, "bare", "bare", most="50%", healthy=1, desired=0, expected=0, allowed=0)
+    found = item(scene.plan(force=True), "bare")
+    assert (found.fate, found.remedy) == (Fate.NEVER, "use a whole number as minAvailable, or delete budget bare -n shop")
+    assert found.why.startswith("budget bare counts only pods that a controller made, and so lets nobody go")
+
+
 def test_match_expressions_select_too(scene: Scene) -> None:
     """A budget is not overlooked because its selector is not of plain labels."""
     deployment(scene, "web", [W1])

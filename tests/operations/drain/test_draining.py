@@ -176,6 +176,17 @@ async def test_answers_that_end_it_for_one_pod(kube: Kube, journal: SqliteJourna
     assert kube.did("evict") == ["default/b"]
 
 
+async def test_one_reason_for_many_is_told_once(kube: Kube, journal: SqliteJournal) -> None:
+    """A missing right fails each pod with a sentence that differs only by its name: the end has it once, with the names."""
+    put(kube, "a", "b", "c")
+    for name in ("a", "b"):
+        kube.refuse_eviction(f"default/{name}", lambda name=name: Forbidden(f'pods "{name}" is forbidden'))  # type: ignore[misc]
+    stand = Stand(kube, journal)
+    with pytest.raises(StepFailed, match="2 of 3 pods not evicted from node-1") as caught:
+        await stand.run()
+    assert caught.value.detail == 'default/a, default/b: pods "it" is forbidden'
+
+
 @pytest.mark.parametrize("error", [lambda: NotFound("gone"), lambda: Conflict("another one")], ids=["gone", "namesake"])
 async def test_a_pod_that_is_gone_already(kube: Kube, journal: SqliteJournal, error: Callable[[], ColdError]) -> None:
     """Not found is as good as evicted; of a namesake the next look tells."""
