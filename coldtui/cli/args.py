@@ -42,7 +42,8 @@ class Command:
     more: str = ""
     """Further help."""
     verbs: Mapping[str, Command] = field(default_factory=dict)
-    """A command that is a noun: what can be done, by name. It has no `run` of its own. Its names may cost less than its commands."""
+    """A command that is a noun: what can be done, by name. Where it has a `run` too, that is meant when no verb follows. Its names may cost less
+    than its commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def _value(name: str, flag: Flag, value: str) -> Any:
 
 
 def _count(command: Command, words: list[str]) -> None:
-    if command.verbs:
+    if command.verbs and not command.run:
         raise UsageError(f"{command.name} needs a verb", hint=f"one of {', '.join(command.verbs)}")
     needed = [w for w in command.words if not w.startswith("[")]
     if len(words) < len(needed):
@@ -156,7 +157,7 @@ def _count(command: Command, words: list[str]) -> None:
 def usage(command: Command) -> str:
     """`coldtui logs POD [flags]`."""
     if command.verbs:
-        return f"coldtui {command.name} VERB ..."
+        return f"coldtui {command.name} {'[VERB ...] [flags]' if command.run else 'VERB ...'}"
     return " ".join(["coldtui", command.name, *command.words]) + (" [flags]" if command.flags else "")
 
 

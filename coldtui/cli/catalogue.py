@@ -39,8 +39,8 @@ _EXITS = (
 )
 
 
-def _listing(name: str, about: str) -> Command:
-    return Command(name, about, "listings:run", LISTING, more=_EXITS)
+def _listing(name: str, about: str, verbs: Mapping[str, Command] | None = None) -> Command:
+    return Command(name, about, "listings:run", LISTING, more=_EXITS, verbs={} if verbs is None else verbs)
 
 
 _JSON = Flag(("--json",), "print JSON")
@@ -130,7 +130,7 @@ COMMANDS: dict[str, Command] = {
         _listing("deployments", "deployments and where their rollouts stand"),
         _listing("statefulsets", "stateful sets"),
         _listing("daemonsets", "daemon sets"),
-        _listing("postgres", "CloudNativePG clusters and their instances"),
+        _listing("postgres", "CloudNativePG clusters and their instances; or act on them", _Acts("postgres")),
         _listing("backups", "backups of PostgreSQL and Longhorn"),
         _listing("storage", "Longhorn volumes"),
         _listing("vips", "load balancer addresses and who announces them"),

@@ -28,6 +28,7 @@ OPERATIONS: tuple[Entry, ...] = (
     Entry("node.reboot", "reboot:REBOOT"),
     Entry("node.restart-k3s", "restart_k3s:RESTART"),
     Entry("node.clean-disk", "clean_disk:CLEAN"),
+    Entry("postgres.switchover", "postgres.switchover:SWITCHOVER"),
 )
 """In the order in which help and menus show them."""
 

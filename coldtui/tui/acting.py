@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 UNDO_S = 10.0
 SEEN_S = 10.0
 """So long after its run ended an act is shown as asked for while the World does not show it; then something else has undone it."""
-KINDS_OF = {"node": "nodes", "pod": "pods", "postgres": "pg_clusters", "deploy": "deployments"}
-"""Noun of an operation -> kind of the objects that it acts on."""
+KINDS_OF = {"node": "nodes", "pod": "pods", "postgres": "pg_instances", "deploy": "deployments"}
+"""Noun of an operation -> kind of the objects that it acts on. Instances of PostgreSQL are no kind of the API: their screen says that it means them."""
 SEEN: Mapping[str, Callable[[World, str], bool]] = {
     "node.cordon": lambda world, key: (node := world.nodes.items.get(key)) is not None and node.unschedulable,
     "node.uncordon": lambda world, key: (node := world.nodes.items.get(key)) is not None and not node.unschedulable,

@@ -100,6 +100,12 @@ def _act(name: str, app: ColdApp, argument: str) -> None:
 
 
 def _objects(kind: str, app: ColdApp) -> Sequence[str]:
+    if kind == "pg_instances":
+        return (
+            sorted(name for cluster in app.world.pg_clusters.items.values() for name in cluster.instance_names)
+            if app.world is not None
+            else ()
+        )
     return sorted(item.name for item in app.world.shelf(kind).items.values()) if app.world is not None else ()
 
 

@@ -84,6 +84,11 @@ class PostgresScreen(ListingsScreen):
         super().on_mount()
         self._turn()
 
+    def acts_on(self) -> Ref | None:
+        """An instance: what can be done to it is not what can be done to any pod."""
+        ref = self.subject()
+        return Ref("pg_instances", ref.name, ref.namespace) if ref is not None and ref.kind == "pods" else ref
+
     # --- parts
 
     @property

@@ -88,7 +88,7 @@ def test_a_switchover_comes_first(scene: Scene) -> None:
     assert plan.steps[0].title == "Switch cold-postgres over to postgres-2"
     found = item(plan, "postgres-1")
     assert found.fate is Fate.WAITS
-    assert found.why.endswith("this run first switches over to postgres-2; writes stop for about 10 s")
+    assert "until another instance leads: this run first switches over to postgres-2; writes stop for about 10 s" in found.why
     told = finding(plan, "drain.pg-primary")
     assert (told.weight, told.outlook) == (Weight.NOTE, Outlook.GO)
     assert "drain.pg-no-switchover" not in codes(plan)
