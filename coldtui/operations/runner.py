@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from ..config import logs
-from ..domain.errors import Cancelled, ColdError, Exit, JournalTrouble, Refused, StepFailed, Unauthorized, Unreachable
+from ..domain.errors import Cancelled, ColdError, Exit, JournalTrouble, NotFound, Refused, StepFailed, Unauthorized, Unreachable
 from ..domain.logkeys import Key
 from ..domain.plans import Plan, Rung, plan_json, worse
 from ..domain.runs import Run, RunEvent, RunState, What
@@ -257,7 +257,10 @@ class _Attempt:
     # --- after
 
     async def _finish(self, error: ColdError | None) -> Exit:
-        await self._still_ours()
+        try:
+            await self._still_ours()
+        except NotFound as gone:
+            return await self._struck(gone, error)
         events = await asyncio.to_thread(all_events, self.journal, self.run.id)
         left: tuple[str, ...] = ()
         if error is not None and self.plan is not None and began(events):
@@ -276,6 +279,20 @@ class _Attempt:
         await self.ctx._kept(lambda: self._write(end))
         log.info("run ended", {Key.RUN: self.run.id, Key.OPERATION: self.run.operation, Key.WORDS: end.words})
         return end.exit
+
+    async def _struck(self, gone: NotFound, error: ColdError | None) -> Exit:
+        """Somebody took the journal away. Its log is a file of its own and can still tell what stands; locks are given back."""
+        left: tuple[str, ...] = ()
+        if self.plan is not None and self.ctx.acted:
+            left = left_behind(self.plan, self.ctx, steps_of(self._operation))
+        cause = gone if error is None or isinstance(error, NotFound) else error
+        end = end_of(StepFailed(cause.title), took_s=0.0, left=left, changed=self.ctx.acted)
+        words = f"{end.words}; the journal has lost this run: it cannot be resumed"
+        await self.ctx.write((words,), stream="say")
+        log.warning("run not in the journal", {Key.RUN: self.run.id, Key.OPERATION: self.run.operation, Key.WORDS: words})
+        with contextlib.suppress(ColdError):  # a lease says so in the journal where it is not given back; then it runs out by itself
+            await self._unlock()
+        return Exit.FAILED
 
     def _write(self, end: End) -> None:
         """Blocking."""

@@ -235,6 +235,25 @@ async def test_a_runner_that_was_replaced_acts_no_more(stage: Stage, monkeypatch
     other.journal.close()
 
 
+async def test_a_journal_that_is_taken_away_ends_the_run_with_a_word(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody deletes the journal in mid-run: it stops before its next act, its log says what stands, and its leases are given back."""
+    monkeypatch.setenv("TOY_HOLD", "acted:0")
+    run = await stage.begun(steps=2)
+    task = asyncio.create_task(stage.execute(run))
+    await soon((stage.world / "at-acted-0").exists)
+    for path in stage.folder.glob("journal.db*"):
+        path.unlink()
+    (stage.world / "go-acted-0").touch()
+    assert await task == Exit.FAILED
+    assert acts(stage.world) == ["0"]
+    told = stage.told(run)[-1]
+    assert "what stands: act 0 is painted" in told
+    assert told.endswith("the journal has lost this run: it cannot be resumed")
+    lease = await stage.kube.lease("kube-system", "coldtui-site")
+    assert lease is not None
+    assert lease.holder == ""
+
+
 async def test_another_cluster_behind_the_same_name_is_refused(stage: Stage) -> None:
     """The kubeconfig leads to another cluster than at the confirmation: nothing is done there."""
     run = await stage.begun()
