@@ -31,6 +31,7 @@ OPERATIONS: tuple[Entry, ...] = (
     Entry("postgres.switchover", "postgres.switchover:SWITCHOVER"),
     Entry("postgres.cancel-query", "postgres.sessions:CANCEL_QUERY"),
     Entry("postgres.terminate-session", "postgres.sessions:TERMINATE_SESSION"),
+    Entry("postgres.maintenance", "postgres.maintenance:MAINTENANCE"),
 )
 """In the order in which help and menus show them."""
 
