@@ -49,12 +49,20 @@ def worsened(base: Verdict, t: Topology) -> Verdict:
     return base
 
 
-_WORDS = {"primaries": "two primaries", "systems": "mixed systems", "timelines": "diverged", "vip": "VIP astray", "nobody": "no primary"}
+_WORDS = {
+    "primaries": "two primaries",
+    "systems": "mixed systems",
+    "timelines": "diverged",
+    "vip": "VIP astray",
+    "nobody": "no primary",
+    "silent": "primary silent",
+}
 
 
 def _kind(problem: Problem) -> str:
     for sign, kind in (
         ("are both primary", "primaries"),
+        ("does not answer", "silent"),
         ("system", "systems"),
         ("timeline", "timelines"),
         ("VIP", "vip"),

@@ -13,7 +13,7 @@ from ..domain.disagreements import SOURCES as SAID
 from ..domain.postgres import PgCluster
 from ..domain.readings import Known, Reading
 from ..domain.replication import lsn_text
-from ..domain.topology import FRESH, Loss, Member, Topology, VipReach, cluster_of, topology
+from ..domain.topology import FRESH, Loss, Member, Topology, cluster_of, topology
 from ..domain.verdicts import Grade
 from ..domain.world import World
 from . import words
@@ -96,6 +96,8 @@ def _state(world: World, item: MemberOf, m: Member, now: datetime) -> Cell:
     if m.answers and judged.grade is Grade.UNKNOWN:
         how = next((r for r in (m.sql, m.manager) if isinstance(r, Known)), None)
         return badge(Grade.PART, f"answers {'SQL' if how is not None and how.source == 'sql' else ''}".strip())
+    if judged.grade is Grade.GOOD and not m.answers and any(x.answers for x in of(world, now).members):
+        return badge(Grade.UNKNOWN, "no answer")
     if judged.grade is not Grade.GOOD or m.role == "primary" or not m.answers:
         return verdict_cell(judged)
     if isinstance(m.paused, Known) and m.paused.value:
@@ -174,7 +176,7 @@ def head(world: World, now: datetime) -> tuple[Line, ...]:
         _phase_line(c, now),
         _primary_line(world, t, c),
         (label("Loss now", 10), loss_cell(t.loss, now)),
-        (label("VIP", 10), vip_cell(t.vip, t.primary, now)),
+        (label("VIP", 10), vip_cell(t, now)),
     )
 
 
@@ -217,17 +219,21 @@ def loss_cell(loss: Loss, now: datetime) -> Cell:
     size = words.size(loss.octets.value)
     if loss.gone:
         last = words.duration(now - loss.octets.as_of)
-        return Cell(f"{size} or more: {loss.primary} is gone, last seen {last} ago; {loss.best} has most", Tone.BAD)
+        return Cell(f"{size} or more: {loss.primary} last seen {last} ago, {loss.best} has most", Tone.BAD)
     best = f"{loss.best} has all it wrote" if loss.octets.value == 0 else f"{loss.best} has most"
     aged = loss.as_of is not None and now - loss.as_of > FRESH
     since = f", {words.duration(now - loss.as_of)} ago" if loss.as_of is not None else ""
     return Cell(f"{size} if {loss.primary} died ({best}{since})", Tone.STALE if aged else Tone.PLAIN)
 
 
-def vip_cell(vip: VipReach | None, primary: str, now: datetime) -> Cell:
+def vip_cell(t: Topology, now: datetime) -> Cell:
+    """Where a connection through the VIP ends. One that fails where no server lets us in says nothing of the VIP."""
+    vip, primary = t.vip, t.primary
     if vip is None:
         return Cell("no address is tried", Tone.MUTED)
     if not isinstance(vip.reading, Known):
+        if not any(isinstance(m.sql, Known) for m in t.members):
+            return Cell(f"not known: {vip.reading.reason}", Tone.STALE)
         return Cell(f"▲ not reached: {vip.reading.reason}", Tone.BAD)
     status = vip.reading.value
     role, name = ("standby" if status.in_recovery else "primary"), vip.server or status.listens
@@ -240,7 +246,7 @@ def vip_cell(vip: VipReach | None, primary: str, now: datetime) -> Cell:
 
 
 def readings(world: World, item: MemberOf, now: datetime) -> tuple[Line, ...]:
-    """Everything that is known of an instance, each value with its source and age; then why a source does not tell."""
+    """Everything that is known of an instance, each value with its source and age; first why a source does not tell."""
     t, m = of(world, now), member(world, item, now)
     rows: tuple[tuple[str, Reading[Any], Callable[[Any], str]], ...] = (
         ("Role, SQL", m.by_sql, str),
@@ -260,12 +266,13 @@ def readings(world: World, item: MemberOf, now: datetime) -> tuple[Line, ...]:
         ("Restart", m.pending_restart, lambda x: "pending" if x else "not needed"),
     )
     role = "WAL at" if m.name != t.primary else "Received Replayed Behind Streams Replay Sent as"
-    lines = [_reading_line(name, reading, say, now) for name, reading, say in rows if name not in role and isinstance(reading, Known)]
+    lines: list[Line] = []
     for source, reading in (("SQL", m.sql), ("/pg/status", m.manager)):
         if not isinstance(reading, Known):
             lines.append((label(source, 11), Cell(reading.reason, Tone.STALE)))
     if isinstance(m.sql, Known):
         lines += [(label("SQL lacks", 10), Cell(grant, Tone.WARN)) for grant in m.sql.value.missing]
+    lines += [_reading_line(name, reading, say, now) for name, reading, say in rows if name not in role and isinstance(reading, Known)]
     return (*lines, *trends(world, m.name, primary=m.name == t.primary))
 
 
