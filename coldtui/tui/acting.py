@@ -32,8 +32,16 @@ if TYPE_CHECKING:
 UNDO_S = 10.0
 SEEN_S = 10.0
 """So long after its run ended an act is shown as asked for while the World does not show it; then something else has undone it."""
-KINDS_OF = {"node": "nodes", "pod": "pods", "postgres": "pg_instances", "deploy": "deployments"}
-"""Noun of an operation -> kind of the objects that it acts on. Instances of PostgreSQL are no kind of the API: their screen says that it means them."""
+KINDS_OF = {
+    "node": "nodes", "pod": "pods", "postgres": "pg_instances", "deploy": "deployments",
+    "postgres.cancel-query": "pg_sessions", "postgres.terminate-session": "pg_sessions",
+}  # fmt: skip
+"""Noun of an operation, or its name where that says more -> kind of the objects that it acts on. Instances and sessions of PostgreSQL are no kinds of
+the API: their screen says that it means them."""
+KINDS_OF_ACTS = {
+    "postgres.cancel-query": "pg_sessions", "postgres.terminate-session": "pg_sessions", "postgres.maintenance": "pg_databases",
+}  # fmt: skip
+"""Operations that act on something else than the others of their noun."""
 SEEN: Mapping[str, Callable[[World, str], bool]] = {
     "node.cordon": lambda world, key: (node := world.nodes.items.get(key)) is not None and node.unschedulable,
     "node.uncordon": lambda world, key: (node := world.nodes.items.get(key)) is not None and not node.unschedulable,
@@ -44,6 +52,11 @@ KEY_UNKNOWN = "host.key-unknown"
 SECRET = "needs-secret."
 """A finding whose code begins like this, or whose object begins with `secrets/`, names in `object` a secret that the run needs, as in `ports.Means`:
 `secrets/sudo/k3s-worker-1`."""
+
+
+def kind_of(name: str) -> str:
+    """Of the objects that the operation acts on; empty: of none that is shown."""
+    return KINDS_OF.get(name) or KINDS_OF.get(name.partition(".")[0], "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +160,7 @@ class Acting:
             return ()
         made = []
         for name in self.desk.operations:
-            if KINDS_OF.get(name.partition(".")[0]) == ref.kind:
+            if kind_of(name) == ref.kind:
                 operation = self.desk.operations[name]
                 values = {object_param(operation): ref.name}
                 made.append(Act(name, self.title_of(operation, ref.name), sentence(operation.about), self.rung_of(operation), values))
@@ -158,7 +171,7 @@ class Acting:
         """Whether any operation is for this kind. Looks at names only: hints ask this at the first paint."""
         from ..operations.catalogue import OPERATIONS
 
-        return any(KINDS_OF.get(entry.name.partition(".")[0]) == kind for entry in OPERATIONS)
+        return any(kind_of(entry.name) == kind for entry in OPERATIONS)
 
     def rung_of(self, operation: AnyOperation) -> Rung:
         from ..operations.engine import raised
@@ -168,7 +181,7 @@ class Acting:
     def object_of(self, operation: AnyOperation, values: Mapping[str, Any]) -> str:
         """Address of what an operation would act on, as far as its values tell."""
         name = str(values.get(object_param(operation), ""))
-        return f"{KINDS_OF.get(operation.name.partition('.')[0], 'objects')}/{name}"
+        return f"{kind_of(operation.name) or 'objects'}/{name}"
 
     @staticmethod
     def title_of(operation: AnyOperation, object: str) -> str:
@@ -392,11 +405,21 @@ def _plain(plan: Plan) -> bool:
     return plan.rung is Rung.SMALL and not plan.blocked and plan.outlook in {Outlook.GO, Outlook.GO_AFTER}
 
 
-def object_param(operation: AnyOperation) -> str:
-    """The field that names the object: the first without a default."""
+def kind_of(name: str) -> str:
+    """Of the objects that an operation acts on; empty: none that the console shows."""
+    return KINDS_OF_ACTS.get(name) or KINDS_OF.get(name.partition(".")[0], "")
+
+
+def required(operation: AnyOperation) -> tuple[str, ...]:
+    """The fields that must be given, in the order of the command line."""
     from ..operations.params import params_of
 
-    return next(p.name for p in params_of(operation.params) if p.required)
+    return tuple(p.name for p in params_of(operation.params) if p.required)
+
+
+def object_param(operation: AnyOperation) -> str:
+    """The field that names the object: the first without a default."""
+    return required(operation)[0]
 
 
 def sentence(about: str) -> str:

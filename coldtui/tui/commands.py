@@ -70,42 +70,51 @@ def catalogue(app: ColdApp | None = None) -> tuple[Command, ...]:
 
 def acts(operations: Mapping[str, AnyOperation]) -> tuple[Command, ...]:
     """One command for each operation: its verb, such as `:drain NODE`, or noun and verb where another noun has that verb too."""
-    from .acting import KINDS_OF, sentence
+    from .acting import kind_of, sentence
 
     made: list[Command] = []
     taken = {word for c in catalogue() for word in (c.name, *c.aliases)}
     for name, operation in operations.items():
         noun, _, verb = name.partition(".")
-        if noun in KINDS_OF:
+        if kind := kind_of(name):
             names = [word for word in (verb, f"{noun}-{verb}") if word not in taken]
             taken.update(names)
-            offer = partial(_objects, KINDS_OF[noun])
+            offer = partial(_objects, kind_of(name))
             made.append(Command(names[0], sentence(operation.about), partial(_act, name), tuple(names[1:]), f"[{noun.upper()}]", offer))
     return tuple(made)
 
 
 def _act(name: str, app: ColdApp, argument: str) -> None:
     """On the object that is named, else on the one under the cursor."""
-    from .acting import KINDS_OF, object_param
+    from .acting import kind_of, required
 
     noun = name.partition(".")[0]
+    fields = required(app.acting.need_desk().find(name))
+    words = argument.split()
     ref = app.top.acts_on()
-    object = argument or (ref.name if ref is not None and ref.kind == KINDS_OF[noun] else "")
-    if not object:
-        app.say(f"which {noun}? :{name.partition('.')[2]} {noun.upper()}", Tone.WARN)
-    elif len(object.split()) > 1:
+    if not words and len(fields) == 1 and ref is not None and ref.kind == kind_of(name):
+        words = [ref.name]
+    if len(words) < len(fields):
+        what = noun if len(fields) == 1 and fields[0] in (noun, "to") else " and ".join(fields[len(words) :])
+        wanted = noun.upper() if what == noun else " ".join(field.upper() for field in fields)
+        app.say(f"which {what}? :{name.partition('.')[2]} {wanted}", Tone.WARN)
+    elif len(words) > len(fields):
         app.say(f"one {noun} at a time; options are in the plan, behind ctrl-o", Tone.WARN)
     else:
-        app.acting.ask(name, {object_param(app.acting.need_desk().find(name)): object})
+        app.acting.ask(name, dict(zip(fields, words, strict=True)))
 
 
 def _objects(kind: str, app: ColdApp) -> Sequence[str]:
+    if kind == "pg_sessions":
+        return ()
     if kind == "pg_instances":
         return (
             sorted(name for cluster in app.world.pg_clusters.items.values() for name in cluster.instance_names)
             if app.world is not None
             else ()
         )
+    if kind in ("pg_sessions", "pg_databases"):
+        return ()
     return sorted(item.name for item in app.world.shelf(kind).items.values()) if app.world is not None else ()
 
 
