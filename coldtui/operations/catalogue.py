@@ -29,6 +29,8 @@ OPERATIONS: tuple[Entry, ...] = (
     Entry("node.restart-k3s", "restart_k3s:RESTART"),
     Entry("node.clean-disk", "clean_disk:CLEAN"),
     Entry("postgres.switchover", "postgres.switchover:SWITCHOVER"),
+    Entry("postgres.fence", "postgres.fencing:FENCE_INSTANCE"),
+    Entry("postgres.unfence", "postgres.fencing:UNFENCE_INSTANCE"),
     Entry("postgres.cancel-query", "postgres.sessions:CANCEL_QUERY"),
     Entry("postgres.terminate-session", "postgres.sessions:TERMINATE_SESSION"),
     Entry("postgres.maintenance", "postgres.maintenance:MAINTENANCE"),
