@@ -380,13 +380,12 @@ async def a_killed_runner(on: Ground, at: int, when: str) -> None:
     assert [(e.what, e.step) for e in again.events][-1] == (What.FINISHED, 2)
 
 
-for _at in (1, 2, 3):
-    for _when in ("before", "after"):
+for _at, _when in ((1, "before"), (2, "after"), (3, "before")):
 
-        async def _killed(on: Ground, at: int = _at, when: str = _when) -> None:
-            await a_killed_runner(on, at, when)
+    async def _killed(on: Ground, at: int = _at, when: str = _when) -> None:
+        await a_killed_runner(on, at, when)
 
-        SCENES.append(Scene(f"a_runner_killed_{_when}_eviction_{_at}", _killed, 0.1, False, _at != 2))
+    SCENES.append(Scene(f"a_runner_killed_{_when}_eviction_{_at}", _killed, 0.1, lasting_node=False, embedded_only=_at == 1))
 
 
 @scene(1.2)
