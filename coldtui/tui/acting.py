@@ -35,13 +35,10 @@ SEEN_S = 10.0
 KINDS_OF = {
     "node": "nodes", "pod": "pods", "postgres": "pg_instances", "deploy": "deployments",
     "postgres.cancel-query": "pg_sessions", "postgres.terminate-session": "pg_sessions",
+    "postgres.maintenance": "pg_databases",
 }  # fmt: skip
 """Noun of an operation, or its name where that says more -> kind of the objects that it acts on. Instances and sessions of PostgreSQL are no kinds of
 the API: their screen says that it means them."""
-KINDS_OF_ACTS = {
-    "postgres.cancel-query": "pg_sessions", "postgres.terminate-session": "pg_sessions", "postgres.maintenance": "pg_databases",
-}  # fmt: skip
-"""Operations that act on something else than the others of their noun."""
 SEEN: Mapping[str, Callable[[World, str], bool]] = {
     "node.cordon": lambda world, key: (node := world.nodes.items.get(key)) is not None and node.unschedulable,
     "node.uncordon": lambda world, key: (node := world.nodes.items.get(key)) is not None and not node.unschedulable,
@@ -160,8 +157,7 @@ class Acting:
             return ()
         made = []
         for name in self.desk.operations:
-            if kind_of(name) == ref.kind:
-                operation = self.desk.operations[name]
+            if kind_of(name) == ref.kind and len(required(operation := self.desk.operations[name])) == 1:
                 values = {object_param(operation): ref.name}
                 made.append(Act(name, self.title_of(operation, ref.name), sentence(operation.about), self.rung_of(operation), values))
         return tuple(made)
@@ -403,11 +399,6 @@ class Acting:
 def _plain(plan: Plan) -> bool:
     """Whether a plan of rung 0 has nothing that must be seen before."""
     return plan.rung is Rung.SMALL and not plan.blocked and plan.outlook in {Outlook.GO, Outlook.GO_AFTER}
-
-
-def kind_of(name: str) -> str:
-    """Of the objects that an operation acts on; empty: none that the console shows."""
-    return KINDS_OF_ACTS.get(name) or KINDS_OF.get(name.partition(".")[0], "")
 
 
 def required(operation: AnyOperation) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def catalogue(app: ColdApp | None = None) -> tuple[Command, ...]:
 
 def acts(operations: Mapping[str, AnyOperation]) -> tuple[Command, ...]:
     """One command for each operation: its verb, such as `:drain NODE`, or noun and verb where another noun has that verb too."""
-    from .acting import kind_of, sentence
+    from .acting import kind_of, required, sentence
 
     made: list[Command] = []
     taken = {word for c in catalogue() for word in (c.name, *c.aliases)}
@@ -79,8 +79,10 @@ def acts(operations: Mapping[str, AnyOperation]) -> tuple[Command, ...]:
         if kind := kind_of(name):
             names = [word for word in (verb, f"{noun}-{verb}") if word not in taken]
             taken.update(names)
-            offer = partial(_objects, kind_of(name))
-            made.append(Command(names[0], sentence(operation.about), partial(_act, name), tuple(names[1:]), f"[{noun.upper()}]", offer))
+            fields = required(operation)
+            wanted = " ".join(field.upper() for field in fields) if len(fields) > 1 or fields[0] == "pid" else noun.upper()
+            does, offer = partial(_act, name), partial(_objects, kind)
+            made.append(Command(names[0], sentence(operation.about), does, tuple(names[1:]), f"[{wanted}]", offer))
     return tuple(made)
 
 
@@ -95,8 +97,8 @@ def _act(name: str, app: ColdApp, argument: str) -> None:
     if not words and len(fields) == 1 and ref is not None and ref.kind == kind_of(name):
         words = [ref.name]
     if len(words) < len(fields):
-        what = noun if len(fields) == 1 and fields[0] in (noun, "to") else " and ".join(fields[len(words) :])
-        wanted = noun.upper() if what == noun else " ".join(field.upper() for field in fields)
+        several = len(fields) > 1 or fields[0] == "pid"
+        what, wanted = (" and ".join(fields[len(words) :]), " ".join(fields).upper()) if several else (noun, noun.upper())
         app.say(f"which {what}? :{name.partition('.')[2]} {wanted}", Tone.WARN)
     elif len(words) > len(fields):
         app.say(f"one {noun} at a time; options are in the plan, behind ctrl-o", Tone.WARN)
@@ -105,7 +107,7 @@ def _act(name: str, app: ColdApp, argument: str) -> None:
 
 
 def _objects(kind: str, app: ColdApp) -> Sequence[str]:
-    if kind == "pg_sessions":
+    if kind in ("pg_sessions", "pg_databases"):
         return ()
     if kind == "pg_instances":
         return (
