@@ -1,0 +1,214 @@
+"""Restart a standby: its pod is deleted, the operator makes it again on the same data, and it is seen to stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from ...domain.errors import ColdError, Conflict, NotFound, StepFailed, Unauthorized
+from ...domain.kinds import PG_CLUSTERS, PODS
+from ...domain.plans import Finding, Outlook, Plan, PlannedStep, Rung, outlook_of
+from ...domain.pods import Pod
+from ...domain.postgres import PgCluster, changing
+from ...domain.readings import Unknown
+from ...domain.text import counted
+from ...domain.values import dataclass
+from ...ports import Means
+from ..engine import Operation, RunContext, Step
+from ..params import param
+from .checks import RUNNING_BACKUP, Judge, address, standby_row
+from .facts import INSTANCE_S, PgFacts, gather_cluster
+from .following import Pace
+from .switchover import no_instance
+
+NAME = "postgres.restart-instance"
+
+
+@dataclass(frozen=True, slots=True)
+class RestartInstance:
+    """Restart a standby, on its data."""
+
+    instance: str = param("the instance")
+    cluster: str = param("namespace/name of the cluster, the site's if not given", "")
+    timeout: int = param("seconds after which it gives up waiting, 0 never does", 600, unit="s", least=0)
+
+
+async def gather(params: RestartInstance, means: Means, deadline_s: float) -> PgFacts:
+    """Raises NotFound for a cluster or an instance that does not exist."""
+    facts = await gather_cluster(params.cluster, means, deadline_s)
+    if params.instance not in facts.cluster.instance_names:
+        raise no_instance(params.instance, facts)
+    return facts
+
+
+def plan_restart(facts: PgFacts, params: RestartInstance, now: datetime) -> Plan:
+    name, c = params.instance, facts.cluster
+    judge = Judge(facts, name, now)
+    findings = (*_of_cluster(judge), *_of_pod(judge), *_of_use(judge))
+    stops = [f.sentence for f in findings if f.outlook is Outlook.REFUSED]
+    args = {"namespace": c.namespace, "cluster": c.name, "instance": name, "primary": facts.primary}
+    return Plan(
+        operation=NAME,
+        title=f"Restart {name}",
+        object=address(c, name),
+        findings=findings,
+        steps=(PlannedStep(NAME, f"Restart {name}", args, "cannot be recalled"),),
+        locks=("site",),
+        rung=Rung.DISRUPTIVE,
+        verb="restart",
+        confirm=name,
+        premises=facts.premises,
+        outlook=outlook_of(findings),
+        blocked="; ".join(stops),
+        needs_reason=True,
+    )
+
+
+def _of_cluster(j: Judge) -> Iterator[Finding]:
+    c, facts = j.cluster, j.facts
+    if j.target == facts.primary:
+        remedy = f"switch {c.name} over to another instance first"
+        yield j.stop("restart.primary", f"{j.target} is the PRIMARY: deleting its pod is an outage and a failover", remedy, j.target)
+    if role := changing(c):
+        yield j.stop("restart.changing", f"a {role} of {c.name} to {c.target_primary} is under way", "wait for its end")
+    if c.reconciliation_disabled or c.hibernated:
+        why = "is hibernated" if c.hibernated else "is ignored by the operator"
+        yield j.stop("restart.unmade", f"{c.name} {why}: nobody would make the pod again", "lift that first")
+    if c.is_fenced(j.target):
+        yield j.stop("restart.fenced", f"{j.target} is fenced: it would not start", "lift the fence, which restarts it", j.target)
+    operator = facts.operator
+    if isinstance(operator, Unknown):
+        yield j.blind("restart.operator-unread", "whether the operator makes the pod again", operator.reason)
+    elif operator.value is None or operator.value.available < 1:
+        yield j.stop("restart.operator", "the operator is down: nobody would make the pod again", "bring it back first")
+
+
+def _of_pod(j: Judge) -> Iterator[Finding]:
+    facts, name = j.facts, j.target
+    if isinstance(facts.pods, Unknown):
+        yield j.blind("restart.pods-unread", f"the pod of {name}", facts.pods.reason, name)
+        return
+    pod = facts.pods.value.get(name)
+    if pod is None:
+        yield j.stop("restart.no-pod", f"{name} has no pod", "see why the operator does not make it", name)
+        return
+    yield j.note("restart.grace", f"{name} has up to {pod.grace_s:,} s to stop")
+    node = None if isinstance(facts.nodes, Unknown) else facts.nodes.value.get(pod.node)
+    if node is not None and (node.unschedulable or node.ready != "True"):
+        state = node.status.partition(",")[0] if node.ready != "True" else "cordoned"
+        yield j.warn("restart.node", f"{pod.node} is {state}: the new pod must find another node", "uncordon it first", name)
+    left = [n for n, p in facts.pods.value.items() if p.is_ready and n not in (name, facts.primary) and not j.cluster.is_fenced(n)]
+    if not left:
+        sentence = f"no other standby is ready: meanwhile nothing can take over from {facts.primary}"
+        yield j.warn("restart.last", sentence, "mend the others first", name)
+
+
+def _of_use(j: Judge) -> Iterator[Finding]:
+    facts, name = j.facts, j.target
+    row, _ = standby_row(facts, name)
+    if row is not None and row.sync_state in ("sync", "quorum"):
+        yield j.warn(
+            "restart.sync", f"{name} is a synchronous standby: commits may wait while it is away", "see spec.postgresql.synchronous", name
+        )
+    status = facts.status(name)
+    if status is None:
+        yield j.note("restart.clients-unread", f"how many clients {name} has: not evaluated, SQL does not answer")
+    elif status.connections:
+        yield j.note("restart.clients", f"{counted(status.connections, 'connection')} to {name} will break")
+    backups = () if isinstance(facts.backups, Unknown) else facts.backups.value
+    for backup in backups:
+        if backup.cluster == j.cluster.name and backup.instance == name and backup.phase in RUNNING_BACKUP:
+            yield j.warn("restart.backup", f"backup {backup.name} runs on {name} and breaks off", "wait for its end", name)
+    if isinstance(facts.backups, Unknown):
+        yield j.blind("restart.backups-unread", f"whether a backup runs on {name}", facts.backups.reason, name)
+
+
+class Restart(Step):
+    """Arguments: `namespace`, `cluster`, `instance`, `primary`. Memo: `uid` (of the pod before), `asked`, `proven`."""
+
+    name = NAME
+
+    def __init__(self, pace: Pace | None = None) -> None:
+        self.pace = pace or Pace()
+
+    async def before(self, planned: PlannedStep, ctx: RunContext) -> Mapping[str, Any]:
+        pod: Pod = await ctx.means.kube.read(PODS, planned.args["instance"], planned.args["namespace"])
+        return {"uid": pod.uid}
+
+    async def done(self, planned: PlannedStep, ctx: RunContext) -> bool:
+        """Only a pod that came after our own order counts."""
+        memo = ctx.memo_of(planned)
+        return bool(memo.get("asked")) and not await self._lacking(planned, ctx)
+
+    async def run(self, planned: PlannedStep, ctx: RunContext) -> None:
+        name, lacking = str(planned.args["instance"]), ""
+        await ctx.ready()
+        await ctx.patiently(lambda: self._still_standby(planned, ctx))
+        await ctx.remember(asked=True)
+        await ctx.patiently(lambda: self._delete(planned, ctx))
+        try:
+            while lacking := await ctx.patiently(lambda: self._lacking(planned, ctx)):
+                await ctx.waiting(lacking)
+                await ctx.sleep(self.pace.look_s)
+        except StepFailed as error:
+            if ctx.deadline is None or ctx.now < ctx.deadline:
+                raise
+            raise StepFailed(f"{name} did not come back in time", detail=lacking, hint=f"see the pod and the log of {name}") from error
+        await ctx.waiting("")
+        await ctx.remember(proven=True)
+        await ctx.say(f"{name} was made again and streams")
+
+    async def _still_standby(self, planned: PlannedStep, ctx: RunContext) -> None:
+        args = planned.args
+        cluster: PgCluster = await ctx.means.kube.read(PG_CLUSTERS, args["cluster"], args["namespace"])
+        if not ctx.memo_of(planned).get("asked") and args["instance"] in (cluster.current_primary, cluster.target_primary):
+            raise StepFailed(f"{args['instance']} leads now, or is about to", hint="plan again")
+
+    async def _delete(self, planned: PlannedStep, ctx: RunContext) -> None:
+        """The pod that was there before and no other, however often it is asked for."""
+        try:
+            await ctx.means.kube.delete(PODS, planned.args["instance"], planned.args["namespace"], uid=str(ctx.memo_of(planned)["uid"]))
+        except (Conflict, NotFound):
+            return  # gone already
+
+    async def _lacking(self, planned: PlannedStep, ctx: RunContext) -> str:
+        args, kube, name = planned.args, ctx.means.kube, str(planned.args["instance"])
+        try:
+            pod: Pod = await kube.read(PODS, name, args["namespace"])
+        except NotFound:
+            return f"the operator to make {name} again"
+        if pod.uid == ctx.memo_of(planned).get("uid"):
+            return f"{name} to stop"
+        if not pod.is_ready:
+            return f"{name} to be ready, it is {pod.state}"
+        cluster: PgCluster = await kube.read(PG_CLUSTERS, args["cluster"], args["namespace"])
+        if cluster.current_primary == name:
+            return ""
+        try:
+            head = await kube.pg_status(args["namespace"], cluster.current_primary, deadline_s=INSTANCE_S)
+        except Unauthorized:
+            raise
+        except ColdError as error:
+            return f"{cluster.current_primary} does not answer at /pg/status: {error.title}"
+        streams = any(row.name == name and row.state == "streaming" for row in head.standbys)
+        return "" if streams else f"{name} to stream from {cluster.current_primary}"
+
+    def left_behind(self, planned: PlannedStep, ctx: RunContext) -> str:
+        memo = ctx.memo_of(planned)
+        if not memo.get("asked") or memo.get("proven"):
+            return ""
+        return f"the pod of {planned.args['instance']} was deleted, and it was not seen to stream again"
+
+
+RESTART_INSTANCE: Operation[RestartInstance, PgFacts] = Operation(
+    name=NAME,
+    title="Restart instance",
+    about="restart a PostgreSQL standby on its data, and see that it streams again",
+    params=RestartInstance,
+    rung=Rung.DISRUPTIVE,
+    gather=gather,
+    plan=plan_restart,
+    steps=(Restart(),),
+    object=lambda params: f"instances/{params.instance}",
+)

@@ -1,0 +1,120 @@
+"""Restart a standby: what refuses and warns, and the pod that is another one afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coldtui.domain.plans import Outlook, Plan, Rung
+from coldtui.operations.engine import RunContext, perform
+from coldtui.operations.postgres.restarting import RESTART_INSTANCE, Restart, RestartInstance
+from tests.journals import a_run, an_entry
+from tests.lab.conftest import until
+from tests.lab.postgres.conftest import Place, Site
+from tests.operations.postgres.ground import QUICK, ground
+from tests.operations.postgres.scene import (
+    NOW,
+    Change,
+    backup,
+    cluster_with,
+    facts_with,
+    healthy,
+    known,
+    node_with,
+    pod_with,
+    row_with,
+    sql_with,
+    unread,
+)
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def restart(change: Change | None = None, name: str = "postgres-2") -> Plan:
+    facts = healthy() if change is None else change(healthy())
+    return RESTART_INSTANCE.plan(facts, RestartInstance(name), NOW)
+
+
+def test_a_standby_is_restarted_on_the_verb() -> None:
+    """Rung 2, one step."""
+    plan = restart()
+    assert (plan.rung, plan.verb, plan.confirm, plan.outlook, plan.blocked) == (Rung.DISRUPTIVE, "restart", "postgres-2", Outlook.GO, "")
+    assert [s.title for s in plan.steps] == ["Restart postgres-2"]
+
+
+def test_the_primary_is_refused() -> None:
+    """With the remedy."""
+    plan = restart(name="postgres-1")
+    assert plan.blocked.startswith("postgres-1 is the PRIMARY")
+    assert plan.findings[0].remedy == "switch cold-postgres over to another instance first"
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "outlook"),
+    [
+        (cluster_with(target_primary="postgres-3"), "changing", Outlook.REFUSED),
+        (cluster_with(reconciliation_disabled=True), "unmade", Outlook.REFUSED),
+        (cluster_with(hibernation="on"), "unmade", Outlook.REFUSED),
+        (cluster_with(fenced=("postgres-2",)), "fenced", Outlook.REFUSED),
+        (facts_with(operator=known(None)), "operator", Outlook.REFUSED),
+        (facts_with(pods=known({})), "no-pod", Outlook.REFUSED),
+        (facts_with(operator=unread()), "operator-unread", Outlook.NOT_EVALUATED),
+        (facts_with(pods=unread()), "pods-unread", Outlook.NOT_EVALUATED),
+        (facts_with(backups=unread()), "backups-unread", Outlook.NOT_EVALUATED),
+        (node_with(unschedulable=True), "node", Outlook.GO),
+        (pod_with("postgres-3", is_ready=False), "last", Outlook.GO),
+        (row_with(sync_state="sync"), "sync", Outlook.GO),
+        (sql_with("postgres-2", connections=4), "clients", Outlook.GO),
+        (facts_with(backups=known((replace(backup("running"), instance="postgres-2"),))), "backup", Outlook.GO),
+    ],
+)
+def test_what_is_found_before_a_restart(change: Change, code: str, outlook: Outlook) -> None:
+    """Each with its consequence for the plan."""
+    plan = restart(change)
+    assert f"postgres.restart.{code}" in {f.code for f in plan.findings}
+    assert plan.outlook is outlook
+    assert bool(plan.blocked) is (outlook is Outlook.REFUSED)
+
+
+def test_a_standby_is_another_pod_afterwards(real: Site, tmp_path: Path) -> None:
+    """Killed in the middle and taken up again the pod is deleted once; it streams in the end, and the primary stayed where it was."""
+
+    async def scene(on: Place) -> None:
+        primary = (await on.status())["currentPrimary"]
+        name = next(n for n in on.database.servers if n != primary)
+        before = (await on.pod(name))["metadata"]["uid"]
+        async with ground(on, tmp_path) as at:
+            params = RestartInstance(name)
+            plan = RESTART_INSTANCE.plan(await RESTART_INSTANCE.gather(params, at.means, 10.0), params, at.means.clock.now())
+            run = replace(a_run("20261124-180210-0001"), created=datetime.now(UTC), steps=("Restart",), locks=())
+            at.journal.begin(run, an_entry(run))
+
+            def ctx() -> RunContext:
+                memo: dict[str, Any] = {}
+                for event in at.journal.events(run.id):
+                    memo.update(event.memo)
+                return RunContext(run.id, params, at.means, at.journal, deadline=at.means.clock.now() + timedelta(seconds=60), memo=memo)
+
+            first = asyncio.create_task(perform(plan, ctx(), {Restart.name: Restart(QUICK)}))
+
+            async def asked() -> bool:
+                return any(event.memo.get("0/asked") for event in at.journal.events(run.id))
+
+            await until(asked)
+            first.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await first
+            await perform(plan, ctx(), {Restart.name: Restart(QUICK)})
+            after = (await on.pod(name))["metadata"]["uid"]
+            assert after != before
+            await perform(plan, ctx(), {Restart.name: Restart(QUICK)})  # a third attempt finds it done
+            assert (await on.pod(name))["metadata"]["uid"] == after
+        assert await on.until_whole() == primary
+
+    real.play(scene)
