@@ -99,6 +99,9 @@ class PostgresScreen(ListingsScreen):
     def action_part(self, by: int) -> None:
         self._at = (self._at + by) % len(self.PARTS)
         self._turn()
+        self.call_after_refresh(self._arrive)  # a table that was hidden has no width yet
+
+    def _arrive(self) -> None:
         self._table_of(self.part).focus()
         if self.world is not None and self.now is not None:
             self.show(self.world, self.now)
