@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..domain.errors import ColdError, Exit, JournalTrouble, NotFound, Refused, UsageError
+from ..domain.errors import ColdError, Exit, Forbidden, JournalTrouble, NotFound, Refused, UsageError
 from .args import Command, Flag
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _print_plan(call: Call, desk: Desk, prepared: Prepared) -> Exit:
             )
     if blocked:
         out.say(out.clean(f"cannot be confirmed: {blocked}"))
-        return Exit.REFUSED
+        return Exit.NOT_PERMITTED if not desk.forbidden and plans.not_permitted(plan) else Exit.REFUSED
     return Exit.DONE
 
 
@@ -164,6 +164,8 @@ async def _confirm(call: Call, desk: Desk, prepared: Prepared) -> Exit:
         return Exit.DONE
     if why := desk.forbidden or plans.blocked_words(plan):
         await desk.refuse(prepared, why, reason=flags.get("reason") or "")
+        if not desk.forbidden and plans.not_permitted(plan):
+            raise Forbidden(why, detail="nothing was done")
         raise Refused(why, detail="nothing was done", hint="start without --read-only" if why == desk.forbidden else "")
     reason = await confirm.ask(call, desk, prepared)
     given = secrets.given(call, plan)

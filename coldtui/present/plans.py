@@ -124,6 +124,12 @@ def blocked_words(plan: Plan) -> str:
     return ""
 
 
+def not_permitted(plan: Plan) -> bool:
+    """Whether it is a missing right that refuses it, and nothing that the operator could choose otherwise."""
+    stops = [f for f in plan.findings if f.outlook is Outlook.REFUSED]
+    return not plan.blocked and bool(stops) and all(".right-" in f.code for f in stops)
+
+
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda f: (-int(f.weight), -f.outlook.rank))
 

@@ -197,3 +197,17 @@ def test_a_long_verdict_keeps_the_time_at_which_it_was_read() -> None:
     [line] = text([plans.verdict_line(many, NOW, 66)])
     assert line.startswith("◐ GO AFTER 1 WAIT · 12 WARNINGS")
     assert line.endswith("read 14:02:10Z, 0.4 s")
+
+
+def test_a_missing_right_is_told_from_a_refusal() -> None:
+    """Only where nothing but rights is in the way: what the operator could choose otherwise is a refusal."""
+    right = Finding("drain.right-evict", Weight.STOP, "evicting needs create on pods/eviction", outlook=Outlook.REFUSED)
+    other = Finding("drain.force", Weight.STOP, "nothing makes it again", outlook=Outlook.REFUSED)
+    plan = Plan(
+        operation="node.drain", title="Drain a", object="nodes/a", findings=(right,), steps=(), locks=(), rung=Rung.DISRUPTIVE,
+        verb="drain", confirm="a", outlook=Outlook.REFUSED,
+    )  # fmt: skip
+    assert plans.not_permitted(plan)
+    assert not plans.not_permitted(replace(plan, findings=(right, other)))
+    assert not plans.not_permitted(replace(plan, blocked="--force allows it"))
+    assert not plans.not_permitted(replace(plan, findings=()))
