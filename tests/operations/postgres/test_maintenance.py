@@ -16,11 +16,15 @@ from coldtui.domain.plans import Outlook, Plan, Rung, Weight
 from coldtui.domain.readings import Known, Unknown
 from coldtui.domain.runs import What
 from coldtui.domain.sessions import Progress, Session, TableFacts
+from coldtui.operations.catalogue import steps_of
+from coldtui.operations.engine import RunContext, perform
 from coldtui.operations.postgres.maintenance import MAINTENANCE, Maintenance, plan_maintenance
 from coldtui.operations.postgres.maintenance_findings import MaintenanceFacts
 from coldtui.operations.postgres.servers import Servers, primary
 from tests.adapters.postgres.servers import Server
-from tests.journals import a_run
+from tests.journals import a_run, an_entry
+from tests.lab.postgres.conftest import Place, Site
+from tests.operations.postgres.ground import ground
 from tests.operations.postgres.scene import healthy, known
 from tests.operations.postgres.single import Single, codes, finding, on, one_server
 
@@ -292,3 +296,29 @@ def test_what_cannot_be_read_is_not_evaluated() -> None:
     plan = planned(facts_of(tables=blind, progress=blind, sessions=blind))
     assert {"maintenance.tables-unread", "maintenance.others-unread", "maintenance.horizon-unread"} <= codes(plan)
     assert (plan.outlook, plan.blocked) == (Outlook.NOT_EVALUATED, "")
+
+
+# ------------------------------------------------------------ on a site
+
+
+def test_on_a_site_the_primary_is_found(real: Site, tmp_path: Path) -> None:
+    """With three servers and the API: the plan is for the one that leads, without being told; the run leaves it vacuumed."""
+
+    async def scene(on_site: Place) -> None:
+        leads = (await on_site.status())["currentPrimary"]
+        async with ground(on_site, tmp_path) as at:
+            params = Maintenance("analyze", "app", ("public.customers",))
+            facts = await MAINTENANCE.gather(params, at.means, 10.0)
+            plan = plan_maintenance(facts, params, at.means.clock.now())
+            assert (facts.instance, plan.blocked) == (leads, "")
+            assert plan.steps[0].args["instance"] == leads
+            assert "bytes behind" in finding(plan_maintenance(replace(facts, kind="vacuum"), params, NOW), "maintenance.wal").sentence
+            run = a_run("20261124-150210-00aa")
+            at.journal.begin(replace(run, locks=()), an_entry(run))
+            ctx = RunContext(run.id, params, at.means, at.journal, deadline=at.means.clock.now() + timedelta(seconds=60))
+            await perform(plan, ctx, steps_of(MAINTENANCE))
+
+            rows = on_site.sql(leads, "SELECT last_analyze IS NOT NULL FROM pg_stat_user_tables WHERE relname = 'customers'", "app")
+            assert rows == [(True,)]
+
+    real.play(scene)
