@@ -177,7 +177,18 @@ class Yard:
         self._make_node(name, YARD.index(name))
 
     def remove(self) -> None:
-        self.ground.delete(f"/api/v1/namespaces/{SPACE}")
+        """All but the namespace, which would need a while to go, and could not be made again meanwhile."""
+        self.drop_budgets()
+        for item in self.ground.get(f"/apis/apps/v1/namespaces/{SPACE}/deployments")["items"]:
+            self.ground.delete(f"/apis/apps/v1/namespaces/{SPACE}/deployments/{item['metadata']['name']}")
+
+        def empty() -> bool:
+            pods = self.pods()
+            for pod in pods:
+                self.ground.delete(f"/api/v1/namespaces/{SPACE}/pods/{pod['metadata']['name']}")
+            return not pods and not self.ground.get(f"/apis/apps/v1/namespaces/{SPACE}/replicasets")["items"]
+
+        until(empty, READY_S, "the yard is empty")
         for name in YARD:
             self.ground.delete(f"/api/v1/nodes/{name}")
 
