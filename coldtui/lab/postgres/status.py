@@ -66,10 +66,15 @@ class Gauge:
                         self._connection = await psycopg.AsyncConnection.connect(self._server.dsn(), autocommit=True, row_factory=dict_row)
                     return await (await self._connection.execute(statement)).fetchall()
             except (psycopg.Error, TimeoutError, OSError) as error:
-                await self.close()
+                await self._drop()
                 raise Unreachable(f"{self._server.name} does not answer", detail=str(error).strip().partition("\n")[0]) from error
 
     async def close(self) -> None:
+        """Once the question under way has its answer: closed under it, the library aborts the process."""
+        async with self._lock:
+            await self._drop()
+
+    async def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(psycopg.Error, OSError):
