@@ -205,7 +205,8 @@ class RunContext:
             raise Cancelled("stopped before the next act, as asked")
         if self.deadline is not None and self.now >= self.deadline:
             longer = " with a longer --timeout" if getattr(self.params, "timeout", 0) else ""
-            raise StepFailed("out of time", detail=f"the limit was {self.deadline:%H:%M:%S}Z", hint=f"begin again{longer}")
+            waited = f"; it was waiting: {self._waiting}" if self._waiting else ""
+            raise StepFailed("out of time", detail=f"the limit was {self.deadline:%H:%M:%S}Z{waited}", hint=f"begin again{longer}")
 
     async def ready(self) -> None:
         """Before each act: `check`, and wait while a lock is not ours."""

@@ -140,6 +140,16 @@ async def test_an_api_that_is_lost_before_the_first_act_is_waited_for(stage: Sta
     assert [e.text for e in stage.events(run, What.WAITING)] == ["the Kubernetes API: the world cannot be read", ""]
 
 
+async def test_out_of_time_says_what_it_waited_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A longer limit alone does not help when something else was in the way."""
+    monkeypatch.setattr("coldtui.operations.runner.RETRY_FIRST_S", 0.05)
+    run = await stage.begun(steps=1, timeout=1)
+    stage.kube.kill()
+    assert await stage.execute(run) == Exit.FAILED
+    assert "; it was waiting: the Kubernetes API: the world cannot be read" in stage.now(run).outcome
+    assert not acts(stage.world)
+
+
 async def test_who_waits_for_the_api_can_be_cancelled(stage: Stage) -> None:
     """Cancel ends the waiting at once, as `cancelled`."""
     run = await stage.begun()

@@ -110,6 +110,8 @@ class Target:
 
     def _ending(self, age: int) -> str:
         if age > self.grace_s + 1:
+            if self.pod is not None and self.pod.finalizers:  # its containers have ended: the kubelet sets its grace to 0 then
+                return f"terminating {age} s, held by finalizer {' and '.join(self.pod.finalizers[:2])}"
             return f"terminating {age} s, past its {self.grace_s} s"
         return f"terminating {age} of {self.grace_s} s"
 

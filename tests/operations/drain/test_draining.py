@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from coldtui.adapters.journal import SqliteJournal
+from coldtui.domain.drains import DRAIN_PODS
 from coldtui.domain.errors import (
     BudgetRefused,
     ColdError,
@@ -350,6 +351,15 @@ async def test_the_last_look(kube: Kube, journal: SqliteJournal) -> None:
 
 
 # ------------------------------------------------------------ words
+
+
+async def test_what_holds_a_pod_that_has_ended_is_named(kube: Kube) -> None:
+    """A pod past its grace with a finalizer waits for a controller, not for its kubelet."""
+    put(kube, "a", metadata={"finalizers": ["example.com/backup"]})
+    (pod,) = await kube.read_all(DRAIN_PODS)
+    late = target(State.ENDING, 45, grace_s=0)
+    late.pod = pod
+    assert late.text(NOW) == "terminating 45 s, held by finalizer example.com/backup"
 
 
 def target(state: State, age_s: float, **more: Any) -> Target:
