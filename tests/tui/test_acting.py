@@ -6,12 +6,16 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from coldtui.domain.errors import NotFound
+from coldtui.domain.objects import Ref
 from coldtui.domain.plans import Finding, Rung, Weight
 from coldtui.domain.runboard import RunBoard
 from coldtui.domain.runs import Run, RunState
 from coldtui.domain.secret import Secret
 from coldtui.domain.world import World
+from coldtui.operations.catalogue import CATALOGUE
 from coldtui.tui.dialogs.menu import RESERVED, Menu, keys_for
 from coldtui.tui.dialogs.plan import PlanDialog
 from coldtui.tui.dialogs.secret import SecretDialog
@@ -191,6 +195,24 @@ def test_a_command_without_an_object_asks_which(tmp_path: Path) -> None:
         async with stage(tmp_path, start="status") as s:
             await s.c.press("colon", *"reboot", "enter")
             assert "which node? :reboot NODE" in s.c.lines()[-1]
+
+    run(check())
+
+
+def test_an_act_on_a_session_or_a_database_says_what_it_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`:cancel-query` asks for the pid, `:maintenance` for both of its words, and neither is offered for an instance."""
+
+    async def check() -> None:
+        async with stage(tmp_path, start="status") as s:
+            acting = s.c.app.acting
+            monkeypatch.setattr(type(acting), "desk", replace(acting.need_desk(), operations=CATALOGUE))
+            await s.c.press("colon", *"cancel-query", "enter")
+            assert "which pid? :cancel-query PID" in s.c.lines()[-1]
+            await s.c.press("colon", *"maintenance vacuum", "enter")
+            assert "which database? :maintenance KIND DATABASE" in s.c.lines()[-1]
+            offered = [act.operation for act in acting.acts_on(Ref("pg_instances", "postgres-1", "database"))]
+            assert "postgres.switchover" in offered
+            assert not {"postgres.cancel-query", "postgres.terminate-session", "postgres.maintenance"} & set(offered)
 
     run(check())
 
