@@ -449,6 +449,10 @@ class Drift(Controller):
         self.enqueue(key, self.pace.drift)
 
 
+KINDS = {"Replica": LH_REPLICAS, "Engine": LH_ENGINES}
+"""Parts of a volume."""
+
+
 class Provisioner(Controller):
     """Gives a claim of Longhorn's class a volume with its replicas, and binds it."""
 
@@ -459,9 +463,43 @@ class Provisioner(Controller):
         self.claims = self.follow(CLAIMS)
         self.classes = lab.informers.of(STORAGE_CLASSES)
         self.storage = lab.informers.of(LH_NODES)
-        lab.informers.of(VOLUMES)
+        self.volumes = lab.informers.of(VOLUMES)
+        for kind in KINDS.values():
+            lab.informers.of(kind)
+        self._released: dict[Key, set[str]] = {}
+        """Volumes whose claims are gone."""
+        self.claims.listen(self._claim_gone)
+
+    def _claim_gone(self, before: Json | None, after: Json | None) -> None:
+        if before is not None and after is None and (name := before["spec"].get("volumeName")):
+            key = (before["metadata"]["namespace"], before["metadata"]["name"])
+            self._released.setdefault(key, set()).add(name)
+            self.enqueue(key)
+
+    async def _reclaim(self, name: str) -> None:
+        """A released volume of policy Delete goes, with everything that belongs to it."""
+        volume = self.volumes.get(name)
+        if volume is not None and volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete":
+            with_all = self.lab.informers.of(LH_REPLICAS).values() + self.lab.informers.of(LH_ENGINES).values()
+            for kind, obj in [
+                (LH_VOLUMES, name),
+                *((KINDS[o["kind"]], o["metadata"]["name"]) for o in with_all if o["spec"]["volumeName"] == name),
+            ]:
+                await self._let_go(kind, obj, NAMESPACE)
+            await self._let_go(VOLUMES, name, "")
+
+    async def _let_go(self, kind: Kind, name: str, namespace: str) -> None:
+        """Delete, and take the finalizer away, as the manager does when it has cleaned up."""
+        await self.client.delete(kind, name, namespace)
+        try:
+            await self.client.patch(kind, name, {"metadata": {"finalizers": None}}, namespace)
+        except ApiError as error:
+            if not error.missing:
+                raise
 
     async def reconcile(self, key: Key) -> None:
+        for released in sorted(self._released.pop(key, ())):
+            await self._reclaim(released)
         claim = self.claims.items.get(key)
         if claim is None or deleting(claim) or claim["spec"].get("volumeName") or (claim.get("status") or {}).get("phase") == "Bound":
             return
@@ -481,7 +519,7 @@ class Provisioner(Controller):
                 warning=True,
                 component="driver.longhorn.io",
             )
-            self.enqueue(key, 10.0)
+            self.enqueue(key, self.pace.attach * 2)
             return
         body = make.volume(name, size, now, replicas=count, actual_b=0, attached="")
         body["status"]["kubernetesStatus"] = {

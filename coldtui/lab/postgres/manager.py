@@ -248,6 +248,9 @@ class Manager:
         return held
 
     async def _lead(self, status: Json) -> None:
+        if self.lost_data and not self.server.running:
+            self._say(Process(ready=False))  # nothing to start: another one must lead
+            return
         if not await self._beat():
             return  # somebody else holds it: two primaries must not be
         if not await self._runs():
@@ -322,13 +325,9 @@ class Manager:
         if leader is None or leader is self.server:
             await self._tell_ready()
             return
-        if self.lost_data:
-            await self.gauge.close()
-            await self._do(self.server.erase)
-            self.lost_data = False
-        if not self.server.data.exists():
-            await self._do(lambda: self.server.clone(leader, self.servers.inner_passfile))
-        if not self.server.is_standby:
+        if self.lost_data or not self.server.data.exists():
+            await self._clone(leader)
+        elif not self.server.is_standby:
             await self._rejoin(leader)
         cut = self.name in self.orders.cut
         news = self.server.follow(NOWHERE if cut else leader.port, self.servers.passwords.streaming_replica, slot(self.name))
@@ -350,10 +349,19 @@ class Manager:
                 return name
         return current if not self.server.running else ""
 
+    async def _clone(self, leader: Server) -> None:
+        """There is no data any more: take that of the primary."""
+        await self.gauge.close()
+        self._started = False
+        if self.server.data.exists():
+            await self._do(self.server.erase)
+        self.lost_data = False
+        await self._do(lambda: self.server.clone(leader, self.servers.inner_passfile))
+
     async def _rejoin(self, leader: Server) -> None:
         """We were primary once: take back what the new one does not have."""
         if not leader.running or leader.is_standby:
-            return
+            raise Unreachable(f"{leader.name} cannot be followed yet")
         if self.server.running:
             await self._stop()
         self.rewinding = True

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from coldtui.domain.errors import Unreachable
-from coldtui.lab.client import PODS, Json, Key
+from coldtui.lab.client import CLAIMS, PODS, ApiError, Json, Key
 from coldtui.lab.controllers.base import Lab, deleting, micro, moment, pod_ready, set_condition
 from coldtui.lab.controllers.cnpg import (
     COMPONENT,
@@ -72,6 +72,36 @@ class RealOperator(Operator):
     def __init__(self, lab: Lab, managers: Managers) -> None:
         super().__init__(lab)
         self.managers = managers
+        self.claims = lab.informers.of(CLAIMS)
+        self.claims.listen(self._claim_changed)
+        self._lost_claims: dict[str, Json] = {}
+
+    def _claim_changed(self, before: Json | None, after: Json | None) -> None:
+        """A claim that is gone took the data of its instance along."""
+        if before is None or after is not None or before["metadata"]["namespace"] != self.managers.cluster_key[0]:
+            return
+        name = before["metadata"]["name"]
+        if (manager := self.managers.by_name.get(name)) is not None:
+            self._lost_claims[name] = before
+            manager.forget_data()
+            self.enqueue(self.managers.cluster_key)
+
+    async def _recreate(self, cluster: Json, found: Instances) -> None:
+        for name in found.names:
+            if name not in found.pods and (old := self._lost_claims.pop(name, None)) is not None:
+                await self._claim(old)
+        await super()._recreate(cluster, found)
+
+    async def _claim(self, old: Json) -> None:
+        """A new volume for an instance."""
+        meta = old["metadata"]
+        kept = {key: meta[key] for key in ("name", "namespace", "labels", "annotations") if key in meta}
+        spec = {key: value for key, value in old["spec"].items() if key != "volumeName"}
+        try:
+            await self.client.create(CLAIMS, {"metadata": kept, "spec": spec})
+        except ApiError as error:
+            if not error.conflict:
+                raise
 
     async def reconcile(self, key: Key) -> None:
         cluster = self.clusters.items.get(key)
@@ -224,8 +254,8 @@ class RealOperator(Operator):
         for name, pod in scene.found.pods.items():
             marked = (pod["metadata"].get("annotations") or {}).get(UNRECOVERABLE_POD) == "true"
             if marked and name != scene.current and not deleting(pod):
+                await self.client.delete(CLAIMS, name, pod["metadata"]["namespace"])
                 await self.client.delete(PODS, name, pod["metadata"]["namespace"], grace_s=0, uid=pod["metadata"]["uid"])
-                self.managers.by_name[name].forget_data()
                 return
 
     async def _roll(self, scene: Scene) -> bool:

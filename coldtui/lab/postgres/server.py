@@ -301,6 +301,8 @@ class Server:
         """Take a base backup of another server in place of what is there."""
         if self.data.exists():
             self.erase()
+        self.data.mkdir(mode=0o700)
+        self.programs.own(self.data)
         self.programs.run(
             "pg_basebackup", "-D", str(self.data), "-d", f"host={HOST} port={source.port} user=streaming_replica application_name={self.name}-join",
             "-X", "stream", "-c", "fast", "--no-sync", passfile=passfile,
