@@ -88,7 +88,8 @@ def plan_cancel(facts: SessionFacts, params: CancelQuery, now: datetime) -> Plan
     session = facts.session
     if session is None:
         return _plan(facts, params, CANCEL, f"Cancel the query of session {params.pid}", (), (), f"session {params.pid} has ended")
-    title = f"Cancel the query of session {session.pid} that began at {_clock(session.query_at)}"
+    began = f" that began at {_clock(session.query_at)}" if session.query_at is not None else ""
+    title = f"Cancel the query of session {session.pid}{began}"
     findings = cancel_findings(session, facts.sessions, now)
     query_at = session.query_at.isoformat() if session.query_at is not None else ""
     step = PlannedStep(CANCEL, title, {**_args(facts, session), "query_at": query_at}, "cannot be recalled")
@@ -138,9 +139,9 @@ def address(params: Signal) -> str:
     return f"sessions/{params.pid}"
 
 
-def _clock(at: datetime | None) -> str:
+def _clock(at: datetime) -> str:
     """Exact to the microsecond: a plan that is made again must show another session of that pid as another step."""
-    return f"{at:%H:%M:%S.%f}Z" if at is not None else "an unknown time"
+    return f"{at:%H:%M:%S.%f}Z"
 
 
 # ------------------------------------------------------------ steps
