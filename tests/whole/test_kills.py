@@ -141,8 +141,9 @@ POINTS = (
 )
 
 
-@pytest.mark.parametrize("point", POINTS, ids=lambda p: f"{p.name}, {p.end}")
-@SLOW
+@pytest.mark.parametrize(
+    "point", [pytest.param(p, id=f"{p.name}, {p.end}", marks=() if p.what is None and p.end == "kill -9" else SLOW) for p in POINTS]
+)
 def test_a_confirmed_run_goes_on(anna: Seat, place: Place, home: str, point: Point) -> None:
     """The console that confirmed a drain is ended at a point of it: the drain goes on to its end, and a new console shows all of it."""
     if point.budget:
@@ -194,7 +195,7 @@ def whole(seat: Seat, place: Place, home: str, run: Run, before: set[str]) -> No
     assert (followed.code, [line.partition(" ")[2] for line in followed.out.splitlines()]) == (0, lines)
 
 
-@pytest.mark.timeout(120)
+@SLOW
 def test_every_console_of_a_drain_is_killed(anna: Seat, place: Place, home: str) -> None:
     """One drain and three consoles on it: the one that confirmed it is killed at once, the others with a budget blocking and while a slow pod terminates."""
     place.yard.budget(maxUnavailable=1)
@@ -298,7 +299,7 @@ MOMENTS = (
     Moment("the last look is done", What.FINISHED, 2),
     Moment("its end is written", What.ENDED),
 )
-QUICK = {"planned again", "the cordon is done and not answered", "the first eviction is accepted and not answered", "the pods are gone"}
+QUICK = {"planned again", "the cordon is done and not answered", "the first eviction is accepted and not answered"}
 
 
 @pytest.mark.parametrize("moment", [pytest.param(m, id=m.name, marks=() if m.name in QUICK else SLOW) for m in MOMENTS])

@@ -75,7 +75,7 @@ def test_the_second_drain_is_refused(anna: Seat, place: Place, home: str, record
 
 def test_what_the_command_line_does_is_on_both(anna: Seat, place: Place, home: str, record_property: Record) -> None:
     """A run of the command line is on both consoles within 2 s of its beginning, and its end within 2 s of it; the title says that one is under way."""
-    place.yard.slow(home, 4.0)
+    place.yard.slow(home, 2.0)
     consoles = (anna.console(), anna.console(cols=80, rows=24))
     both(consoles, lambda c: "7/7 nodes" in c.text, 30, "both are up")
     for console in consoles:
@@ -113,6 +113,7 @@ def test_two_command_lines_race(anna: Seat, place: Place, home: str) -> None:
     assert set(anna.evictions().values()) == {1}
 
 
+@pytest.mark.controlplane
 def test_another_machine_waits_for_the_site(anna: Seat, place: Place, home: str, tmp_path: Path) -> None:
     """Another state folder is another machine: its run waits for the lease, says whose it is since when, and begins when the holder has let go."""
     place.yard.slow(home, 4.0)
