@@ -62,10 +62,10 @@ def command_of(operation: Operation[Any, Any]) -> Command:
     from ..operations.params import params_of
 
     every = params_of(operation.params)
-    flags = tuple(_flag(p) for p in every if not p.required)
+    flags = tuple(_flag(p) for p in every if not p.required or p.named)
     taken = {name for flag in flags for name in flag.names}
     own = tuple(flag for flag in ACT if not taken & set(flag.names))
-    words = tuple(p.name.upper() for p in every if p.required)
+    words = tuple(f"[{p.name.upper()}]" if p.named else p.name.upper() for p in every if p.required)
     return Command(operation.name.replace(".", " "), operation.about, "acts:run", (*flags, *own), words, more=EXITS)
 
 
@@ -75,7 +75,7 @@ def _flag(p: Param) -> Flag:
         return Flag((f"--no-{p.flag[2:]}",), f"do not: {about}", dest=p.name)
     if p.kind is bool:
         return Flag((p.flag,), about, dest=p.name)
-    if p.kind is int or p.default:
+    if not p.required and (p.kind is int or p.default):
         unit = f" {p.unit}" if p.unit else ""
         about += f" (default {_text(p.default)}{unit})"
     value = "N" if p.kind is int else "A,B" if p.kind is tuple else "TEXT"
@@ -93,7 +93,7 @@ def values_of(operation: Operation[Any, Any], words: tuple[str, ...], flags: Map
     every = params_of(operation.params)
     given: dict[str, Any] = dict(zip((p.name for p in every if p.required), words, strict=False))
     for p in every:
-        if not p.required and p.name in flags:
+        if (p.named or not p.required) and p.name in flags:
             given[p.name] = not p.default if p.kind is bool else flags[p.name]
     return given
 

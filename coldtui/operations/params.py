@@ -27,9 +27,13 @@ def param(
     least: int | None = None,
     most: int | None = None,
     grave: bool = False,
+    named: bool = False,
 ) -> Any:
-    """Declare a field. `grave`: raises what must be confirmed, so that forms set it apart. `unit`: what a number counts, such as `s`."""
-    meta = {"about": about, "unit": unit, "choices": choices, "least": least, "most": most, "grave": grave}
+    """Declare a field. `grave`: raises what must be confirmed, so that forms set it apart. `unit`: what a number counts, such as `s`.
+
+    `named`: must be given, and reads better with its name (`--to postgres-2`) than as a bare word; the command line takes both.
+    """
+    meta = {"about": about, "unit": unit, "choices": choices, "least": least, "most": most, "grave": grave, "named": named}
     return dataclasses.field(metadata=meta) if default is NOTHING else dataclasses.field(default=default, metadata=meta)
 
 
@@ -48,6 +52,7 @@ class Param:
     least: int | None = None
     most: int | None = None
     grave: bool = False
+    named: bool = False
 
     @property
     def required(self) -> bool:

@@ -145,13 +145,15 @@ def _instance_row(world: World, item: InstanceOf, now: datetime) -> Row:
     return Row(item.key, cells, dim=old(world, "pg_clusters"))
 
 
-def _server_json(world: World, c: PgCluster, i: Instance, now: datetime) -> dict[str, Any]:
-    """What the server says of itself by SQL; nothing where nobody asks it."""
+def _server_json(world: World, c: PgCluster, i: Instance, now: datetime, reasons: dict[str, str]) -> dict[str, Any]:
+    """What the server says of itself by SQL; null, with the reason added to `reasons`, where it does not."""
     reading = world.pg_sql.get(i.name)
     if reading is None or domain.site_cluster(world) not in (c, None):
-        return {}
+        reasons["sql"] = "no server was asked"
+        return {"connections": None, "sql": None, "sql_age_s": None}
     if not isinstance(reading, Known):
-        return {"connections": None, "sql": None, "_sql": reading.reason}
+        reasons["sql"] = reading.reason
+        return {"connections": None, "sql": None, "sql_age_s": None}
     s = reading.value
     return {
         "connections": s.connections,
@@ -229,7 +231,7 @@ def _instance_json(world: World, item: InstanceOf, now: datetime) -> dict[str, A
         "timeline": i.timeline,
         "fenced": i.fenced,
         "lag_bytes": lag.value if isinstance(lag, Known) else None,
-        **_server_json(world, c, i, now),
+        **_server_json(world, c, i, now, reasons),
         **aside(world, now, ("pg_clusters", "pods"), reasons),
     }
 

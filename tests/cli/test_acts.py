@@ -404,3 +404,11 @@ def test_a_missing_secret_without_a_terminal_is_refused() -> None:
     assert "sudo/w1" in str(caught.value)
     assert "--secrets-fd" in str(caught.value)
     assert secrets.given(Called(None), PLAN) == {}  # type: ignore[arg-type]
+
+
+def test_the_target_of_a_switchover_may_be_named() -> None:
+    """`--to X` and a bare word mean the same, as scripts may use either."""
+    from coldtui.operations.catalogue import find
+
+    operation = find("postgres.switchover")
+    assert values_of(operation, (), {"to": "pg-2"}) == values_of(operation, ("pg-2",), {}) == {"to": "pg-2"}

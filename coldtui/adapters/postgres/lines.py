@@ -46,6 +46,7 @@ class Lines:
     def __init__(self, section: PostgresSection, secrets: Mapping[str, Secret], environ: Mapping[str, str] = os.environ) -> None:
         self.section, self._secrets, self._environ = section, secrets, environ
         self.places: dict[str, Place] = {}
+        self._left: list[Place] = []
 
     def put(self, target: str, host: str, port: int, *, fixed: bool) -> None:
         known = self.places.get(target)
@@ -53,8 +54,14 @@ class Lines:
             self.places[target] = Place(host, port, fixed)
         elif (known.host, known.port) != (host, port) and (fixed or not known.fixed):
             self.places[target] = Place(host, port, fixed)
-            if known.kept is not None:
-                known.kept.pgconn.finish()
+            self._left.append(known)
+
+    async def _let_go(self) -> None:
+        """End the connections to where targets were before. One that is in use is left to who uses it: libpq does not survive the end of a
+        connection under a query."""
+        for place in [place for place in self._left if not place.lock.locked()]:
+            self._left.remove(place)
+            await self._drop(place)
 
     def place(self, target: str) -> Place:
         found = self.places.get(target)
@@ -121,6 +128,7 @@ class Lines:
 
     async def ask(self, target: str, work: Callable[[Connection], Any], deadline_s: float) -> Any:
         """`work` on the kept connection of a target. A kept one that turns out dead is replaced once."""
+        await self._let_go()
         place = self.place(target)
         try:
             async with asyncio.timeout(deadline_s), place.lock:
@@ -166,5 +174,6 @@ class Lines:
             made.pgconn.finish()
 
     async def aclose(self) -> None:
-        for place in self.places.values():
-            await self._drop(place)
+        for place in (*self.places.values(), *self._left):
+            if not place.lock.locked():
+                await self._drop(place)

@@ -34,7 +34,7 @@ TRIES = 3
 class Switchover:
     """Make another instance primary, in good order."""
 
-    to: str = param("the instance that is to lead")
+    to: str = param("the instance that is to lead", named=True)
     cluster: str = param("namespace/name of the cluster, the site's if not given", "")
     timeout: int = param("seconds after which it gives up waiting, 0 never does", 300, unit="s", least=0)
 
