@@ -78,6 +78,13 @@ def _took_text(run: Run, now: datetime, ago: Ago) -> str:
     return ago(span) if run.active else spent(span)
 
 
+def end_words(run: Run) -> str:
+    """How it ended, its state said once: `done in 2.1 s`, `partial: out of time; ...`."""
+    if not run.outcome or run.outcome.startswith(run.state.value):
+        return run.outcome or run.state.value
+    return f"{run.state.value}: {run.outcome}"
+
+
 def outcome_text(board: RunBoard, run: Run, now: datetime, ago: Ago = words.age) -> str:
     """What to know of it in a sentence: where it is, what it waits for, how it ended."""
     match health(run, board, now):
@@ -256,5 +263,5 @@ def _recent_line(board: RunBoard, run: Run, now: datetime, *, narrow: bool) -> L
         Cell(when, Tone.MUTED),
         Cell(f"{words.GLYPHS[glyph]} ", tone),
         Cell(f"{run.title}{step} ", Tone.STRONG if run.active else Tone.PLAIN),
-        Cell(outcome_text(board, run, now) if run.active else f"{run.state.value}{': ' + run.outcome if run.outcome else ''}", Tone.MUTED),
+        Cell(outcome_text(board, run, now) if run.active else end_words(run), Tone.MUTED),
     )

@@ -22,6 +22,7 @@ from ..domain.world import World
 from ..present import words
 from ..present.lines import Line
 from ..present.rows import Cell, Tone
+from ..present.runs import end_words
 from .arming import Arming
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ class Acting:
     def _ended_here(self, operation: AnyOperation, values: Mapping[str, Any], run: Run, *, undoing: bool) -> None:
         if run.state is not RunState.DONE:
             self._mark(run.object, None)
-            self.app.say(f"{run.title}: {run.state}: {run.outcome}", Tone.BAD, sticky=True)
+            self.app.say(f"{run.title}: {end_words(run)}", Tone.BAD, sticky=True)
             return
         verb = operation.name.partition(".")[2]
         if operation.name in SEEN:
@@ -328,8 +329,7 @@ class Acting:
             if run.id in self.started and run.state.ended:
                 del self.started[run.id]
                 good = run.state is RunState.DONE
-                text = f"{run.title}: {run.state}" + (f": {run.outcome}" if run.outcome and run.outcome != str(run.state) else "")
-                self.app.call_later(self.app.say, text, Tone.GOOD if good else Tone.BAD, sticky=not good)
+                self.app.call_later(self.app.say, f"{run.title}: {end_words(run)}", Tone.GOOD if good else Tone.BAD, sticky=not good)
 
     def last_words(self) -> str:
         """For after the console was left: that its runs go on. Reads the journal."""

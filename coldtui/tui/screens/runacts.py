@@ -112,7 +112,7 @@ class RunActs(WorldScreen):
             self.cold.say(str(error), Tone.BAD, sticky=True)
             return
         if now.state.ended:
-            self.cold.say(f"{run.title}: {now.state.value}" + (f": {now.outcome}" if now.outcome else ""), Tone.WARN, sticky=True)
+            self.cold.say(f"{run.title}: {run_words.end_words(now)}", Tone.WARN, sticky=True)
         else:
             self.cold.say(f"stops before its next act; {ACCEPTED}", Tone.WARN, sticky=True)
 
