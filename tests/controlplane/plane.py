@@ -125,7 +125,7 @@ class ControlPlane:
     Thread-safe for requests; start, stop, pause and kill belong to one thread. All calls block: from asyncio use `asyncio.to_thread`.
     """
 
-    def __init__(self, directory: Path, binaries: Path, ports: Ports, *, audit: bool) -> None:
+    def __init__(self, directory: Path, binaries: Path, ports: Ports, *, audit: bool, egress: Path | None = None) -> None:
         """Prepares files only; use `start`."""
         self.directory = directory
         self.ports = ports
@@ -133,6 +133,7 @@ class ControlPlane:
         self.kubeconfigs: dict[User, Path] = {user: directory / f"{user}.kubeconfig" for user in ("admin", "view", "token")}
         self.audit_log: Path | None = directory / "audit.log" if audit else None
         """JSON lines: what people and programs (not the controllers) sent; changes with their bodies."""
+        self._egress = egress
         self._binaries = binaries
         self._processes: dict[Program, subprocess.Popen[bytes]] = {}
         self._paused = False
@@ -141,8 +142,10 @@ class ControlPlane:
         self._commands, self._contexts, self.ca = self._prepare()
 
     @classmethod
-    def start(cls, directory: Path, *, crds: Sequence[Path] = (), audit: bool = False) -> Self:
+    def start(cls, directory: Path, *, crds: Sequence[Path] = (), audit: bool = False, egress: Path | None = None) -> Self:
         """A control plane with its files in `directory` (made if need be, must be empty) and `crds` established.
+
+        With `egress` all that the API server sends to pods goes through the proxy at that unix socket (coldtui.lab.egress).
 
         Builds the programs first if that was never done. Raises BuildError or ControlPlaneError; then nothing is left running.
         """
@@ -152,7 +155,7 @@ class ControlPlane:
         if any(directory.iterdir()):
             raise ControlPlaneError(f"{directory} is not empty")
         with contextlib.ExitStack() as stack:
-            plane = cls(directory, binaries, stack.enter_context(_free_ports()), audit=audit)
+            plane = cls(directory, binaries, stack.enter_context(_free_ports()), audit=audit, egress=egress)
             stack.callback(plane._end_processes)
             plane._start(crds)
             plane._release = stack.pop_all()
@@ -359,6 +362,12 @@ class ControlPlane:
             policy = self.directory / "audit-policy.yaml"
             policy.write_text(yaml.safe_dump(_AUDIT_POLICY))
             commands["kube-apiserver"] += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
+        if self._egress is not None:
+            from coldtui.lab.egress import configuration  # the lab is not needed otherwise
+
+            selection = self.directory / "egress.yaml"
+            selection.write_text(yaml.safe_dump(configuration(self._egress)))
+            commands["kube-apiserver"] += [f"--egress-selector-config-file={selection}"]
         return commands, contexts, ca
 
     def _write_kubeconfig(self, path: Path, user: str, ca: Path, credentials: Mapping[str, str]) -> None:

@@ -20,7 +20,19 @@ from coldtui.domain.errors import ColdError, Exit, NotFound
 from coldtui.lab import demo
 from coldtui.lab.demo import DemoOptions
 
-KEYS = {"config", "kubeconfig", "view_kubeconfig", "server", "s3_endpoint", "postgres_dsn", "postgres_passfile", "pid", "control", "dir", "ssh"}
+KEYS = {
+    "config",
+    "kubeconfig",
+    "view_kubeconfig",
+    "server",
+    "s3_endpoint",
+    "postgres_dsn",
+    "postgres_passfile",
+    "pid",
+    "control",
+    "dir",
+    "ssh",
+}
 
 
 def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
