@@ -86,10 +86,9 @@ def cluster(seed: Seed, newest: datetime, oldest: datetime) -> Json:
         "storage": {"size": "20Gi", "storageClass": "longhorn", "resizeInUseVolumes": True},
         "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}},
         "affinity": {"enablePodAntiAffinity": True, "podAntiAffinityType": "preferred", "topologyKey": "kubernetes.io/hostname"},
-        "bootstrap": {"initdb": {"database": "cold_production", "owner": "cold"}},
+        "bootstrap": {"initdb": {"database": "app", "owner": "app"}},
         "postgresql": {
             "parameters": {"max_connections": "200", "shared_buffers": "256MB", "archive_timeout": "5min", "wal_keep_size": "512MB"},
-            "synchronous": {"method": "any", "number": 1, "dataDurability": "preferred"},
         },
         "replicationSlots": {"highAvailability": {"enabled": True, "slotPrefix": "_cnpg_"}, "updateInterval": 30},
         "plugins": [{"name": PLUGIN, "enabled": True, "isWALArchiver": True, "parameters": {"barmanObjectName": STORE}}],
@@ -209,9 +208,7 @@ def add_postgres(seed: Seed, hosts: Sequence[str]) -> Json:
         secret = make("v1", "Secret", f"{CLUSTER}-{suffix}", NAMESPACE, created=seed.ago(days=172), labels={"cnpg.io/cluster": CLUSTER})
         secret |= {
             "type": "Opaque",
-            "stringData": {"username": "cold", "password": seed.letters(24), "dbname": "cold_production"}
-            if suffix == "app"
-            else {"ca.crt": "lab"},
+            "stringData": {"username": "app", "password": seed.letters(24), "dbname": "app"} if suffix == "app" else {"ca.crt": "lab"},
         }
         seed.add(secret)
     keys = make("v1", "Secret", "cold-r2-credentials", NAMESPACE, created=seed.ago(days=172))
