@@ -467,3 +467,27 @@ def test_sigterm_to_a_runner_cancels(anna: Seat, place: Place, home: str) -> Non
     assert followed.code == 6, followed.err
     assert "not evicted" in followed.out
     assert cordoned(place.ground, home)
+
+
+def test_a_small_act_killed_in_the_middle(anna: Seat, place: Place, home: str) -> None:
+    """A cordon is performed by whoever asked: killed before the answer came its run is lost, and `resume` finds it done without asking again."""
+    assert anna.relay is not None
+    process = anna.start("node", "cordon", home)
+
+    def strike(request: Recorded) -> bool:
+        if is_cordon(request):
+            process.send_signal(signal.SIGKILL)
+        return is_cordon(request)
+
+    anna.relay.lose_answers(strike)
+    assert process.wait(20) == -signal.SIGKILL
+    anna.relay.lose_answers(None)
+    spin(lambda: cordoned(place.ground, home), 10, "the server does it all the same")
+    run = anna.newest()
+    assert run is not None
+    assert "runner lost" in anna.run("runs").out
+    done = anna.run("run", "resume", run.id)
+    assert done.code == 0, done.err
+    assert anna.now(run).state is RunState.DONE
+    assert len([r for r in anna.relay.requests if is_cordon(r)]) == 1
+    audited(anna, "confirmed", "resumed", "ended")
