@@ -28,10 +28,11 @@ def test_a_standby_that_does_not_replay(real: Site) -> None:
 
     async def scene(on: Place) -> None:
         faults = PgFaults(on.lab, on.database)
-        await faults.switch("pg-lagging", True, {"instance": "postgres-2", "bytes": 3 * MIB})
+        primary, standby = faults.primary, next(n for n in on.database.servers if n != faults.primary)
+        await faults.switch("pg-lagging", True, {"instance": standby, "bytes": 3 * MIB})
 
         async def received() -> bool:
-            said, other = await on.manager("postgres-1"), await on.manager("postgres-2")
+            said, other = await on.manager(primary), await on.manager(standby)
             return other["replayPaused"] is True and behind(said, other, "receivedLsn") == 0 and behind(said, other, "replayLsn") >= 3 * MIB
 
         await until(received)
@@ -47,8 +48,8 @@ def test_standbys_without_a_line_to_the_primary(real: Site) -> None:
     async def scene(on: Place) -> None:
         faults = PgFaults(on.lab, on.database)
         await faults.switch("pg-cut-off", True, {"instance": "all"})
-        said = await on.manager("postgres-1")
-        for name in ("postgres-2", "postgres-3"):
+        said = await on.manager(faults.primary)
+        for name in set(on.database.servers) - {faults.primary}:
             other = await on.manager(name)
             assert other["isWalReceiverActive"] is False
             assert SEGMENT_B <= behind(said, other, "receivedLsn") < 2 * SEGMENT_B
@@ -64,10 +65,11 @@ def test_a_standby_that_crashes(real: Site) -> None:
 
     async def scene(on: Place) -> None:
         faults = PgFaults(on.lab, on.database)
-        await faults.switch("pg-standby-lost", True, {"instance": "postgres-3"})
+        name = next(n for n in on.database.servers if n != faults.primary)
+        await faults.switch("pg-standby-lost", True, {"instance": name})
 
         async def looping() -> bool:
-            state = (await on.pod("postgres-3"))["status"]["containerStatuses"][0]["state"]
+            state = (await on.pod(name))["status"]["containerStatuses"][0]["state"]
             return (state.get("waiting", {}).get("reason"), (await on.status())["readyInstances"]) == ("CrashLoopBackOff", 2)
 
         await until(looping)
@@ -82,23 +84,24 @@ def test_three_sessions_in_a_chain(real: Site) -> None:
 
     async def scene(on: Place) -> None:
         faults = PgFaults(on.lab, on.database)
+        primary = faults.primary
         await faults.switch("pg-blocking", True, {})
         query = "SELECT application_name, pid, pg_blocking_pids(pid), state FROM pg_stat_activity WHERE usename = 'app' AND backend_type = 'client backend'"
-        rows = {str(r[0]): r for r in on.sql("postgres-1", query)}
+        rows = {str(r[0]): r for r in on.sql(primary, query)}
         assert rows["web-checkout"][2] == [rows["report-nightly"][1]]
         assert rows["report-nightly"][2] == [rows["billing-import"][1]]
         assert rows["billing-import"][3] == "idle in transaction"
-        on.sql("postgres-1", f"SELECT pg_terminate_backend({rows['billing-import'][1]})")
+        on.sql(primary, f"SELECT pg_terminate_backend({rows['billing-import'][1]})")
 
         async def free() -> bool:
             waiting = "SELECT pid FROM pg_stat_activity WHERE pg_blocking_pids(pid) = ARRAY[%s]"
-            return not await asyncio.to_thread(on.sql, "postgres-1", waiting % rows["billing-import"][1])
+            return not await asyncio.to_thread(on.sql, primary, waiting % rows["billing-import"][1])
 
         await until(free)
         await faults.switch("pg-blocking", False, {})
 
         async def gone() -> bool:
-            return not await asyncio.to_thread(on.sql, "postgres-1", query)
+            return not await asyncio.to_thread(on.sql, primary, query)
 
         await until(gone)
 
