@@ -158,7 +158,7 @@ def test_console(evil: Embedded, tmp_path: Path, cols: int, rows: int) -> None:
         console.until("11 nodes")
         console.quiet(0.5)
         straight(console)
-        steps = (("2", "Nodes ["), ("6", "Alerts ["), (":events\r", "Events"), ("5", "cold-backend"), ("9", "Pods ("))
+        steps = (("2", "Nodes ["), ("6", "Alerts ["), (":events\r", "Events"), ("5", "Deployments ("), ("9", "Pods ("))
         for keys, shows in steps:
             console.send(keys)
             console.until(shows)

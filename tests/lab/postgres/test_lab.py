@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -38,8 +39,14 @@ def servers(lab: demo.DemoLab) -> list[psutil.Process]:
 
 
 def data(processes: list[psutil.Process]) -> set[Path]:
-    """Data directories of the servers among them."""
-    return {Path(p.cmdline()[-1]) for p in processes if p.cmdline()[1:2] == ["-D"]}
+    """Data directories of the servers among them. A process of a server may have ended meanwhile."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            line = process.cmdline()
+            if line[1:2] == ["-D"]:
+                found.add(Path(line[-1]))
+    return found
 
 
 def gone(processes: list[psutil.Process], seconds: float = 10.0) -> bool:
