@@ -4,7 +4,7 @@ V := .venv
 BIN := $(V)/bin
 UV := $(BIN)/uv
 
-.PHONY: demo test check lint test-controlplane bench lock clean
+.PHONY: demo test check lint test-controlplane test-long bench lock clean
 
 # Installed with bytecode: missing .pyc files make every start 3.5 times slower.
 $(V)/.run: pyproject.toml locks/run.txt
@@ -39,7 +39,12 @@ check: lint test
 # The first time it builds Kubernetes from Go modules: about four minutes on two cores, kept in ~/.cache/coldtui.
 test-controlplane: $(V)/.dev
 	$(BIN)/python -m tests.controlplane.build
-	COLDTUI_REQUIRE_CONTROLPLANE=1 $(BIN)/python -m pytest -m controlplane tests
+	COLDTUI_REQUIRE_CONTROLPLANE=1 $(BIN)/python -m pytest -m "controlplane and not long" tests
+
+# Runners killed at every moment, troubles and two machines on the real control plane: a quarter of an hour.
+test-long: $(V)/.dev
+	$(BIN)/python -m tests.controlplane.build
+	COLDTUI_REQUIRE_CONTROLPLANE=1 $(BIN)/python -m pytest -m "controlplane and long" tests
 
 bench: $(V)/.dev
 	$(BIN)/python -m benchmarks

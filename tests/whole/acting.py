@@ -296,7 +296,9 @@ class Yard:
                     ):
                         continue  # it comes up
                     self.ground.delete(f"/api/v1/namespaces/{SPACE}/pods/{pod['metadata']['name']}")
-            return len(pods) == 2 and all(ready(p) and p["spec"]["nodeName"] == home for p in pods)
+            sets = self.ground.get(f"/apis/apps/v1/namespaces/{SPACE}/replicasets")["items"]
+            alone = all(item["metadata"]["labels"]["app"] == "mill" for item in sets)  # one that is about to go would make its pods again
+            return alone and len(pods) == 2 and all(ready(p) and p["spec"]["nodeName"] == home for p in pods)
 
         until(gathered, READY_S, "the yard is tidy")
         self.ground.cordon(False, other)

@@ -70,3 +70,13 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     made = Place(request.getfixturevalue("site_plane"), tmp_path_factory.mktemp("site"))
     yield made
     made.close()
+
+
+LONG = frozenset({"test_kills", "test_trouble", "test_two_consoles", "test_rights"})
+"""Series on the slow ground that take minutes: `make test-long`. What they prove is proven in `make test` on the lab as well, at fewer points."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in LONG and item.path.parent.name == "whole" and item.get_closest_marker("controlplane"):
+            item.add_marker(pytest.mark.long)

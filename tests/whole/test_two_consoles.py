@@ -121,7 +121,7 @@ def test_another_machine_waits_for_the_site(anna: Seat, place: Place, home: str,
         anna.start("node", "drain", home, "--yes", home, "--detach")
         run = anna.begun()
         spin(lambda: anna.items(run, "of 90 s"), 20, "the slow pod ends", lambda: anna.story(run))
-        done = ben.run("node", "drain", other_of(home), "--yes", other_of(home), "--grace", "1")
+        done = ben.run("node", "drain", other_of(home), "--yes", other_of(home), "--pod-selector", "app=none")
         assert done.code == 0, done.out + done.err
         assert re.search(rf"waiting: root on \S+ \(run {run.id}\) since \S+ \S+ holds lease coldtui-site", done.out), done.out
         theirs, ours = ben.newest(), anna.now(run)
