@@ -232,6 +232,7 @@ def test_ctrl_c_twice(anna: Seat, place: Place, home: str) -> None:
     assert anna.ended(run).state is RunState.PARTIAL, anna.story(run)
 
 
+@SLOW
 def test_who_looks_on_ends_nothing(anna: Seat, place: Place, home: str) -> None:
     """SIGHUP only stops following, and so does SIGINT of somebody who only follows, with how to follow on: the run goes on to its end."""
     place.yard.slow(home, 3.0)
