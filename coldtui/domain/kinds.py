@@ -66,6 +66,8 @@ PG_CLUSTERS = _cnpg("pg_clusters", "clusters", "PostgreSQL clusters")
 PG_BACKUPS = _cnpg("pg_backups", "backups", "PostgreSQL backups")
 PG_SCHEDULES = _cnpg("pg_schedules", "scheduledbackups", "backup schedules")
 PG_POOLERS = _cnpg("pg_poolers", "poolers", "connection poolers")
+PG_QUORUMS = _cnpg("pg_quorums", "failoverquorums", "failover quorums")
+"""Read only where a cluster wants one; never watched."""
 PG_STORES = Kind("pg_stores", "barmancloud.cnpg.io", "v1", "objectstores", True, "object stores of the backup plugin", custom=True)
 LH_NODES = _longhorn("lh_nodes", "nodes", "Longhorn nodes")
 LH_VOLUMES = _longhorn("lh_volumes", "volumes", "Longhorn volumes")

@@ -179,3 +179,33 @@ class Claim:
     """Where its WAL was then."""
     ended: bool = False
     """It says otherwise since, or does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryLease:
+    """The Lease by which instance managers agree who may be primary (CloudNativePG 1.30 and later)."""
+
+    holder: str
+    """Pod name; empty: given back."""
+    renewed: datetime | None
+    """By the holder's clock."""
+    duration_s: int
+    """After so long without renewal another one may take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverQuorum:
+    """`FailoverQuorum.status`: the synchronous standbys at the time of the last commit that is known to be safe."""
+
+    namespace: str
+    name: str
+    method: str
+    """`any` or `first`."""
+    primary: str
+    standby_names: tuple[str, ...]
+    standby_number: int
+    """How many of them must have confirmed a commit."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"

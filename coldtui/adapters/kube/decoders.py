@@ -11,7 +11,7 @@ from .events import EVENTS
 from .k3s import ETCD_SNAPSHOTS, UPGRADE_PLANS
 from .nodes import LEASES, NODE_USAGE, NODES
 from .pods import NAMESPACES, POD_USAGE, PODS
-from .postgres import PG_CLUSTERS, PG_POOLERS
+from .postgres import PG_CLUSTERS, PG_POOLERS, PG_QUORUMS
 from .storage import CLAIMS, LH_ENGINES, LH_NODES, LH_REPLICAS, LH_SETTINGS, LH_SNAPSHOTS, LH_VOLUMES, VOLUMES
 from .vips import ENDPOINTSLICES, IP_POOLS, L2_ADVERTISEMENTS, L2_STATUSES, SERVICES
 
@@ -55,7 +55,7 @@ DECODERS: dict[str, Decoder[Any]] = {
 
 
 def registered(kind: str) -> Decoder[Any] | None:
-    """Of a watched kind, or of one that only plans read (`domain.drains`)."""
+    """Of a watched kind, or of one that is read only when asked for (`domain.drains`, failover quorums)."""
     return DECODERS.get(kind) or _of_plans(kind)
 
 
@@ -67,5 +67,6 @@ def _of_plans(kind: str) -> Decoder[Any] | None:
         "drain_budgets": drains.DRAIN_BUDGETS,
         "drain_volumes": drains.DRAIN_VOLUMES,
         "lh_attachments": drains.LH_ATTACHMENTS,
+        "pg_quorums": PG_QUORUMS,
     }
     return found.get(kind)

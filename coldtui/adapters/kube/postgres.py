@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from ...domain.postgres import PgCluster, PgPooler, PluginUse, ReportedState, Synchronous
+from ...domain.replication import FailoverQuorum
 from ...domain.text import plain
 from .decoding import EPOCH, AnnotatedMeta, Decoder, Meta, Wire, WireCondition, conditions, word, words
 
@@ -331,5 +332,24 @@ def _pooler(item: _Pooler, now: datetime) -> PgPooler:
     )
 
 
+class _QuorumStatus(Wire):
+    method: str = ""
+    primary: str = ""
+    standby_names: list[str] | None = None
+    standby_number: int = 0
+
+
+class _Quorum(Wire):
+    metadata: Meta
+    status: _QuorumStatus = msgspec.field(default_factory=_QuorumStatus)
+
+
+def _quorum(item: _Quorum, now: datetime) -> FailoverQuorum:
+    meta, status = item.metadata, item.status
+    names = _names(status.standby_names)
+    return FailoverQuorum(word(meta.namespace), word(meta.name), word(status.method), word(status.primary), names, status.standby_number)
+
+
 PG_CLUSTERS = Decoder(_Cluster, _cluster)
+PG_QUORUMS = Decoder(_Quorum, _quorum)
 PG_POOLERS = Decoder(_Pooler, _pooler)

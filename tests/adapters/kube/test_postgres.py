@@ -98,3 +98,27 @@ def test_a_pooler() -> None:
         },
     )
     assert (p.cluster, p.type, p.instances, p.ready, p.pool_mode) == ("cold-postgres", "ro", 2, 1, "transaction")
+
+
+def test_a_failover_quorum() -> None:
+    """How many of which synchronous standbys must have confirmed a commit is read from the status; one without a status names nobody."""
+    q = decode(
+        "pg_quorums",
+        {
+            "metadata": meta("cold-postgres", "cold"),
+            "status": {
+                "method": "ANY",
+                "primary": "cold-postgres-1",
+                "standbyNames": ["cold-postgres-2", "cold-postgres-3"],
+                "standbyNumber": 1,
+            },
+        },
+    )
+    assert (q.key, q.primary, q.standby_names, q.standby_number) == (
+        "cold/cold-postgres",
+        "cold-postgres-1",
+        ("cold-postgres-2", "cold-postgres-3"),
+        1,
+    )
+    empty = decode("pg_quorums", {"metadata": meta("cold-postgres", "cold")})
+    assert (empty.standby_names, empty.standby_number) == ((), 0)

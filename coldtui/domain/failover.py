@@ -1,0 +1,315 @@
+"""What CloudNativePG will do by itself when a primary is lost, and why it may do nothing.
+
+The causes are those of its sources (1.30: replicas.go, cluster_controller.go, cluster_status.go) and of its issue tracker (11346, 11348). Pure:
+console and operations gather the same signs, each in its own way, and read the same sentences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from .postgres import FAILING_OVER, NO_FAILOVER, PgCluster
+from .readings import Known, Reading, Unknown
+from .replication import FailoverQuorum, ManagerStatus, PrimaryLease, SqlStatus
+from .text import counted
+from .values import dataclass
+
+if TYPE_CHECKING:
+    from .deployments import Deployment
+    from .pods import Pod
+
+PENDING = "pending"
+STALLED = timedelta(seconds=30)
+"""An election that goes back and forth for longer will not end by itself (issue 11346)."""
+CHECK_FAILED = "PrimaryStatusCheckFailed"
+CHECK_FRESH = timedelta(minutes=2)
+"""The operator repeats that event as long as it holds."""
+POD_S, NODE_S = (10, 40), (60, 110)
+"""From the primary's death to a new primary, as seen on a running cluster of 1.30: a dead container or pod, a dead or cut-off node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What is known of a cluster, from whatever source."""
+
+    cluster: PgCluster
+    now: datetime
+    pods: Mapping[str, Pod] | None
+    """Of instances, by name; None: not read."""
+    managers: Mapping[str, Reading[ManagerStatus]]
+    sql: Mapping[str, Reading[SqlStatus]]
+    operator: Reading[Deployment | None]
+    lease: Reading[PrimaryLease | None]
+    quorum: Reading[FailoverQuorum | None]
+    """Asked only where the cluster wants one (`spec.postgresql.synchronous.failoverQuorum`)."""
+    check_failed: Reading[datetime | None]
+    """When the operator last said PrimaryStatusCheckFailed of this cluster; None: never, as far as events go back."""
+    node_trouble: str = ""
+    """Why the node of the primary is not to be trusted; empty: nothing known against it."""
+    turned_back: tuple[datetime, ...] = ()
+    """When targetPrimary was seen to go from `pending` back to the old primary."""
+
+    @property
+    def primary(self) -> str:
+        return self.cluster.current_primary
+
+    def manager(self, name: str) -> ManagerStatus | None:
+        found = self.managers.get(name)
+        return found.value if isinstance(found, Known) else None
+
+    def server(self, name: str) -> SqlStatus | None:
+        found = self.sql.get(name)
+        return found.value if isinstance(found, Known) else None
+
+    def ready(self, name: str) -> bool | None:
+        """Of its pod; None: not known."""
+        if self.pods is None:
+            return None
+        pod = self.pods.get(name)
+        return pod is not None and pod.is_ready and pod.deleted is None
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        return tuple(name for name in self.cluster.instance_names if name != self.primary)
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One reason why no failover happens."""
+
+    code: str
+    """`fenced`, `status-check`, `phase`, `no-replica`, `delay`, `quorum`, `receiver`, `two-primaries`, `operator`, `disabled`, `hibernated`, `stalled`,
+    `wedged`."""
+    sentence: str
+    """Names the object and the number."""
+    remedy: str
+    until: datetime | None = None
+    """When it ends by itself, where that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What is to be expected."""
+
+    lost: str
+    """What is wrong with the primary (`postgres-1 is not ready: CrashLoopBackOff`); empty: nothing is known to be."""
+    causes: tuple[Cause, ...]
+    """With a primary that is lost: why nothing happens. With one that is well: why nothing would."""
+    blind: tuple[str, ...]
+    """Premises that could not be read."""
+    expected_s: tuple[int, int] | None
+    """Least and most seconds from the loss to a new primary, where the operator is free to act; None: it is not, or nobody can tell."""
+    since: datetime | None
+    """When the primary was lost, as far as the Cluster and the pod tell."""
+    under_way: str = ""
+    """`electing`, or the instance that is to lead; empty: no failover is under way."""
+
+    def overdue(self, now: datetime) -> bool:
+        """Whether the operator has had all the time that it usually needs."""
+        return self.expected_s is not None and self.since is not None and now - self.since > timedelta(seconds=self.expected_s[1])
+
+
+def prospect(signs: Signs) -> Prospect:
+    c = signs.cluster
+    lost, since = lost_primary(signs)
+    causes = tuple(_causes(signs, bool(lost)))
+    most = NODE_S if signs.node_trouble else POD_S
+    delay = c.failover_delay_s
+    ends_alone = all(cause.until is not None for cause in causes)
+    expected = (most[0] + delay, most[1] + delay) if lost and ends_alone else None
+    target = c.target_primary
+    failing = target == PENDING or (c.phase == FAILING_OVER and target != c.current_primary)
+    under_way = "" if not failing else "electing" if target == PENDING else target
+    return Prospect(lost, causes, tuple(_blind(signs)), expected, since, under_way)
+
+
+def lost_primary(signs: Signs) -> tuple[str, datetime | None]:
+    """(what is wrong with the primary, since when). Empty while a server that answers as primary is there."""
+    c, name = signs.cluster, signs.primary
+    if not name:
+        return "no primary is named", None
+    server, manager = signs.server(name), signs.manager(name)
+    since = c.primary_failing_since
+    if signs.node_trouble:
+        return f"{name}: {signs.node_trouble}", since
+    if signs.pods is not None:
+        pod = signs.pods.get(name)
+        if pod is None:
+            return f"{name} has no pod", since
+        since = since or (pod.ready_since if not pod.is_ready else None)
+        if pod.deleted is not None:
+            return f"{name} is being deleted", since or pod.deleted
+        if not pod.is_ready:
+            return f"{name} is not ready: {pod.state}", since
+    if server is not None:
+        return (f"{name} is in recovery", since) if server.in_recovery else ("", None)
+    if manager is not None:
+        return ("", None) if manager.is_primary or manager.might_be_unavailable else (f"{name} says that it is a replica", since)
+    answers = [r for r in (signs.sql.get(name), signs.managers.get(name)) if isinstance(r, Unknown) and r.reason != "not asked"]
+    if not answers:
+        return "", None  # nobody was asked
+    return f"{name} does not answer: {'; '.join(dict.fromkeys(r.reason for r in answers))}", since
+
+
+def _causes(signs: Signs, lost: bool) -> Iterator[Cause]:
+    yield from _of_operator(signs)
+    yield from _of_cluster(signs)
+    yield from _of_instances(signs, lost)
+    if lost:
+        yield from _of_primary(signs)
+        yield from _of_election(signs)
+
+
+def _of_operator(signs: Signs) -> Iterator[Cause]:
+    c, found = signs.cluster, signs.operator
+    if isinstance(found, Known) and found.value is None:
+        yield Cause("operator", "there is no deployment of the CloudNativePG operator", "install it, or promote by hand")
+    elif isinstance(found, Known) and found.value is not None and found.value.available < 1:
+        what = f"the operator is down: {found.value.available} of {found.value.desired} available"
+        yield Cause("operator", what, f"bring deployment {found.value.key} back, or promote by hand")
+    if c.reconciliation_disabled:
+        what = f"the operator ignores {c.name}: annotation cnpg.io/reconciliationLoop is disabled"
+        yield Cause("disabled", what, "remove the annotation, or promote by hand")
+    if c.hibernated:
+        yield Cause("hibernated", f"{c.name} is hibernated", "set annotation cnpg.io/hibernation to off")
+
+
+def _of_cluster(signs: Signs) -> Iterator[Cause]:
+    c, manager = signs.cluster, signs.manager(signs.primary)
+    if c.is_fenced(signs.primary):
+        who = "all instances are fenced" if c.all_fenced else f"{signs.primary} is fenced"
+        yield Cause("fenced", f"{who}: the operator elects nobody while its primary is", f"coldtui postgres unfence {signs.primary}")
+    elif manager is not None and manager.might_be_unavailable:
+        what = f"{signs.primary} comes out of a fence (mightBeUnavailable): the operator waits for it"
+        yield Cause("fenced", what, "wait until it is ready")
+    if c.phase in NO_FAILOVER:
+        why = f" ({c.phase_reason})" if c.phase_reason else ""
+        yield Cause("phase", f"no failover is attempted in phase {c.phase!r}{why}", "mend what the phase names")
+    if c.replica_cluster:
+        yield Cause("phase", f"{c.name} follows another cluster and has no writable primary", "promote it by spec.replica")
+
+
+def _of_instances(signs: Signs, lost: bool) -> Iterator[Cause]:
+    c = signs.cluster
+    claims = {name for name in c.instance_names if (m := signs.manager(name)) is not None and m.is_primary}
+    claims |= {name for name in c.instance_names if (s := signs.server(name)) is not None and not s.in_recovery}
+    if len(claims) > 1:
+        names = " and ".join(sorted(claims))
+        yield Cause("two-primaries", f"{names} both say that they are primary: the operator waits", "fence the wrong one")
+    if not signs.replicas:
+        yield Cause("no-replica", f"{c.name} has no instance beside {signs.primary or 'its primary'}", "scale it up, or restore")
+    elif not (standing := candidates(signs)) and signs.pods is not None and _asked(signs):
+        dead = "; ".join(f"{name}: {_why(signs, name)}" for name in signs.replicas)
+        yield Cause("no-replica", f"no replica could be elected: {dead}", "bring a replica back first")
+    elif standing:
+        yield from _of_quorum(signs, standing)
+
+
+def _asked(signs: Signs) -> bool:
+    """Whether the managers of the replicas were asked at all."""
+    return all(name in signs.managers and getattr(signs.managers[name], "reason", "") != "not asked" for name in signs.replicas)
+
+
+def candidates(signs: Signs) -> tuple[str, ...]:
+    """Replicas that the operator could elect: ready, not fenced, answering at /pg/status as a replica."""
+    fit = []
+    for name in signs.replicas:
+        manager = signs.manager(name)
+        if manager is not None and not manager.is_primary and signs.ready(name) and not signs.cluster.is_fenced(name):
+            fit.append(name)
+    return tuple(fit)
+
+
+def _why(signs: Signs, name: str) -> str:
+    if signs.cluster.is_fenced(name):
+        return "fenced"
+    pod = signs.pods.get(name) if signs.pods is not None else None
+    if signs.pods is not None and pod is None:
+        return "no pod"
+    if pod is not None and not pod.is_ready:
+        return pod.state
+    reading = signs.managers.get(name)
+    return reading.reason if isinstance(reading, Unknown) else "says that it is primary" if reading is not None else "not asked"
+
+
+def _of_quorum(signs: Signs, standing: tuple[str, ...]) -> Iterator[Cause]:
+    """R + W > N (CloudNativePG, failover quorum): of N synchronous standbys, W confirm each commit, R can be elected now."""
+    c, found = signs.cluster, signs.quorum
+    if c.synchronous is None or not c.synchronous.quorum or isinstance(found, Unknown):
+        return
+    if found.value is None or not found.value.standby_names:
+        yield Cause("quorum", f"{c.name} wants a failover quorum, and none is recorded yet", "wait until the primary has recorded one")
+        return
+    q = found.value
+    fit = [name for name in standing if name in q.standby_names]
+    if len(fit) + q.standby_number <= len(q.standby_names):
+        what = (
+            f"the failover quorum is not met: {len(fit)} of {counted(len(q.standby_names), 'synchronous standby', 'synchronous standbys')} "
+            f"can be elected, {q.standby_number} confirmed each commit ({len(fit)} + {q.standby_number} is not more than {len(q.standby_names)})"
+        )
+        yield Cause("quorum", what, "bring another standby back, or accept the loss and promote by hand")
+
+
+def _of_primary(signs: Signs) -> Iterator[Cause]:
+    """The pod looks well, what is in it does not."""
+    name = signs.primary
+    if signs.node_trouble or not signs.ready(name):
+        return
+    reading = signs.managers.get(name)
+    fails = isinstance(reading, Unknown) and reading.reason != "not asked"
+    said = signs.check_failed.value if isinstance(signs.check_failed, Known) else None
+    event = said is not None and signs.now - said < CHECK_FRESH
+    if fails and _renews(signs):
+        what = f"{name} does not answer, its pod is Ready and its manager still renews the Lease: it will neither stop nor be replaced"
+        yield Cause("wedged", what, f"delete pod {name} without grace, or stop its server on the node")
+    if fails or event:
+        why = reading.reason if isinstance(reading, Unknown) and fails else CHECK_FAILED
+        what = f"the pod of {name} is Ready while its status endpoint fails ({why}): the operator waits for it"
+        yield Cause("status-check", what, f"see the log of {name}; delete its pod without grace if it does not come back")
+
+
+def _renews(signs: Signs) -> bool:
+    lease = signs.lease.value if isinstance(signs.lease, Known) else None
+    if lease is None or lease.holder != signs.primary or lease.renewed is None:
+        return False
+    return signs.now - lease.renewed < timedelta(seconds=lease.duration_s or 15)
+
+
+def _of_election(signs: Signs) -> Iterator[Cause]:
+    c = signs.cluster
+    if c.failover_delay_s and c.primary_failing_since is not None:
+        until = c.primary_failing_since + timedelta(seconds=c.failover_delay_s)
+        if until > signs.now:
+            left = int((until - signs.now).total_seconds())
+            yield Cause(
+                "delay",
+                f"the operator waits {left:,} s more (spec.failoverDelay {c.failover_delay_s:,} s)",
+                "wait, or promote by hand",
+                until,
+            )
+    recent = [at for at in signs.turned_back if signs.now - at < timedelta(minutes=5)]
+    if recent and (len(recent) > 1 or signs.now - recent[0] > STALLED):
+        what = f"the election went back to {c.current_primary} {counted(len(recent), 'time')}: it does not end (CloudNativePG issue 11346)"
+        yield Cause("stalled", what, "promote by hand: patch targetPrimary to the best replica")
+    if c.target_primary == PENDING or c.phase == FAILING_OVER:
+        held = [name for name in signs.replicas if (m := signs.manager(name)) is not None and m.receiver_active]
+        if held:
+            what = f"the WAL receiver of {' and '.join(held)} still runs: nobody is elected before it has ended"
+            yield Cause("receiver", what, f"see that the old primary {c.current_primary} is stopped")
+
+
+def _blind(signs: Signs) -> Iterator[str]:
+    """What a cause may hide behind."""
+    if isinstance(signs.operator, Unknown):
+        yield f"whether the operator runs ({signs.operator.reason})"
+    if signs.pods is None:
+        yield "the pods of the instances"
+    if isinstance(signs.lease, Unknown):
+        yield f"who holds the Lease ({signs.lease.reason})"
+    wants = signs.cluster.synchronous is not None and signs.cluster.synchronous.quorum
+    if wants and isinstance(signs.quorum, Unknown):
+        yield f"the failover quorum ({signs.quorum.reason})"
+    if isinstance(signs.check_failed, Unknown):
+        yield f"events of the operator ({signs.check_failed.reason})"
