@@ -10,7 +10,7 @@ from typing import Any
 
 from immutables import Map
 
-from coldtui.adapters.kube.decoders import DECODERS
+from coldtui.adapters.kube.decoders import registered
 from coldtui.domain.nodes import NodeStats, VolumeFill
 from coldtui.domain.pods import Pod
 from coldtui.domain.readings import Freshness, Known, Reading, SourceState, Trouble
@@ -409,7 +409,9 @@ def state(name: str, freshness: Freshness, partial: bool = False) -> SourceState
 
 def decode(kind: str, raw: Raw) -> Any:
     """One object through its decoder, from bytes."""
-    return DECODERS[kind].item(json.dumps(raw).encode(), NOW)
+    found = registered(kind)
+    assert found is not None, kind
+    return found.item(json.dumps(raw).encode(), NOW)
 
 
 def build(
