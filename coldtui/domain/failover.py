@@ -239,7 +239,7 @@ def _of_quorum(signs: Signs, standing: tuple[str, ...]) -> Iterator[Cause]:
     c, found = signs.cluster, signs.quorum
     if c.synchronous is None or not c.synchronous.quorum or isinstance(found, Unknown):
         return
-    if found.value is None or not found.value.standby_names:
+    if found.value is None or not found.value.standby_names or found.value.standby_number <= 0:
         yield Cause("quorum", f"{c.name} wants a failover quorum, and none is recorded yet", "wait until the primary has recorded one")
         return
     q = found.value
