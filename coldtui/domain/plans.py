@@ -262,7 +262,8 @@ def worse(before: Plan, after: Plan) -> tuple[str, ...]:
     known = {(f.code, f.object): f for f in before.findings}
     for finding in after.findings:
         earlier = known.get((finding.code, finding.object))
-        if finding.weight >= Weight.WARNING and (earlier is None or earlier.weight < finding.weight):
+        said = finding.sentence in after.blocked and after.blocked in found  # what blocks is a list of such sentences
+        if not said and finding.weight >= Weight.WARNING and (earlier is None or earlier.weight < finding.weight):
             found.append(finding.sentence)
     fates = {i.object: i for i in before.items}
     for item in after.items:

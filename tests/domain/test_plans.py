@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from coldtui.domain.plans import Fate, Outlook, Plan, PlanItem, Rung, worse
+from coldtui.domain.plans import Fate, Finding, Outlook, Plan, PlanItem, Rung, Weight, worse
 
 PLAN = Plan(
     "node.drain", "Drain w1", "nodes/w1", (), (), ("site",), Rung.DISRUPTIVE, "drain", "w1", items=(PlanItem("pods/a/b", Fate.GOES),)
@@ -37,3 +37,10 @@ def test_a_thing_that_waits_now_is_not_worse() -> None:
     never = replace(PLAN, outlook=Outlook.WOULD_HANG, items=(PlanItem("pods/a/b", Fate.NEVER, "budget for ever"),))
     assert worse(PLAN, waits) == ()
     assert len(worse(PLAN, never)) == 2
+
+
+def test_what_blocks_is_said_once() -> None:
+    """A plan that is refused now for a new finding names it one time, not as what blocks and as what got worse."""
+    new = Finding("x.stop", Weight.STOP, "postgres-2 is not ready: CrashLoopBackOff", outlook=Outlook.REFUSED)
+    after = replace(PLAN, outlook=Outlook.REFUSED, blocked=f"something else; {new.sentence}", findings=(*PLAN.findings, new))
+    assert [text for text in worse(PLAN, after) if new.sentence in text] == [after.blocked]
