@@ -55,8 +55,19 @@ def _rank(problem: Problem) -> int:
 
 def problems(world: World, now: datetime) -> tuple[Problem, ...]:
     """All problems, worst first; of the critical ones causes before effects (a lost node before what ran on it), then the oldest."""
-    from . import backups, deployments, k3s, nodes, pods, postgres, runboard, sources, storage, vips  # the nouns import this module
+    from . import (  # the nouns import this module
+        backups,
+        deployments,
+        k3s,
+        nodes,
+        pods,
+        postgres,
+        runboard,
+        sources,
+        storage_troubles,
+        vips,
+    )
 
-    nouns = (sources, runboard, nodes, postgres, storage, vips, backups, deployments, pods, k3s)
+    nouns = (sources, runboard, nodes, postgres, storage_troubles, vips, backups, deployments, pods, k3s)
     found = [p for noun in nouns for p in noun.problems(world, now)]
     return tuple(sorted(found, key=lambda p: (-p.severity, _rank(p), p.since is None, p.since or now, p.sentence)))

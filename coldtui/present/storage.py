@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from ..domain import storage as domain
+from ..domain import storage_troubles
 from ..domain.readings import Known
 from ..domain.storage import Capacity, Claim, LhNode, LhReplica, LhVolume
 from ..domain.verdicts import Grade, Verdict, unsure
@@ -140,7 +141,7 @@ VOLUMES: Listing[LhVolume] = Listing(
     },
     default_sort="claim",
     text=lambda v: f"{v.claim_key} {v.name} {v.state} {v.robustness} {v.node}",
-    trouble=lambda world, v, now: bool(domain.volume_troubles(world, v)),
+    trouble=lambda world, v, now: bool(storage_troubles.volume_troubles(world, v)),
     labels=lambda v: v.labels,
     json=_volume_json,
 )
@@ -266,7 +267,7 @@ NODES: Listing[LhNode] = Listing(
     },
     default_sort="name",
     text=lambda n: f"{n.name} {n.zone} {' '.join(d.path for d in n.disks)}",
-    trouble=lambda world, n, now: bool(domain.node_troubles(n)),
+    trouble=lambda world, n, now: bool(storage_troubles.node_troubles(n)),
     json=_node_json,
 )
 
@@ -347,7 +348,7 @@ CLAIMS: Listing[Claim] = Listing(
     },
     default_sort="namespace",
     text=lambda c: f"{c.namespace} {c.name} {c.phase} {c.storage_class} {c.volume}",
-    trouble=lambda world, c, now: c.ref in troubled(world, now, domain.problems),
+    trouble=lambda world, c, now: c.ref in troubled(world, now, storage_troubles.problems),
     labels=lambda c: c.labels,
     json=_claim_json,
     namespaced=True,
@@ -465,7 +466,7 @@ def describe_volume(world: World, v: LhVolume, now: datetime) -> tuple[Line, ...
         lines += [(), *table(("COPY", "NODE", "PROCESS", "DISK"), body)]
     if rebuild := domain.rebuild_of(world, v):
         lines.append(pair("Rebuild", f"{rebuild.percent} %" if rebuild.replicas else f"failed: {rebuild.error}", Tone.WARN))
-    for p in domain.volume_troubles(world, v):
+    for p in storage_troubles.volume_troubles(world, v):
         lines.append((label("Problem"), Cell(p.sentence, Tone.WARN), Cell(f"  {p.cause}" if p.cause else "", Tone.MUTED)))
     return tuple(lines)
 
@@ -491,7 +492,7 @@ def describe_node(world: World, n: LhNode, now: datetime) -> tuple[Line, ...]:
         for d in n.disks
     ]
     lines += table(("DISK", "FULL", "FREE", "TOTAL", "PROMISED", "COPIES"), body, right=frozenset({1, 2, 3, 4, 5}))
-    for p in domain.node_troubles(n):
+    for p in storage_troubles.node_troubles(n):
         lines.append((label("Problem"), Cell(p.sentence, Tone.WARN), Cell(f"  {p.cause}" if p.cause else "", Tone.MUTED)))
     return tuple(lines)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from coldtui.domain import storage
+from coldtui.domain import storage, storage_troubles
 from coldtui.domain.nodes import VolumeFill
 from coldtui.domain.problems import Severity
 from coldtui.domain.readings import Freshness, Known, Unknown
@@ -14,7 +14,7 @@ from tests.sample import GIB, NOW, Site, ago, broken, build, healthy, lh_engine,
 
 
 def told(site: Site, **more: Any) -> list[tuple[Severity, str]]:
-    return [(p.severity, p.sentence) for p in storage.problems(build(site, **more), NOW)]
+    return [(p.severity, p.sentence) for p in storage_troubles.problems(build(site, **more), NOW)]
 
 
 def test_capacity_is_the_sum_of_the_disks() -> None:
@@ -65,7 +65,7 @@ def test_a_degraded_volume_counts_its_copies_and_names_the_rebuild() -> None:
     modes = {"pvc-7f31-r-1": "RW", "pvc-7f31-r-2": "RW", "pvc-7f31-r-3": "WO"}
     site["lh_volumes"] = [lh_volume(robustness="degraded", lastDegradedAt=ago(minutes=5))]
     site["lh_engines"] = [lh_engine(modes=modes, rebuildStatus={"tcp://a:1": {"isRebuilding": True, "progress": 40}})]
-    (found,) = storage.problems(build(site), NOW)
+    (found,) = storage_troubles.problems(build(site), NOW)
     assert (found.severity, found.sentence, found.cause) == (
         Severity.WARNING,
         "volume cold/postgres-1 has 2 of 3 copies",
@@ -90,7 +90,7 @@ def test_a_faulted_volume_is_critical() -> None:
     """No usable copy is the worst there is, and the workload is named."""
     site = broken()
     site["lh_volumes"] = [lh_volume(robustness="faulted", state="detached")]
-    (found,) = storage.problems(build(site), NOW)
+    (found,) = storage_troubles.problems(build(site), NOW)
     assert (found.severity, found.hits) == (Severity.CRITICAL, "cold-postgres")
 
 
