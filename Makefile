@@ -4,7 +4,7 @@ V := .venv
 BIN := $(V)/bin
 UV := $(BIN)/uv
 
-.PHONY: demo test check lint test-controlplane test-long bench lock clean
+.PHONY: demo test test-quick test-whole check lint test-controlplane test-long bench lock clean
 
 # Installed with bytecode: missing .pyc files make every start 3.5 times slower.
 $(V)/.run: pyproject.toml locks/run.txt
@@ -25,8 +25,22 @@ $(V)/.dev: pyproject.toml locks/dev.txt
 demo: $(V)/.run
 	$(BIN)/coldtui demo
 
-test: $(V)/.dev
-	$(BIN)/python -m pytest -n 2 -m "not controlplane"
+# Whole sites and whole programs at play. They mostly wait: for machines, servers and processes, as operators do. The rest is quick.
+WHOLE := tests/whole tests/docs tests/lab/hosts tests/lab/postgres tests/lab/test_controllers.py tests/lab/test_demo.py \
+	tests/operations/postgres tests/operations/drain/test_live.py tests/operations/drain/test_kubectl.py \
+	tests/operations/test_reboot.py tests/operations/test_restart_k3s.py tests/operations/test_clean_disk.py \
+	tests/operations/test_processes.py tests/adapters/ssh/test_contract.py tests/adapters/ssh/test_sudo.py
+PYTEST := $(BIN)/python -m pytest -m "not controlplane" --dist worksteal
+
+test: test-quick test-whole
+
+# One worker for each of two cores: these compute.
+test-quick: $(V)/.dev
+	$(PYTEST) -n 2 $(WHOLE:%=--ignore=%)
+
+# Two workers a core: while one waits, the other computes.
+test-whole: $(V)/.dev
+	$(PYTEST) -n 4 $(WHOLE)
 
 lint: $(V)/.dev
 	$(BIN)/ruff format --check coldtui tests benchmarks
