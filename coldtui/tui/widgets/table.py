@@ -17,33 +17,20 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
-from coldtui.domain.values import dataclass
-
 from ...domain.kinds import KINDS
 from ...domain.readings import Freshness, SourceState
 from ...domain.world import World
 from ...present import words
-from ...present.rows import Cell, Column, Listing, Row, Tone
+from ...present.rows import Cell, Listing, Row, Tone
 from ..guard import GuardedWidget
 from ..theme import palette_of
 from . import filters
+from .columns import GUTTER, Place, all_places, fitting_places
 from .draw import Spans, ends, fit, strip_of, width_of
 from .draw import words as broken
 
-GAP = 2
-GUTTER = 1
 _REORDER_SHARE = 0.03
 """Of a core, that ordering may cost: a listing that takes long (20,000 rows: 50 ms) is ordered the less often."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a column is drawn."""
-
-    number: int
-    column: Column
-    x: int
-    width: int
 
 
 class RowTable(GuardedWidget, can_focus=True):
@@ -332,80 +319,12 @@ class RowTable(GuardedWidget, can_focus=True):
                     size = width_of(cell.text)
                     if size > needs.get(number, 0):
                         needs[number] = size
-        places = self._wide_places() if self.wide else self._narrow_places(width)
+        columns = self.listing.columns
+        places = all_places(columns, needs, self._pan) if self.wide else fitting_places(columns, needs, width, lend=bool(self._rows))
         self._layout_for = (width, self.wide, self._pan)
         changed = places != self._places
         self._places = places
         return changed
-
-    def _narrow_places(self, width: int) -> tuple[Place, ...]:
-        chosen = list(enumerate(self.listing.columns))
-        room = width - GUTTER
-        identifier = max(chosen, key=lambda pair: (pair[1].grow, -pair[0]))
-
-        def wanted(number: int, column: Column) -> int:
-            """What a column that is always shown needs (a third of the room at most, as one long name must not drive out the rest)."""
-            if not column.grow or column.priority:
-                return column.width
-            return max(column.width, min(self._needs.get(number, 0), room // 3))
-
-        def optional() -> list[tuple[int, Column]]:
-            return [pair for pair in chosen if pair[1].priority and pair is not identifier]
-
-        while optional() and sum(wanted(n, c) + GAP for n, c in chosen) - GAP > room:
-            chosen.remove(max(optional(), key=lambda pair: (pair[1].priority, pair[0])))  # a whole state before one more column
-        while len(chosen) > 1 and sum(c.width + GAP for _, c in chosen) - GAP > room:
-            # By priority; when all that is left is "always shown", from the right, but never the identifier.
-            chosen.remove(max((pair for pair in chosen if pair is not identifier), key=lambda pair: (pair[1].priority, pair[0])))
-        widths = {number: column.width for number, column in chosen}
-        spare = room - sum(widths.values()) - GAP * (len(chosen) - 1)
-        growing = [(number, column) for number, column in chosen if column.grow]
-        for number, column in growing:  # those that are always shown first: a whole state before a whole list of roles
-            more = max(0, min(wanted(number, column) - widths[number], spare)) if not column.priority else 0
-            widths[number] += more
-            spare -= more
-        while spare > 0 and growing:
-            hungry = [(n, c) for n, c in growing if widths[n] < self._needs.get(n, 0)]
-            if not hungry:
-                break
-            shares = sum(c.grow for _, c in hungry)
-            given = 0
-            for number, column in hungry:
-                more = min(max(1, spare * column.grow // shares), self._needs[number] - widths[number], spare - given)
-                widths[number] += more
-                given += more
-            spare -= given
-        if spare < 0:
-            widths[identifier[0]] = max(1, widths[identifier[0]] + spare)
-        elif self._rows:
-            self._lend(growing, widths)
-        places, x = [], GUTTER
-        for number, column in chosen:
-            places.append(Place(number, column, x, widths[number]))
-            x += widths[number] + GAP
-        return tuple(places)
-
-    def _lend(self, growing: list[tuple[int, Column]], widths: dict[int, int]) -> None:
-        """What a growing column has and no visible row of it needs goes to those that must cut: a state before blanks after a name."""
-        for number, _ in growing:
-            short = self._needs.get(number, 0) - widths[number]
-            for other, lender in growing:
-                if short > 0 and other != number:
-                    room = widths[other] - max(self._needs.get(other, 0), width_of(lender.title) + 1)
-                    given = max(0, min(short, room))
-                    widths[other] -= given
-                    widths[number] += given
-                    short -= given
-
-    def _wide_places(self) -> tuple[Place, ...]:
-        places, x = [], GUTTER
-        for number, column in enumerate(self.listing.columns):
-            if number and number <= self._pan:
-                continue
-            width = max(column.width, self._needs.get(number, 0))
-            places.append(Place(number, column, x, width))
-            x += width + GAP
-        return tuple(places)
 
     # ------------------------------------------------------------ drawing
 
