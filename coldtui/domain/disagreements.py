@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from .failover_signs import lost_for, prospect_of, settling
 from .postgres import PgCluster, changing
 from .problems import Problem, Severity
 from .readings import Freshness, Known, Reading
@@ -29,7 +30,7 @@ def problems_of(world: World, t: Topology, now: datetime) -> tuple[Problem, ...]
         return ()
     return tuple(
         problem
-        for judge in (_two_primaries, _systems, _timelines, _labels, _named, _vip, _nobody, _silent, _streams, _grants)
+        for judge in (_two_primaries, _systems, _timelines, _labels, _named, _vip, _nobody, _silent, _failover, _streams, _grants)
         for problem in judge(world, t, c, now)
     )
 
@@ -235,6 +236,38 @@ def _silent(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[
         yield _problem(
             c, f"primary {m.name} does not answer /pg/status, its standbys do", "writes, if it is down", getattr(m.manager, "reason", "")
         )
+
+
+ALREADY_TOLD = frozenset({"operator", "fenced", "disabled", "phase", "two-primaries", "hibernated"})
+"""Causes that are problems of their own."""
+STEADY = timedelta(seconds=5)
+"""A primary that is silent for less may only have missed one question."""
+
+
+def _failover(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
+    """Why nobody takes over from a primary that is lost, or nobody would from one that is well."""
+    found = prospect_of(world, t, now)
+    if found is None or settling(c):
+        return
+    causes = [x for x in found.causes if x.code not in ALREADY_TOLD and x.until is None]
+    gone = lost_for(world, t, found, now)
+    hits = f"writes through {c.write_service or c.name + '-rw'}"
+    since = now - gone if gone is not None else None
+    if not found.lost:
+        for cause in causes:
+            severity = Severity.NOTICE if c.instances == 1 else Severity.WARNING
+            yield _problem(c, f"would not fail over now: {cause.sentence}", "if the primary is lost", cause.remedy, severity)
+    elif gone is not None and gone < STEADY:
+        return
+    elif causes:
+        others = "; ".join(x.sentence for x in found.causes if x is not causes[0])
+        yield _problem(
+            c, f"will not fail over: {causes[0].sentence}", hits, "; ".join(x for x in (causes[0].remedy, others) if x), since=since
+        )
+    elif not found.causes and found.overdue(now) and found.expected_s is not None:
+        least, most = found.expected_s
+        what = f"no new primary yet, though a failover takes {least} to {most} s"
+        yield _problem(c, what, hits, f"not read: {', '.join(found.blind)}" if found.blind else found.lost, since=since)
 
 
 def _streams(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:

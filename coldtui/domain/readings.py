@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from datetime import datetime
 from enum import Enum
 from typing import Generic, TypeVar
@@ -26,6 +27,8 @@ class Unknown:
 
     source: str
     reason: str
+    kind: str = field(default="", compare=False)
+    """Of the trouble behind it, as in `Trouble.kind`; empty: none, or not told."""
 
 
 Reading = Known[T_co] | Unknown

@@ -209,3 +209,16 @@ class FailoverQuorum:
     @property
     def key(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What was seen to happen to the Cluster while somebody watched: the API tells of each moment only what is now."""
+
+    phase: str = ""
+    phase_since: datetime | None = None
+    """When this phase was first seen (this machine's clock)."""
+    phase_seen: bool = False
+    """Whether its beginning was seen; else it is as old at least."""
+    turned_back: tuple[datetime, ...] = ()
+    """When targetPrimary was seen to go from `pending` back to the primary that was to be replaced; the newest last."""

@@ -22,7 +22,7 @@ from .pods import Namespace, Pod, PodCounts, PodUsage
 from .postgres import PgCluster, PgPooler
 from .readings import Reading, SourceState, Unknown
 from .replication import Claim as PrimaryClaim
-from .replication import ManagerStatus, SqlStatus
+from .replication import FailoverQuorum, ManagerStatus, PrimaryLease, SqlStatus, Watched
 from .runboard import RunBoard
 from .sessions import DatabaseFacts, Progress, Session
 from .sources import KUBE
@@ -72,8 +72,12 @@ class SiteFacts:
 
 DATABASE = "database"
 """Name under which the servers of the site's database are wanted, beside the kinds."""
+SESSIONS = "pg_sessions"
+"""Name under which sessions, work in progress and databases of its primary are wanted besides."""
 NOT_SHOWN = Unknown("sql", "not asked: no screen shows it")
 """Of what is read only while somebody looks."""
+NOT_ASKED = Unknown("kube", "not asked")
+"""Of what nobody has asked for yet."""
 
 Trend = tuple[float, ...]
 """Samples of equal distance, oldest first; NaN where a sample is missing."""
@@ -142,8 +146,11 @@ class World:
     """`/pg/status` of its pods, by `namespace/name`."""
     pg_claims: Map[str, PrimaryClaim] = field(default_factory=Map)
     """Who says to be primary since when, by `SOURCE/NAME`."""
-    pg_lease: Reading[str] = NOT_SHOWN
-    """Who holds the Lease of its primary; the empty string: nobody."""
+    pg_lease: Reading[PrimaryLease | None] = NOT_ASKED
+    """Of its primary; None: there is none of its name (operators before 1.30)."""
+    pg_quorum: Reading[FailoverQuorum | None] = NOT_ASKED
+    """Read only where its Cluster wants one; None: none is recorded."""
+    pg_watched: Watched = Watched()
     pg_sessions: Reading[tuple[Session, ...]] = NOT_SHOWN
     """Of the primary."""
     pg_progress: Reading[tuple[Progress, ...]] = NOT_SHOWN

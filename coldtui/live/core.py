@@ -20,7 +20,7 @@ from ..domain.readings import Freshness, Trouble
 from ..domain.runboard import JOURNAL, RunBoard
 from ..domain.sources import KUBE
 from ..domain.troubles import trouble_of
-from ..domain.world import SiteFacts, World
+from ..domain.world import SESSIONS, SiteFacts, World
 from ..ports import Clock, Journal, Kube, KubeStreams
 from .backoff import Backoff
 from .builder import Builder
@@ -48,6 +48,8 @@ Connector = Callable[[], Kube | Awaitable[Kube]]
 Subscriber = Callable[[World], None]
 
 SILENT = Trouble("lost", "streams were silent while the API answered", "they were opened anew")
+SERVERS_S = 3.0
+"""For the servers of the database, when they are asked once."""
 OWN_WORDS_S = 0.1
 """A single reading gives each call so much less than it has, so that the call itself can say what went wrong."""
 SKEW_STEP_S = 2.0
@@ -105,7 +107,7 @@ class Live:
         self._threads: list[Thread] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._subscribers: list[Subscriber] = []
+        self._subscribers: list[Subscriber] = [] if self._database is None else [self._database.glance]
         self._timer: asyncio.TimerHandle | None = None
         self._published = self._begun = float("-inf")
         self._armed = {True: False, False: False}
@@ -274,6 +276,7 @@ class Live:
         end = self._loop.time() + deadline_s
         source = self._run_source if self._reads_runs(interests) else None
         runs = in_thread("live-once-runs", partial(read_once, source, self._clock)) if source is not None else None
+        early = self._servers_once(interests, deadline_s) if self._database is not None and self._database.named else None
         try:
             self._kube = await within(self._make_client(), deadline_s)
         except (ColdError, TimeoutError) as error:
@@ -283,15 +286,27 @@ class Live:
             self._all_troubled(error)
         else:
             await self._read_once(self._kube, max(0.05, end - self._loop.time()))
-        if self._database is not None and DATABASE in interests:
-            self._publish()
-            left_s = max(0.2, end - self._loop.time() - OWN_WORDS_S)
-            await self._bounded(self._database.once(left_s), "asking the database", self._loop.time() + left_s)
+        self._publish()
+        if early is not None:
+            await early
+        await self._servers_once(interests, end - self._loop.time())  # whom the API told of
         if runs is not None:
             await self._bounded(self._take_runs(runs), "reading the journal", max(end, self._loop.time() + OWN_WORDS_S))
         self._publish()
         await self.close()
         return self.world
+
+    def _servers_once(self, interests: tuple[str | Kind, ...], left_s: float) -> asyncio.Task[None]:
+        """Begin to ask the servers of the database, if they are wanted. Those that the configuration names do not wait for the API."""
+
+        async def ask() -> None:
+            if self._database is not None and DATABASE in interests:
+                assert self._loop is not None
+                limit_s = min(SERVERS_S, max(0.2, left_s - OWN_WORDS_S))
+                work = self._database.once(limit_s, sessions=SESSIONS in interests)
+                await self._bounded(work, "asking the database", self._loop.time() + limit_s)
+
+        return asyncio.get_running_loop().create_task(ask(), name="live servers")
 
     def _reads_runs(self, interests: Iterable[str | Kind] | None) -> bool:
         return self._run_source is not None and (interests is None or JOURNAL in tuple(interests))
@@ -713,7 +728,7 @@ def _kinds(interests: Iterable[str | Kind] | None) -> dict[str, Kind]:
     if interests is None:
         return {kind.name: kind for kind in (*WATCHED, *POLLED)}
     names = [kind if isinstance(kind, str) else kind.name for kind in interests]
-    return {name: KINDS[name] for name in names if name not in (KUBE, JOURNAL, DATABASE)}
+    return {name: KINDS[name] for name in names if name not in (KUBE, JOURNAL, DATABASE, SESSIONS)}
 
 
 def _listed(streams: KubeStreams, deadline_s: float) -> dict[str, Lease]:

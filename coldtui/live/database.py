@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -16,14 +16,16 @@ from typing import Any, TypeVar
 from immutables import Map
 
 from ..domain import postgres
-from ..domain.errors import ColdError, Misconfigured, Unreachable
+from ..domain.errors import ColdError, Misconfigured, NotFound, Unreachable
+from ..domain.failover_signs import follow
+from ..domain.kinds import PG_CLUSTERS, PG_QUORUMS
 from ..domain.postgres import PgCluster
-from ..domain.readings import Known, Reading, Unknown
-from ..domain.replication import Claim, ManagerStatus, SqlStatus
+from ..domain.readings import Freshness, Known, Reading, Unknown
+from ..domain.replication import Claim, FailoverQuorum, ManagerStatus, PrimaryLease, SqlStatus, Watched
 from ..domain.troubles import trouble_of
 from ..domain.vips import database_vips
 from ..domain.world import DATABASE as DATABASE
-from ..domain.world import NOT_SHOWN, World
+from ..domain.world import NOT_SHOWN, SESSIONS, World
 from ..ports import Clock, Database, Kube
 from .builder import Builder
 from .line import Line
@@ -33,7 +35,6 @@ from .waits import happens, within
 
 log = logging.getLogger("coldtui.live")
 
-SESSIONS = "pg_sessions"
 VIP = "vip"
 PORT = 5432
 DEADLINE_S = 2.0
@@ -90,9 +91,13 @@ class DatabaseWatch:
         self._sql: Map[str, Reading[SqlStatus]] = Map()
         self._managers: Map[str, Reading[ManagerStatus]] = Map()
         self._claims: Map[str, Claim] = Map()
-        self._acts_at = ""
+        self._acts_at: object = None
+        self._seen: PgCluster | None = None
+        self._gap = False
+        self._watched = Watched()
         self._turned = asyncio.Event()
         self._databases_at = float("-inf")
+        self._activity_known = False
 
     # --- who looks
 
@@ -139,17 +144,70 @@ class DatabaseWatch:
         if self._database is not None:
             await self._database.aclose()
 
-    async def once(self, limit_s: float) -> None:
-        """Ask everything one time."""
+    @property
+    def named(self) -> bool:
+        """Whether there are servers to ask though the API tells of none."""
+        return self._source.named
+
+    async def once(self, limit_s: float, *, sessions: bool = False) -> None:
+        """Ask everything that was not asked yet; sessions too as soon as somebody says to be primary: who does not answer delays nobody."""
         if not await self._ready():
+            if sessions:
+                nobody = self._nobody()
+                self._builder.database(True, pg_sessions=nobody, pg_progress=nobody, pg_databases=nobody)
             return
-        for key, target in self._wanted().items():
-            self._targets[key] = target
-        works: list[Coroutine[Any, Any, object]] = [self._ask(target, min(DEADLINE_S, limit_s)) for target in self._targets.values()]
+        fresh = {key: target for key, target in self._wanted().items() if key not in self._targets}
+        self._targets.update(fresh)
+        works: list[Coroutine[Any, Any, object]] = [self._ask(target, min(DEADLINE_S, limit_s)) for target in fresh.values()]
         cluster = self._cluster()
         if cluster is not None:
             works.append(self._lease(cluster))
-        await asyncio.gather(*works)
+        tasks = [asyncio.ensure_future(work) for work in works]
+        try:
+            if sessions and not self._activity_known:
+                await self._activity_once(tasks)
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _activity_once(self, asked: Sequence[asyncio.Future[object]]) -> None:
+        left: set[asyncio.Future[object]] = set(asked)
+        while not self._says_primary() and left:
+            _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        if self._database is not None and (primary := self._says_primary()):
+            late = Unknown("sql", f"{primary} did not answer in time", "timeout")  # stays where the deadline ends what follows
+            self._builder.database(True, pg_sessions=late, pg_progress=late, pg_databases=late)
+            await self._activity(self._database)
+        else:
+            reason = self._no_primary()
+            self._builder.database(True, pg_sessions=reason, pg_progress=reason, pg_databases=reason)
+
+    def _says_primary(self) -> str:
+        """Who answers SQL as primary; empty: nobody."""
+        return next((c.name for c in self._claims.values() if c.source == "sql" and not c.ended), "")
+
+    def _no_primary(self) -> Unknown:
+        """Why nothing can be asked of the primary: its own answer where it is known who it is, else the worst of the others'."""
+        cluster = self._cluster()
+        told = {name: reading for name, reading in sorted(self._sql.items()) if name != VIP}
+        named = told.get(cluster.current_primary) if cluster is not None else None
+        silent = [r for r in (named, *told.values()) if isinstance(r, Unknown)]
+        standbys = [name for name, r in told.items() if isinstance(r, Known)]
+        if silent:
+            also = f"; {', '.join(standbys)} answer{'s' if len(standbys) == 1 else ''} as standby" if standbys else ""
+            return dataclasses.replace(silent[0], reason=f"{silent[0].reason}{also}")
+        if standbys:
+            return Unknown("sql", f"no server says to be primary: {', '.join(standbys)} answered as standbys", "lost")
+        return self._nobody()
+
+    def _nobody(self) -> Unknown:
+        """Why there is no server to ask."""
+        trouble = self._builder.state(PG_CLUSTERS.name).trouble
+        if trouble is None or trouble.kind == "not-installed":
+            return Unknown("sql", "there is no PostgreSQL cluster", "not-installed")
+        named = "" if self._source.named else ", and postgres.instances names none"
+        return Unknown("sql", f"no server is known: {trouble.words}{named}", trouble.kind)
 
     async def _ready(self) -> bool:
         """Whether there is anybody to ask; the driver is imported then."""
@@ -176,9 +234,24 @@ class DatabaseWatch:
             if key not in self._targets:
                 self._targets[key] = target
                 target.task = asyncio.create_task(self._tend(target), name=f"live {target.source} {target.name}")
-        cluster = self._cluster()
-        acts = f"{cluster.phase} {cluster.current_primary} {cluster.target_primary}" if cluster is not None else ""
-        if acts != self._acts_at:  # something is under way: what it does to the servers is seen at once
+
+    def glance(self, world: World) -> None:
+        """At each revision of the World: what the API tells only while it lasts is kept, and when something is under way all are asked at once."""
+        if world.sources["pg_clusters"].freshness is not Freshness.LIVE:
+            self._gap = True
+            return
+        cluster = postgres.site_cluster(world)
+        if cluster is None:
+            return
+        same = self._seen is not None and self._seen.key == cluster.key
+        watched = follow(self._watched if same else Watched(), self._seen if same else None, cluster, self._clock.now(), gap=self._gap)
+        self._seen, self._gap = cluster, False
+        if watched != self._watched:
+            self._watched = watched
+            self._builder.database(False, pg_watched=watched)
+        ready = tuple(i.ready for i in postgres.instances(world, cluster))
+        acts = (cluster.phase, cluster.current_primary, cluster.target_primary, ready)
+        if acts != self._acts_at:
             self._acts_at = acts
             self.refresh()
 
@@ -186,11 +259,13 @@ class DatabaseWatch:
         while True:
             target.nudge.clear()
             await self._ask(target, DEADLINE_S)
-            await happens(target.nudge, self._wait_s(target.failures))
+            await happens(target.nudge, self._wait_s(target))
 
-    def _wait_s(self, failures: int) -> float:
+    def _wait_s(self, target: _Target) -> float:
+        failures = target.failures
         if failures < 2:
-            return self._period_s
+            leads = target.name == VIP or self._leads(target.name)
+            return self._pace.pg_primary_s if self._looks and leads else self._period_s
         most = self._pace.pg_idle_s if self._looks else self._pace.pg_slowest_s
         return min(self._period_s * 2.0 ** min(failures - 1, 4), most) * (0.75 + 0.5 * self._random())
 
@@ -206,11 +281,11 @@ class DatabaseWatch:
             target.failures = 0
         except (ColdError, TimeoutError) as error:
             target.failures += 1
-            reading = Unknown(target.source, _reason(error))
+            reading = _unknown(target.source, error)
         except Exception as error:
             log.error("%s %s: fault of this program, tried again", target.source, target.name, exc_info=error)
             target.failures += 1
-            reading = Unknown(target.source, trouble_of(error).words)
+            reading = Unknown(target.source, trouble_of(error).words, "bug")
         self._tell(target, reading, found, asked)
 
     def _tell(self, target: _Target, reading: Reading[Any], found: Value | None, asked: datetime) -> None:
@@ -222,6 +297,10 @@ class DatabaseWatch:
             self.refresh()  # who is primary is told by all of them, at the same time
         urgent = bool(self._looks) or turned or before is None or isinstance(before, Known) != isinstance(reading, Known)
         self._publish(urgent)
+
+    def _leads(self, name: str) -> bool:
+        """Whether it says to be primary, by any source."""
+        return any(c.name == name and not c.ended for c in self._claims.values())
 
     def _publish(self, urgent: bool) -> None:
         self._builder.database(urgent, pg_sql=self._sql, pg_managers=self._managers, pg_claims=self._claims)
@@ -308,20 +387,33 @@ class DatabaseWatch:
         return ask
 
     async def _lease(self, cluster: PgCluster) -> None:
-        """Who holds the Lease of the primary (operator 1.30 and later)."""
+        """The Lease of the primary (operator 1.30 and later), and the failover quorum where the Cluster wants one."""
         kube = self._kube()
         if kube is None or not self._line.up:
             return
-        reading: Reading[str]
+        fields: dict[str, Any] = {"pg_lease": await self._asked("lease", self._primary_lease(kube, cluster))}
+        if cluster.synchronous is not None and cluster.synchronous.quorum:
+            fields["pg_quorum"] = await self._asked("quorum", self._quorum(kube, cluster))
+        self._builder.database(False, **fields)
+
+    @staticmethod
+    async def _primary_lease(kube: Kube, cluster: PgCluster) -> PrimaryLease | None:
+        held = await kube.lease(cluster.namespace, cluster.name, deadline_s=DEADLINE_S)
+        return PrimaryLease(held.holder, held.renewed, held.duration_s) if held is not None else None
+
+    @staticmethod
+    async def _quorum(kube: Kube, cluster: PgCluster) -> FailoverQuorum | None:
         try:
-            held = await within(kube.lease(cluster.namespace, cluster.name, deadline_s=DEADLINE_S), DEADLINE_S + 0.3)
-            if held is None:
-                reading = Unknown("lease", "there is no Lease of this name (operator before 1.30)")
-            else:
-                reading = Known(held.holder, "lease", self._clock.now())
+            found: FailoverQuorum = await kube.read(PG_QUORUMS, cluster.name, cluster.namespace, deadline_s=DEADLINE_S)
+        except NotFound:
+            return None
+        return found
+
+    async def _asked(self, source: str, work: Awaitable[T]) -> Reading[T]:
+        try:
+            return Known(await within(work, DEADLINE_S + 0.3), source, self._clock.now())
         except (ColdError, TimeoutError) as error:
-            reading = Unknown("lease", _reason(error))
-        self._builder.database(False, pg_lease=reading)
+            return _unknown(source, error)
 
     async def _besides(self) -> None:
         """The Lease; sessions and databases of the primary while somebody looks at them."""
@@ -330,25 +422,31 @@ class DatabaseWatch:
             await happens(self._turned, self._period_s if self._cluster() is not None else self._pace.pg_look_s)
             self._turned.clear()
             cluster, database = self._cluster(), self._database
-            if cluster is None or database is None:
+            if (cluster is None and not self._source.named) or database is None:
                 continue
             try:
-                await self._lease(cluster)
+                if cluster is not None:
+                    await self._lease(cluster)
                 if self._looked_at(SESSIONS):
                     shown = True
-                    await self._activity(database, cluster)
+                    await self._activity(database)
                 elif shown:
                     shown = False
                     self._builder.database(False, pg_sessions=NOT_SHOWN, pg_progress=NOT_SHOWN, pg_databases=NOT_SHOWN)
             except Exception as error:
                 log.error("sessions: fault of this program, tried again", exc_info=error)
 
-    async def _activity(self, database: Database, cluster: PgCluster) -> None:
-        primary = next((c.name for c in self._claims.values() if c.source == "sql" and not c.ended), cluster.current_primary)
-        fields: dict[str, Any] = {
-            "pg_sessions": await self._read(database.sessions(primary), DEADLINE_S),
-            "pg_progress": await self._read(database.progress(primary), DEADLINE_S),
-        }
+    async def _activity(self, database: Database) -> None:
+        cluster = self._cluster()
+        primary = self._says_primary() or (cluster.current_primary if cluster is not None else "")
+        if not primary:
+            reason = self._no_primary()
+            self._builder.database(True, pg_sessions=reason, pg_progress=reason, pg_databases=reason)
+            return
+        sessions = await self._read(database.sessions(primary), DEADLINE_S)
+        self._builder.database(True, pg_sessions=sessions)
+        self._activity_known = isinstance(sessions, Known)
+        fields: dict[str, Any] = {"pg_progress": await self._read(database.progress(primary), DEADLINE_S)}
         if self._clock.monotonic() - self._databases_at >= self._pace.pg_idle_s or self._world.pg_databases is NOT_SHOWN:
             self._databases_at = self._clock.monotonic()
             fields["pg_databases"] = await self._read(database.databases(primary), 5.0)
@@ -358,13 +456,17 @@ class DatabaseWatch:
         try:
             return Known(await within(work, limit_s + 0.3), "sql", self._clock.now())
         except (ColdError, TimeoutError) as error:
-            return Unknown("sql", _reason(error))
+            return _unknown("sql", error)
 
 
 def _is_primary(found: Value) -> bool:
     if isinstance(found, SqlStatus):
         return not found.in_recovery
     return found.is_primary and not found.might_be_unavailable  # a fenced server does not run
+
+
+def _unknown(source: str, error: BaseException) -> Unknown:
+    return Unknown(source, _reason(error), trouble_of(error).kind)
 
 
 def _reason(error: BaseException) -> str:

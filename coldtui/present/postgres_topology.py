@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from coldtui.domain.values import dataclass
@@ -174,7 +174,7 @@ def head(world: World, now: datetime) -> tuple[Line, ...]:
     return (
         (Cell(c.name, Tone.STRONG), Cell("  "), verdict_cell(judged), why),
         _phase_line(c, now),
-        _primary_line(world, t, c),
+        _primary_line(world, t, c, now),
         (label("Loss now", 10), loss_cell(t.loss, now)),
         (label("VIP", 10), vip_cell(t, now)),
     )
@@ -196,16 +196,26 @@ def _phase_line(c: PgCluster, now: datetime) -> Line:
     )
 
 
-def _primary_line(world: World, t: Topology, c: PgCluster) -> Line:
+def _lease_cells(world: World, t: Topology, now: datetime) -> list[Cell]:
+    """`  lease postgres-1, renewed 3s ago`: whose it is by its own clock."""
+    found = world.pg_lease.value if isinstance(world.pg_lease, Known) else None
+    if found is None or not isinstance(world.pg_lease, Known):
+        return []
+    if not found.holder:
+        return [Cell("  lease free", Tone.WARN)]
+    over = found.renewed is not None and now - found.renewed > timedelta(seconds=found.duration_s or 15)
+    age = f" renewed {words.duration(max(timedelta(0), now - found.renewed))} ago" if found.renewed is not None and over else ""
+    tone = Tone.WARN if found.holder != t.primary or over else Tone.MUTED
+    return [Cell(f"  lease {found.holder}{age}", tone_of(world.pg_lease, now, tone))]
+
+
+def _primary_line(world: World, t: Topology, c: PgCluster, now: datetime) -> Line:
     line = [label("Primary", 10), Cell(t.primary or "nobody", Tone.STRONG if t.primary else Tone.BAD)]
     if c.current_primary and c.current_primary != t.primary:
         line.append(Cell(f"  Cluster names {c.current_primary}", Tone.BAD))
     if c.target_primary and c.target_primary != c.current_primary:
         line.append(Cell(f"  to be {c.target_primary}", Tone.WARN))
-    lease = world.pg_lease
-    if isinstance(lease, Known):
-        odd = lease.value != t.primary
-        line.append(Cell(f"  lease {lease.value or 'free'}", Tone.WARN if odd else Tone.MUTED))
+    line += _lease_cells(world, t, now)
     lead = next((m for m in t.members if m.name == t.primary), None)
     if lead is not None and isinstance(lead.position, Known):
         line.append(Cell(f"  at {lsn_text(lead.position.value)}", Tone.MUTED))

@@ -13,7 +13,7 @@ from immutables import Map
 from textual.app import App
 
 from coldtui.domain.readings import Freshness, Known, Unknown
-from coldtui.domain.replication import Archiver, ManagerStatus, Slot
+from coldtui.domain.replication import Archiver, ManagerStatus, PrimaryLease, Slot
 from coldtui.domain.sessions import DatabaseFacts, Session
 from coldtui.domain.world import World
 from coldtui.tui.app import ColdApp
@@ -38,7 +38,7 @@ def _ago(seconds: float) -> Any:
 
 
 def site(*claims: Any, **changed: Any) -> World:
-    lease = Known("postgres-1", "lease", _ago(1))
+    lease = Known(PrimaryLease("postgres-1", _ago(3), 15), "lease", _ago(1))
     trends = Map(
         {"pg_tps": (40.0, 55.0, 48.0, 61.0), "pg_wal": (1e5, 3e5, 2e5), "pg_connections": (4.0, 5.0), "pg_lag/postgres-2": (0.0, 2e6, 0.0)}
     )

@@ -1,0 +1,109 @@
+"""What the World knows of a cluster, as the signs by which a failover is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from .failover import CHECK_FAILED, PENDING, Prospect, Signs, prospect
+from .postgres import PgCluster, changing, instances, operator, silent_node
+from .readings import Freshness, Known, Reading, Unknown
+from .replication import Watched
+from .topology import FRESH, NOT_ASKED
+from .verdicts import unsure
+
+if TYPE_CHECKING:
+    from .pods import Pod
+    from .topology import Topology
+    from .world import World
+
+T = TypeVar("T")
+KEPT = 20
+"""Turns of an election."""
+
+
+def prospect_of(world: World, t: Topology, now: datetime) -> Prospect | None:
+    """None: nobody can tell, as the Cluster was never read; or there is nothing to fail over (hibernated on purpose, a cluster that follows another)."""
+    c = t.cluster
+    if c is None or c.key not in world.pg_clusters.items or c.hibernated or c.replica_cluster:
+        return None
+    return prospect(signs_of(world, c, now))
+
+
+def signs_of(world: World, c: PgCluster, now: datetime) -> Signs:
+    """Only what is known to be true now: an old answer is none. Moments are by the clock of the API server."""
+    skew = timedelta(seconds=world.site.clock_skew_s or 0.0)
+    names = tuple(i.name for i in instances(world, c))
+    primary = next((i for i in instances(world, c) if i.is_current), None)
+    return Signs(
+        cluster=c,
+        now=now + skew,
+        pods=_pods(world, c, names),
+        managers={n: _answer(r, now) for n in names if (r := world.pg_managers.get(f"{c.namespace}/{n}")) is not None},
+        sql={n: _answer(s, now) for n in names if (s := world.pg_sql.get(n)) is not None},
+        operator=Unknown("deployments", doubt) if (doubt := unsure(world, "deployments")) else _known(operator(world), now, "deployments"),
+        lease=_now(world.pg_lease, now),
+        quorum=_now(world.pg_quorum, now),
+        check_failed=_check_failed(world, c, now),
+        node_trouble=silent_node(world, primary, now) if primary is not None else "",
+        turned_back=tuple(at + skew for at in world.pg_watched.turned_back),
+    )
+
+
+def lost_for(world: World, t: Topology, p: Prospect, now: datetime) -> timedelta | None:
+    """How long the primary has been gone, by the oldest sign of it; None: it is not, or nobody can tell."""
+    if not p.lost or t.cluster is None:
+        return None
+    words = [c.seen for c in world.pg_claims.values() if c.name == t.cluster.current_primary]
+    skew = timedelta(seconds=world.site.clock_skew_s or 0.0)
+    since = min((at for at in (p.since - skew if p.since else None, max(words, default=None)) if at is not None), default=None)
+    return max(timedelta(0), now - since) if since is not None else None
+
+
+def settling(c: PgCluster) -> bool:
+    """An asked-for switchover takes the primary away by itself: that is no loss."""
+    return changing(c) == "switchover"
+
+
+def _pods(world: World, c: PgCluster, names: Iterable[str]) -> Mapping[str, Pod] | None:
+    if world.sources["pods"].freshness is not Freshness.LIVE:
+        return None
+    return {name: pod for name in names if (pod := world.pods.items.get(f"{c.namespace}/{name}")) is not None}
+
+
+def _known(value: T, now: datetime, source: str) -> Reading[T]:
+    return Known(value, source, now)
+
+
+def _answer(reading: Reading[T], now: datetime) -> Reading[T]:
+    """One that is old was not asked for anew: a server that was, and does not answer, has none."""
+    return Unknown(reading.source, NOT_ASKED) if isinstance(reading, Known) and now - reading.as_of > FRESH else reading
+
+
+def _now(reading: Reading[T], now: datetime) -> Reading[T]:
+    if isinstance(reading, Known) and now - reading.as_of > FRESH:
+        return Unknown(reading.source, f"last told {int((now - reading.as_of).total_seconds()):,} s ago")
+    return reading
+
+
+def _check_failed(world: World, c: PgCluster, now: datetime) -> Reading[datetime | None]:
+    if doubt := unsure(world, "events"):
+        return Unknown("events", doubt)
+    found = (e.last for e in world.events.items.values() if e.reason == CHECK_FAILED and _about(e.object_namespace, e.object_name, c))
+    return Known(max(found, default=None), "events", now)
+
+
+def _about(namespace: str, name: str, c: PgCluster) -> bool:
+    return namespace == c.namespace and (name == c.name or name in c.instance_names)
+
+
+def follow(before: Watched, old: PgCluster | None, new: PgCluster, now: datetime, *, gap: bool) -> Watched:
+    """With what the Cluster has become. `gap`: it was not watched all the time since `old`."""
+    made = before
+    if new.phase != before.phase:
+        made = replace(made, phase=new.phase, phase_since=now, phase_seen=bool(before.phase) and not gap)
+    if old is not None and old.target_primary == PENDING and new.target_primary == new.current_primary == old.current_primary:
+        made = replace(made, turned_back=(*made.turned_back, now)[-KEPT:])
+    return made
