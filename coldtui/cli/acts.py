@@ -31,6 +31,20 @@ EXITS = (
 )
 
 
+ALIASES: dict[str, str] = {
+    "postgres restart": "postgres.restart-instance",
+    "postgres reclone": "postgres.reclone-instance",
+    "postgres cancel": "postgres.cancel-query",
+    "postgres terminate": "postgres.terminate-session",
+}
+"""What an operator types -> the operation. Help lists these; the operation's own name works as well."""
+
+
+def operation_name(command: str) -> str:
+    """`postgres.cancel-query` of `postgres cancel` and of `postgres cancel-query`."""
+    return ALIASES.get(command, command.replace(" ", ".", 1))
+
+
 class Verbs(Mapping[str, Command]):
     """The operations of a noun as commands. Names cost nothing; a command imports its operation."""
 
@@ -38,17 +52,23 @@ class Verbs(Mapping[str, Command]):
         self.noun = noun
 
     def _names(self) -> tuple[str, ...]:
+        """The short name where there is one."""
         from ..operations.catalogue import OPERATIONS
 
-        return tuple(entry.name.partition(".")[2] for entry in OPERATIONS if entry.name.startswith(f"{self.noun}."))
+        short = {name: alias.partition(" ")[2] for alias, name in ALIASES.items()}
+        mine = (entry.name for entry in OPERATIONS if entry.name.startswith(f"{self.noun}."))
+        return tuple(short.get(name, name.partition(".")[2]) for name in mine)
 
     def __getitem__(self, verb: str) -> Command:
         from ..operations.catalogue import CATALOGUE
 
-        return command_of(CATALOGUE[f"{self.noun}.{verb}"])
+        name = f"{self.noun} {verb}"
+        return command_of(CATALOGUE[operation_name(name)], name)
 
     def __contains__(self, verb: object) -> bool:
-        return verb in self._names()
+        from ..operations.catalogue import CATALOGUE
+
+        return isinstance(verb, str) and operation_name(f"{self.noun} {verb}") in CATALOGUE
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names())
@@ -57,8 +77,8 @@ class Verbs(Mapping[str, Command]):
         return len(self._names())
 
 
-def command_of(operation: Operation[Any, Any]) -> Command:
-    """Positional words are the parameters that must be given, flags the others."""
+def command_of(operation: Operation[Any, Any], name: str = "") -> Command:
+    """Positional words are the parameters that must be given, flags the others. `name` as it was typed, the operation's if not given."""
     from ..operations.params import params_of
 
     every = params_of(operation.params)
@@ -66,7 +86,7 @@ def command_of(operation: Operation[Any, Any]) -> Command:
     taken = {name for flag in flags for name in flag.names}
     own = tuple(flag for flag in ACT if not taken & set(flag.names))
     words = tuple(f"[{p.name.upper()}]" if p.named else p.name.upper() for p in every if p.required)
-    return Command(operation.name.replace(".", " "), operation.about, "acts:run", (*flags, *own), words, more=EXITS)
+    return Command(name or operation.name.replace(".", " "), operation.about, "acts:run", (*flags, *own), words, more=EXITS)
 
 
 def _flag(p: Param) -> Flag:
@@ -119,7 +139,7 @@ def run(call: Call) -> Exit:
 
 async def _act(call: Call, desk: Desk) -> Exit:
     assert call.parsed.command is not None
-    operation = desk.find(call.parsed.command.name.replace(" ", "."))
+    operation = desk.find(operation_name(call.parsed.command.name))
     try:
         prepared = await desk.prepare(operation.name, values_of(operation, call.parsed.words, call.parsed.flags))
         if call.parsed.flags.get("plan"):

@@ -97,11 +97,31 @@ _AUDIT_VERBS: dict[str, Command] = {
 }  # fmt: skip
 
 
-class _Acts(Mapping[str, Command]):
-    """The operations of a noun; loaded when a verb is looked at, since help on everything must not pay for them."""
+_SQL_FLAGS = tuple(flag for flag in LISTING if flag.names[0] != "--all-namespaces")
+_SQL_EXITS = (
+    "It asks the primary by SQL; who that is the servers say themselves, so that it works without the Kubernetes API too, where\n"
+    "postgres.instances names them.\n"
+    "Exit codes: 0 read, 4 the primary does not answer within 3 s, 5 it does not let us in, 1 there is no PostgreSQL cluster, 2 usage."
+)
+_POSTGRES_VERBS: dict[str, Command] = {
+    c.name.partition(" ")[2]: c
+    for c in (
+        Command(
+            "postgres status", "instances, loss if the primary died now, VIP, what is wrong and where the sources disagree", "listings:run", LISTING,
+            more="Without the Kubernetes API it still prints what the servers say by SQL (exit 4).\n" + _EXITS,
+        ),
+        Command("postgres sessions", "sessions of the primary, the longest transaction first", "listings:run", _SQL_FLAGS, more=_SQL_EXITS),
+        Command("postgres locks", "who blocks whom: the one that holds up the others first", "listings:run", _SQL_FLAGS, more=_SQL_EXITS),
+        Command("postgres databases", "databases: size, connections, age to wraparound", "listings:run", _SQL_FLAGS, more=_SQL_EXITS),
+    )
+}  # fmt: skip
 
-    def __init__(self, noun: str) -> None:
-        self._noun = noun
+
+class _Acts(Mapping[str, Command]):
+    """The operations of a noun, behind commands of its own; loaded when a verb is looked at, since help on everything must not pay for them."""
+
+    def __init__(self, noun: str, own: Mapping[str, Command] | None = None) -> None:
+        self._noun, self._own = noun, own or {}
 
     def _verbs(self) -> Mapping[str, Command]:
         from .acts import Verbs
@@ -109,16 +129,16 @@ class _Acts(Mapping[str, Command]):
         return Verbs(self._noun)
 
     def __getitem__(self, verb: str) -> Command:
-        return self._verbs()[verb]
+        return self._own[verb] if verb in self._own else self._verbs()[verb]
 
     def __contains__(self, verb: object) -> bool:
-        return verb in self._verbs()
+        return verb in self._own or verb in self._verbs()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._verbs())
+        return iter((*self._own, *self._verbs()))
 
     def __len__(self) -> int:
-        return len(self._verbs())
+        return len(self._own) + len(self._verbs())
 
 
 COMMANDS: dict[str, Command] = {
@@ -130,7 +150,7 @@ COMMANDS: dict[str, Command] = {
         _listing("deployments", "deployments and where their rollouts stand"),
         _listing("statefulsets", "stateful sets"),
         _listing("daemonsets", "daemon sets"),
-        _listing("postgres", "CloudNativePG clusters and their instances; or act on them", _Acts("postgres")),
+        _listing("postgres", "CloudNativePG clusters and their instances; or act on them", _Acts("postgres", _POSTGRES_VERBS)),
         _listing("backups", "backups of PostgreSQL and Longhorn"),
         _listing("storage", "Longhorn volumes"),
         _listing("vips", "load balancer addresses and who announces them"),

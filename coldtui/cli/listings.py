@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -12,10 +13,11 @@ from coldtui.domain.values import dataclass
 
 from ..domain.errors import Exit, UsageError
 from ..domain.kinds import KINDS
-from ..domain.readings import Freshness
+from ..domain.readings import Freshness, Known
 from ..domain.runboard import JOURNAL
 from ..domain.sources import KUBE
 from ..domain.text import one_of, plain
+from ..domain.world import DATABASE, NOT_SHOWN, SESSIONS
 from ..present import words
 from ..present.filters import matcher
 from ..present.rows import Listing
@@ -30,8 +32,10 @@ DEADLINE_S = 4.5
 """Connecting and reading together; a script waits no longer than 5 s for an answer."""
 WATCH_S = 1.0
 """Least distance of two prints."""
-_BY_TROUBLE = {"unauthorized": Exit.NOT_PERMITTED, "config": Exit.USAGE, "bug": Exit.FAILED}
-_AGES = frozenset({"age", "last", "lease", "since"})
+_BY_TROUBLE = {
+    "unauthorized": Exit.NOT_PERMITTED, "forbidden": Exit.NOT_PERMITTED, "not-installed": Exit.FAILED, "config": Exit.USAGE, "bug": Exit.FAILED,
+}  # fmt: skip
+_AGES = frozenset({"age", "last", "lease", "since", "tx"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +52,33 @@ class Document:
     """Changes when there is something new to print; ages left out."""
     more: tuple[str, ...] = ()
     """Kinds that are read besides, without a word when they are not there."""
+    reading: str = ""
+    """Field of the World that decides about success instead of the first source: what the primary tells by SQL."""
+    by_sql: bool = False
+    """SQL tells a part of it: that is printed though the API cannot be read."""
 
 
 def run(call: Call) -> Exit:
     noun = call.parsed.command.name if call.parsed.command else ""
-    return _print(call, listing_document(call, nouns.find(noun)))
+    document = listing_document(call, nouns.find(noun))
+    return _print(call, _with_state(call, document) if noun == "postgres status" else document)
+
+
+def _with_state(call: Call, document: Document) -> Document:
+    """The instances with what stands above and below them, unless only rows are asked for."""
+    if call.parsed.flags.get("output") == "name" or call.parsed.flags.get("no_headers"):
+        return document
+    from ..present.lines import plain_text
+    from ..present.postgres_listings import state_lines
+
+    def text(world: World, now: datetime) -> str:
+        above, below = state_lines(world, now)
+        return "\n\n".join(part for part in (out.lines(above), document.text(world, now), out.lines(below)) if part)
+
+    def mark(world: World, now: datetime) -> Any:
+        return (document.mark(world, now), plain_text(state_lines(world, now)[1]))
+
+    return dataclasses.replace(document, text=text, mark=mark)
 
 
 def run_status(call: Call) -> Exit:
@@ -83,7 +109,7 @@ def listing_document(call: Call, listing: Listing[Any]) -> Document:
     sort = _sort_column(listing, flags.get("sort"))
     wanted = matcher(listing, flags.get("filter") or "")
     namespace = call.config.kube.namespace if listing.namespaced else ""
-    form = flags.get("output")
+    form, reading = flags.get("output"), nouns.reading(listing)
     shown = [i for i, column in enumerate(listing.columns) if form == "wide" or column.priority == 0 or nouns.always(listing, column)]
     steady = [i for i in shown if listing.columns[i].id not in _AGES]
 
@@ -118,12 +144,16 @@ def listing_document(call: Call, listing: Listing[Any]) -> Document:
         else:
             found = [make(world, item, now) for item in items]
         summary, beside = nouns.summary(listing.noun), nouns.beside(listing.noun)
-        known = world.sources[listing.sources[0]].as_of is not None or bool(found)
+        if reading:
+            known = isinstance(getattr(world, reading), Known)
+        else:
+            known = world.sources[listing.sources[0]].as_of is not None or bool(found)
         return {
             listing.noun: found if known else None,
             **(beside(world, now) if beside is not None else {}),
             **({"_summary": summary(world, now)} if summary is not None else {}),
             **notes(world, listing.sources, now),
+            **(_sql_notes(world, reading, now) if reading else {}),
         }
 
     def mark(world: World, now: datetime) -> Any:
@@ -132,7 +162,8 @@ def listing_document(call: Call, listing: Listing[Any]) -> Document:
         return [tuple(listing.row(world, item, now).cells[i].text for i in steady) for item in chosen(world, now)]
 
     more = nouns.besides(listing, json=as_json(call))
-    return Document(listing.title.lower(), listing.sources, text, json, mark, more)
+    title = listing.title if listing.title.startswith("PostgreSQL") else listing.title.lower()
+    return Document(title, listing.sources, text, json, mark, more, reading, by_sql=DATABASE in more)
 
 
 def _namespace_of(item: Any) -> str:
@@ -168,6 +199,18 @@ def notes(world: World, sources: tuple[str, ...], now: datetime) -> dict[str, An
     return {"_at": words.iso(now), "_site": world.site.name, "_whole": world.whole(*sources), "_sources": states}
 
 
+def _sql_notes(world: World, field: str, now: datetime) -> dict[str, Any]:
+    """The same of what SQL alone tells."""
+    reading = getattr(world, field)
+    known = isinstance(reading, Known)
+    state = {
+        "freshness": "live" if known else "failed",
+        "age_s": max(0, int((now - reading.as_of).total_seconds())) if known else None,
+        "trouble": None if known else reading.reason,
+    }
+    return {"_whole": known, "_sources": {"sql": state}}
+
+
 def as_json(call: Call) -> bool:
     return bool(call.parsed.flags.get("json")) or call.parsed.flags.get("output") == "json"
 
@@ -190,25 +233,40 @@ def _print(call: Call, document: Document) -> Exit:
         return asyncio.run(_watch(call, site, document))
     world = asyncio.run(site.live.once((*document.sources, *document.more), DEADLINE_S))
     now = datetime.now(UTC)
-    code = verdict(world, document.sources[0])
-    if code is Exit.DONE:
-        _talk(world, document, now)
-    else:
-        _explain(site, world, document.sources[0])
+    code = _verdict_of(world, document)
+    if code is not Exit.DONE:
+        _explain(site, world, document)
+    _talk(world, document, now, whole=code is Exit.DONE)
+    told = code is Exit.DONE or (document.by_sql and not document.reading and any(isinstance(r, Known) for r in world.pg_sql.values()))
+    if code is not Exit.DONE and not document.reading and (told or as_json(call)):
+        world = _last_known(site, document, world, now)
     if as_json(call):
-        if code is not Exit.DONE:
-            saved = site.last_known((*document.sources, *document.more), world)
-            world = saved if saved is not None else world
-            if saved is not None:
-                out.say(f"printed as last known, {words.freshness(saved.sources[document.sources[0]], now)}")
         out.dump(document.json(world, now))
-    elif code is Exit.DONE:
+    elif told:
         text = document.text(world, now)
         if text:
             out.data(text)
         else:
             out.say(f"no {document.title}")
     return code
+
+
+def _last_known(site: Site, document: Document, world: World, now: datetime) -> World:
+    """What the API told before, with what the servers say now."""
+    saved = site.last_known((*document.sources, *document.more), world)
+    if saved is None:
+        return world
+    out.say(f"printed as last known, {words.freshness(saved.sources[document.sources[0]], now)}")
+    return dataclasses.replace(saved, pg_sql=world.pg_sql, pg_claims=world.pg_claims) if document.by_sql else saved
+
+
+def _verdict_of(world: World, document: Document) -> Exit:
+    if not document.reading:
+        return verdict(world, document.sources[0])
+    reading = getattr(world, document.reading)
+    if isinstance(reading, Known):
+        return Exit.DONE
+    return _BY_TROUBLE.get(reading.kind, Exit.UNREACHABLE)
 
 
 def verdict(world: World, source: str) -> Exit:
@@ -226,8 +284,12 @@ def verdict(world: World, source: str) -> Exit:
             return _BY_TROUBLE.get(kind, Exit.UNREACHABLE)
 
 
-def _explain(site: Site, world: World, source: str) -> None:
+def _explain(site: Site, world: World, document: Document) -> None:
     """One line: what, where, remedy."""
+    source = document.sources[0]
+    if document.reading:
+        out.say(out.clean(f"{document.title}: {getattr(world, document.reading).reason}"))
+        return
     state = world.sources[source]
     trouble = world.sources[KUBE].trouble or state.trouble
     title = KINDS[source].title if source in KINDS else source
@@ -241,10 +303,16 @@ def _explain(site: Site, world: World, source: str) -> None:
     out.say(out.clean(" · ".join(p for p in parts if p)))
 
 
-def _talk(world: World, document: Document, now: datetime) -> None:
+def _talk(world: World, document: Document, now: datetime, *, whole: bool) -> None:
     """What is missing or not whole, one line each. What is read besides tells its own troubles where it is printed."""
-    for name in document.sources:
-        _one_note(world, name, now)
+    if whole and not document.reading:
+        for name in document.sources:
+            _one_note(world, name, now)
+    if document.by_sql and (whole or not document.reading):
+        from ..present.postgres_listings import sql_notes
+
+        for note in sql_notes(world, document.reading, now):
+            out.say(out.clean(note))
 
 
 def _one_note(world: World, name: str, now: datetime) -> None:
@@ -267,6 +335,7 @@ async def _watch(call: Call, site: Site, document: Document) -> Exit:
     changed = asyncio.Event()
     live = site.live
     end = live.subscribe(lambda world: changed.set())
+    look_away = live.attend(*(name for name in document.more if name in (DATABASE, SESSIONS))) if document.by_sql else lambda: None
     await live.start((*document.sources, *document.more))
     shown: Any = None
     said = ""
@@ -276,8 +345,7 @@ async def _watch(call: Call, site: Site, document: Document) -> Exit:
             changed.clear()
             world, now = live.world, datetime.now(UTC)
             said = _standing(world, document, said)
-            main = world.sources[document.sources[0]]
-            if main.freshness is Freshness.LIVE and not main.partial:
+            if _whole(world, document):
                 mark = document.mark(world, now)
                 if mark != shown:
                     print_again(call, document, world, now, first=shown is None)
@@ -287,7 +355,16 @@ async def _watch(call: Call, site: Site, document: Document) -> Exit:
         return Exit.DONE
     finally:
         end()
+        look_away()
         await live.close()
+
+
+def _whole(world: World, document: Document) -> bool:
+    """Whether there is something to print."""
+    if document.reading:
+        return isinstance(getattr(world, document.reading), Known)
+    main = world.sources[document.sources[0]]
+    return main.freshness is Freshness.LIVE and not main.partial
 
 
 def print_again(call: Call, document: Document, world: World, now: datetime, *, first: bool) -> None:
@@ -305,7 +382,10 @@ _LINE_KINDS = frozenset({"dns", "refused", "tls", "timeout", "lost"})
 def _standing(world: World, document: Document, said: str) -> str:
     """Say it once when a source is lost and once when it is back."""
     line = world.sources[KUBE].trouble
-    if line is not None:
+    if document.reading:
+        reading = getattr(world, document.reading)
+        text = "" if isinstance(reading, Known) or reading == NOT_SHOWN else f"{document.title}: {reading.reason}"
+    elif line is not None:
         text = f"Kubernetes API: {line.words}" + (f" · {line.hint}" if line.hint else "")
     else:
         # While the line lives, a source whose line is lost is only about to be opened again.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..domain.kinds import KINDS
 from ..domain.runboard import JOURNAL
-from ..domain.world import DATABASE
+from ..domain.world import DATABASE, SESSIONS
 from ..present.rows import Column, Listing
 
 if TYPE_CHECKING:
@@ -24,12 +24,23 @@ _NOUNS: dict[str, tuple[str, str]] = {
     "events": ("events", "EVENTS_PLAIN"),
     "problems": ("problems", "PROBLEMS_PLAIN"),
     "postgres": ("postgres", "INSTANCES"),
+    "postgres status": ("postgres", "INSTANCES"),
+    "postgres sessions": ("postgres_listings", "SESSIONS_PLAIN"),
+    "postgres locks": ("postgres_listings", "LOCKS_PLAIN"),
+    "postgres databases": ("postgres_listings", "DATABASES_PLAIN"),
     "backups": ("backups", "BACKUPS"),
     "storage": ("storage", "VOLUMES"),
     "vips": ("vips", "VIPS"),
     "runs": ("runs", "RUNS_PLAIN"),
 }
 """noun -> (module of present, name of its Listing)."""
+_READINGS: dict[str, str] = {"sessions": "pg_sessions", "locks": "pg_sessions", "databases": "pg_databases"}
+"""Listings of what the primary tells by SQL -> the field of the World that has it."""
+
+
+def reading(listing: Listing[Any]) -> str:
+    """The field of the World whose reading decides about success; empty: the listing's main source does."""
+    return _READINGS.get(listing.noun, "")
 
 
 def find(noun: str) -> Listing[Any]:
@@ -41,7 +52,7 @@ def find(noun: str) -> Listing[Any]:
 
 def always(listing: Listing[Any], column: Column) -> bool:
     """Whether a column is printed without `-o wide`: those made for the command line say so by priority 0, the others up to 2."""
-    return not _NOUNS[listing.noun][1].endswith("_PLAIN") and column.priority <= 2
+    return listing.noun in _NOUNS and not _NOUNS[listing.noun][1].endswith("_PLAIN") and column.priority <= 2
 
 
 _SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -54,7 +65,12 @@ _SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 """noun -> (module of present, its part of the site's status, the kinds which that reads)."""
 
 
-_BESIDE: dict[str, tuple[str, str]] = {"postgres": ("postgres", "site_json")}
+_BESIDE: dict[str, tuple[str, str]] = {
+    "postgres": ("postgres", "site_json"),
+    "sessions": ("postgres_listings", "primary_named"),
+    "locks": ("postgres_listings", "primary_named"),
+    "databases": ("postgres_listings", "primary_named"),
+}
 """noun -> what stands beside its rows in JSON, in the shape of the site document."""
 
 
@@ -89,6 +105,8 @@ def besides(listing: Listing[Any], *, json: bool) -> tuple[str, ...]:
         kinds = _NAMES.get(listing.noun, ())
         if listing.noun == "postgres":
             kinds = (DATABASE, "services", "pg_poolers")
+        if reading(listing):
+            kinds = ("pods", DATABASE, SESSIONS)
         if json and listing.noun in _SUMMARIES:
             kinds = tuple(dict.fromkeys((*kinds, *_SUMMARIES[listing.noun][2])))
     return tuple(kind for kind in kinds if kind not in listing.sources)

@@ -1,0 +1,210 @@
+"""Sessions, locks and databases of the primary, and the whole state of the database, as the command line prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from ..domain import postgres as domain
+from ..domain.postgres import PgCluster
+from ..domain.problems import Problem
+from ..domain.readings import Unknown
+from ..domain.sessions import DatabaseFacts, Session
+from ..domain.topology import VIP, cluster_of, topology
+from ..domain.world import World
+from . import words
+from .lines import UNKNOWN, Line, cut
+from .postgres_activity import DATABASES, LOCKS, SESSIONS, XID_END, Blocked, flagged, transaction_age
+from .postgres_topology import head
+from .problems import severity_cell
+from .rows import Cell, Column, Listing, Row, Tone
+
+QUERY_CELLS = 80
+"""Of a query in a table; `--json` has all that the server told."""
+
+# ---------------------------------------------------------------- sessions
+
+
+def _start(s: Session) -> str:
+    return f"{s.started:%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def _state(s: Session, now: datetime) -> Cell:
+    if not s.state:
+        return Cell("not shown" if s.kind == "client backend" else UNKNOWN, Tone.STALE)
+    tone = Tone.BAD if s.blocked_by else Tone.WARN if flagged(s, now) else Tone.PLAIN if s.state == "active" else Tone.MUTED
+    return Cell(s.state, tone)
+
+
+def _cells(s: Session, now: datetime) -> tuple[Cell, ...]:
+    age = transaction_age(s, now)
+    return (
+        Cell(_start(s), Tone.MUTED),
+        Cell(s.user or s.kind, Tone.PLAIN if s.user else Tone.MUTED),
+        Cell(s.database or UNKNOWN),
+        Cell(s.application or UNKNOWN, Tone.MUTED),
+        _state(s, now),
+        Cell(s.wait or UNKNOWN, Tone.WARN if s.wait.startswith("Lock") else Tone.MUTED),
+        Cell(words.duration(age) if age is not None else UNKNOWN, Tone.WARN if flagged(s, now) else Tone.PLAIN),
+    )
+
+
+def _query(s: Session) -> Cell:
+    return Cell(cut(" ".join(s.query.split()), QUERY_CELLS), Tone.PLAIN if s.state == "active" else Tone.MUTED)
+
+
+_OF_A_SESSION: tuple[Column, ...] = (
+    Column("started", "BACKEND START", 27),
+    Column("user", "USER", 10),
+    Column("database", "DATABASE", 10),
+    Column("application", "APPLICATION", 11),
+    Column("state", "STATE", 11),
+    Column("wait", "WAIT", 14),
+    Column("tx", "TX", 5, right=True),
+)
+_CLIENT = Column("address", "CLIENT", 13, priority=3)
+
+
+def session_json(world: World, s: Session, now: datetime) -> dict[str, Any]:
+    age = transaction_age(s, now)
+    return {
+        "pid": s.pid,
+        "backend_start": _start(s),
+        "user": s.user or None,
+        "database": s.database or None,
+        "application": s.application or None,
+        "client": s.address or None,
+        "kind": s.kind,
+        "state": s.state or None,
+        "wait": s.wait or None,
+        "transaction_s": None if age is None else max(0, int(age.total_seconds())),
+        "state_s": None if s.state_at is None else max(0, int((now - s.state_at).total_seconds())),
+        "query_s": None if s.query_at is None else max(0, int((now - s.query_at).total_seconds())),
+        "blocked_by": list(s.blocked_by),
+        "flag": flagged(s, now).rpartition(" ")[0] or None,
+        "query": s.query,
+    }
+
+
+SESSIONS_PLAIN: Listing[Session] = replace(
+    SESSIONS,
+    title="Sessions",
+    columns=(Column("pid", "PID", 7), *_OF_A_SESSION, _CLIENT, Column("query", "QUERY", 20)),
+    row=lambda world, s, now: Row(
+        s.key, (Cell(str(s.pid), Tone.STRONG), *_cells(s, now), Cell(s.address or UNKNOWN, Tone.MUTED), _query(s))
+    ),
+    json=session_json,
+)
+
+# ---------------------------------------------------------------- who blocks whom
+
+
+def _is_root(b: Blocked) -> bool:
+    """It waits for nobody, and others wait for it."""
+    return b.depth == 0 and not b.session.blocked_by
+
+
+def _holds_up(world: World, b: Blocked) -> int:
+    """How many wait for it, through others too: in the tree they follow it, deeper."""
+    below = [x for x in sorted(LOCKS.items(world).values(), key=lambda x: x.order) if x.order > b.order]
+    return next((n for n, x in enumerate(below) if x.depth <= b.depth), len(below))
+
+
+def _role(world: World, b: Blocked) -> Cell:
+    if _is_root(b):
+        return Cell(f"▲ ROOT, holds up {_holds_up(world, b)}", Tone.BAD)
+    return Cell("waits for " + ", ".join(str(pid) if pid else "a prepared transaction" for pid in b.session.blocked_by), Tone.WARN)
+
+
+def _lock_row(world: World, b: Blocked, now: datetime) -> Row:
+    lead = "  " * (b.depth - 1) + "└ " if b.depth else ""
+    pid = Cell(f"{lead}{b.session.pid}", Tone.STRONG)
+    return Row(b.key, (pid, _role(world, b), *_cells(b.session, now), Cell(b.session.address or UNKNOWN, Tone.MUTED), _query(b.session)))
+
+
+def _lock_json(world: World, b: Blocked, now: datetime) -> dict[str, Any]:
+    return {**session_json(world, b.session, now), "depth": b.depth, "root": _is_root(b), "holds_up": _holds_up(world, b)}
+
+
+LOCKS_PLAIN: Listing[Blocked] = replace(
+    LOCKS,
+    title="Blocked sessions",
+    columns=(Column("pid", "PID", 10), Column("role", "LOCK", 18), *_OF_A_SESSION, _CLIENT, Column("query", "QUERY", 20)),
+    row=_lock_row,
+    json=_lock_json,
+)
+
+# ---------------------------------------------------------------- databases
+
+
+def _database_json(world: World, d: DatabaseFacts, now: datetime) -> dict[str, Any]:
+    return {
+        "name": d.name,
+        "size_b": d.size_b,
+        "connections": d.connections,
+        "xid_age": d.xid_age,
+        "mxid_age": d.mxid_age,
+        "wraparound_percent": round(100 * d.xid_age / XID_END, 1),
+    }
+
+
+DATABASES_PLAIN: Listing[DatabaseFacts] = replace(DATABASES, title="Databases", json=_database_json)
+
+# ---------------------------------------------------------------- the whole state
+
+
+def problem_line(p: Problem) -> Line:
+    """`▲ WARNING  postgres-3 replays 48 MiB behind · hits … · cause`."""
+    beside = "".join(f" · {text}" for text in (f"hits {p.hits}" if p.hits else "", p.cause) if text)
+    return (severity_cell(p.severity), Cell(f"  {p.sentence}"), Cell(beside, Tone.MUTED))
+
+
+def problems_of(world: World, c: PgCluster, now: datetime) -> tuple[Problem, ...]:
+    """Of the cluster, and where the sources contradict each other; each once, worst first."""
+    found = {p.key: p for p in (*domain.troubles(world, c, now), *topology(world, c, now).problems)}
+    return tuple(sorted(found.values(), key=lambda p: (-p.severity, p.sentence)))
+
+
+def state_lines(world: World, now: datetime) -> tuple[tuple[Line, ...], tuple[Line, ...]]:
+    """What stands above the instances: verdict, phase, primary, loss now, VIP; and below: what is wrong, and where the sources disagree."""
+    c = cluster_of(world)
+    if c is None:
+        return (), ()
+    found = problems_of(world, c, now)
+    return head(world, now), tuple(map(problem_line, found)) or ((Cell("no problems known", Tone.MUTED),),)
+
+
+def sql_notes(world: World, reading: str, now: datetime) -> Iterator[str]:
+    """Why SQL does not tell, and which grant is missing: one line for all servers of the same trouble. Of what only the primary tells
+    (`reading`) only what it lacks."""
+    silent: dict[str, list[str]] = {}
+    lacking: dict[str, list[str]] = {}
+    primary = primary_named(world, now)["_primary"] if reading else ""
+    for name, found in sorted(world.pg_sql.items()):
+        shown = "the VIP" if name == VIP else name
+        if primary and name != primary:
+            continue
+        if isinstance(found, Unknown):
+            silent.setdefault(_alike(found.reason, name), []).append(shown)
+        elif name != VIP:
+            for grant in found.value.missing:
+                lacking.setdefault(grant, []).append(shown)
+    for reason, names in silent.items():
+        yield f"SQL of {', '.join(names)}: {reason.replace('NAME', names[0] if names[0] != 'the VIP' else VIP)}"
+    for grant, names in lacking.items():
+        what, _, shows = grant.partition(": ")
+        yield f"SQL of {', '.join(names)}: not shown without {what}: {shows} · GRANT {what} TO the user of postgres.user"
+
+
+def _alike(reason: str, name: str) -> str:
+    """The reason without the server's own name and address, so that the same trouble of many is one line."""
+    return reason.replace(name, "NAME")
+
+
+def primary_named(world: World, now: datetime) -> Mapping[str, Any]:
+    """Beside sessions, locks and databases: whose they are."""
+    from .postgres_topology import of
+
+    return {"_primary": of(world, now).primary or None}
