@@ -117,7 +117,7 @@ def test_a_line_that_is_no_command_of_ours_must_be_marked() -> None:
 def test_blocks_say_what_they_are() -> None:
     """Every fenced block names its language and nothing that the tests do not know, so that no command hides in an unnamed one."""
     for block in BLOCKS:
-        assert block.info[:1] in {("sh",), ("text",), ("json",), ("yaml",), ("python",)}, f"{block.page}:{block.line}"
+        assert block.info[:1] in {("sh",), ("text",), ("json",), ("yaml",), ("python",), ("sql",)}, f"{block.page}:{block.line}"
         assert all(word == "not-run" or word.startswith("fault=") for word in block.info[1:]), f"{block.page}:{block.line}"
     assert set(FAULTS) <= set(CATALOGUE)
 
