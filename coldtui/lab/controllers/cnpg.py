@@ -19,6 +19,8 @@ UNRECOVERABLE = "Cluster is unrecoverable and needs manual intervention"
 LOOP = "cnpg.io/reconciliationLoop"
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 COMPONENT = "cloudnative-pg"
+SILENT: Json = {"isPrimary": False, "timeLineID": None}
+"""What the operator writes of an instance that did not answer: it is not called a primary for what it said before."""
 DRAIN_TAINTS = ("node.kubernetes.io/unschedulable", "ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted")
 
 
@@ -257,10 +259,10 @@ class Operator(Controller):
         }  # fmt: skip
         words = ("ClusterIsReady", "Cluster is Ready") if healthy else ("ClusterIsNotReady", "Cluster Is Not Ready")
         ready = {"type": "Ready", "status": "True" if healthy else "False", "reason": words[0], "message": words[1]}
-        reported = dict(old.get("instancesReportedState") or {})
-        for name in found.ready:
-            ip = found.pods[name]["status"].get("podIP", "")
-            reported[name] = {"isPrimary": name == old["currentPrimary"], "timeLineID": old.get("timelineID", 1), "ip": ip}
+        reported: Json = {}
+        for name, pod in found.pods.items():
+            said = {"isPrimary": name == old["currentPrimary"], "timeLineID": old.get("timelineID", 1)} if name in found.ready else SILENT
+            reported[name] = {**said, "ip": pod["status"].get("podIP", "")}
         nodes = {found.pods[n]["spec"]["nodeName"] for n in found.active}
         status: Json = {
             "phase": phase, "phaseReason": None if healthy else f"{len(found.ready)} of {len(found.names)} instances are ready",
