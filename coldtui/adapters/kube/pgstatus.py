@@ -29,7 +29,7 @@ class _Replication(Wire):
 
 
 class _Status(msgspec.Struct, gc=False):
-    """The fields that are used; keys are left out where they are empty. Several end in capitals that no rule makes."""
+    """The fields that are used; keys are left out where they are empty, zero or false. Several end in capitals that no rule makes."""
 
     is_primary: bool = msgspec.field(name="isPrimary")
     system_id: str = msgspec.field(name="systemID", default="")
@@ -43,12 +43,12 @@ class _Status(msgspec.Struct, gc=False):
     rewinding: bool = msgspec.field(name="isPgRewindRunning", default=False)
     unavailable: bool = msgspec.field(name="mightBeUnavailable", default=False)
     replication: list[_Replication] | None = msgspec.field(name="replicationInfo", default=None)
-    archiving: bool | None = msgspec.field(name="isArchivingWAL", default=None)
+    archiving: bool = msgspec.field(name="isArchivingWAL", default=False)
     archived: str = msgspec.field(name="lastArchivedWAL", default="")
     archived_at: str = msgspec.field(name="lastArchivedWALTime", default="")
     failed: str = msgspec.field(name="lastFailedWAL", default="")
     failed_at: str = msgspec.field(name="lastFailedWALTime", default="")
-    ready: int | None = msgspec.field(name="readyWalFiles", default=None)
+    ready: int = msgspec.field(name="readyWalFiles", default=0)
     version: str = msgspec.field(name="instanceManagerVersion", default="")
 
 
@@ -65,6 +65,7 @@ def manager_status(raw: bytes, name: str) -> ManagerStatus:
 
 def _value(found: _Status, name: str) -> ManagerStatus:
     primary = found.is_primary
+    asked = bool(found.current)  # a primary that is fenced says what its files are, and nothing of a server
     return ManagerStatus(
         name=name,
         is_primary=primary,
@@ -79,12 +80,12 @@ def _value(found: _Status, name: str) -> ManagerStatus:
         rewinding=found.rewinding,
         might_be_unavailable=found.unavailable,
         standbys=tuple(map(_standby, found.replication or ())),
-        archiving=found.archiving if primary else None,
+        archiving=found.archiving if asked else None,
         last_archived_wal=plain(found.archived),
         last_failed_wal=plain(found.failed),
         last_archived_at=_moment(found.archived_at),
         last_failed_at=_moment(found.failed_at),
-        ready_wal=(found.ready or 0) if primary else None,
+        ready_wal=found.ready if asked else None,
         manager_version=plain(found.version),
     )
 

@@ -52,6 +52,26 @@ def test_a_standby() -> None:
     assert (found.timeline, found.current, found.archiving, found.ready_wal) == (None, None, None, None)
 
 
+def test_a_primary_that_archives_nothing() -> None:
+    """The instance manager leaves out what is false: a primary without the key archives nothing, which is not the same as unknown."""
+    failing = {**PRIMARY, "lastFailedWAL": "0000000700000016000000B3", "lastFailedWALTime": "2026-11-24T12:00:00.123456789Z"}
+    del failing["isArchivingWAL"]
+    found = manager_status(json.dumps(failing).encode(), "postgres-1")
+    assert (found.archiving, found.last_failed_wal) == (False, "0000000700000016000000B3")
+    assert found.last_failed_at == datetime(2026, 11, 24, 12, 0, 0, 123_456, UTC)
+
+
+def test_a_fenced_primary() -> None:
+    """Its files are those of a primary, and no server tells of WAL, of the archive or of standbys (probes.go)."""
+    fenced = {
+        "systemID": "", "isPrimary": True, "mightBeUnavailable": True, "mightBeUnavailableMaskedError": "connect: no such file", "isWalReceiverActive": False,
+        "replayPaused": False, "pendingRestart": False, "isPgRewindRunning": False, "instanceManagerVersion": "1.30.0",
+    }  # fmt: skip
+    found = manager_status(json.dumps(fenced).encode(), "postgres-1")
+    assert (found.is_primary, found.might_be_unavailable, found.current, found.timeline) == (True, True, None, None)
+    assert (found.archiving, found.ready_wal, found.standbys) == (None, None, ())
+
+
 @pytest.mark.parametrize(
     "raw", [b"", b"no JSON", b"[]", b"{}", b'{"isPrimary": 1}', b'{"isPrimary": true, "lastArchivedWALTime": "yesterday"}']
 )
