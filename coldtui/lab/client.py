@@ -101,8 +101,8 @@ def _kinds(group_version: str, *rows: str) -> Iterator[Kind]:
 )
 (PRIORITY_CLASSES,) = _kinds("scheduling.k8s.io/v1", "PriorityClass priorityclasses cluster plain")
 (CRDS,) = _kinds("apiextensions.k8s.io/v1", "CustomResourceDefinition customresourcedefinitions cluster")
-(PG_CLUSTERS, PG_BACKUPS, PG_SCHEDULES) = _kinds(
-    "postgresql.cnpg.io/v1", "Cluster clusters", "Backup backups", "ScheduledBackup scheduledbackups"
+(PG_CLUSTERS, PG_BACKUPS, PG_SCHEDULES, PG_QUORUMS) = _kinds(
+    "postgresql.cnpg.io/v1", "Cluster clusters", "Backup backups", "ScheduledBackup scheduledbackups", "FailoverQuorum failoverquorums"
 )
 (OBJECT_STORES,) = _kinds("barmancloud.cnpg.io/v1", "ObjectStore objectstores")
 (LH_NODES, LH_VOLUMES, LH_ENGINES, LH_REPLICAS, LH_SNAPSHOTS, LH_BACKUPS, LH_BACKUP_VOLUMES, LH_TARGETS, LH_JOBS, LH_SETTINGS, LH_SYSTEM_BACKUPS) = _kinds(

@@ -14,6 +14,8 @@ from coldtui.domain.errors import ColdError, Unreachable
 from coldtui.lab.client import PG_CLUSTERS, ApiError, Informer, Json
 from coldtui.lab.controllers.base import Lab, Process, deleting, micro
 from coldtui.lab.postgres.lease import PrimaryLease
+from coldtui.lab.postgres.orders import Orders
+from coldtui.lab.postgres.quorum import Quorum, Synchronous
 from coldtui.lab.postgres.server import Server
 from coldtui.lab.postgres.servers import Servers, slot
 from coldtui.lab.postgres.status import Gauge, whole
@@ -36,20 +38,6 @@ def fenced(cluster: Json) -> frozenset[str]:
     except ValueError:
         return frozenset()
     return frozenset(map(str, names)) if isinstance(names, list) else frozenset()
-
-
-@dataclass(slots=True)
-class Orders:
-    """What faults tell the managers and the operator."""
-
-    ignore_target: bool = False
-    """A change of targetPrimary is not acted on by anybody."""
-    rogue: set[str] = field(default_factory=set)
-    """Instances whose manager lets the server be what it is."""
-    cut: set[str] = field(default_factory=set)
-    """Standbys that cannot reach the primary."""
-    lost: set[str] = field(default_factory=set)
-    """Instances that crash at each start."""
 
 
 @dataclass(slots=True)
@@ -80,6 +68,9 @@ class Manager:
     """The server was started in this life of the container: if it does not run, it has died."""
     _archived: bool = False
     """The first segment was sent to the archive, so that it can be told that this works."""
+    _waits_for: str | None = None
+    """The standbys that commits wait for, as we have set it; None: not looked yet."""
+    _told_quorum: bool = False
     _beaten: float = 0.0
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -98,7 +89,7 @@ class Manager:
 
     def begin(self, uid: str) -> None:
         """The container of this pod has been started."""
-        self.uid, self.session, self._started = uid, str(uuid.uuid4()), False
+        self.uid, self.session, self._started, self._waits_for = uid, str(uuid.uuid4()), False, None
         self._say(Process(ready=False))
         self.wake()
 
@@ -118,9 +109,15 @@ class Manager:
         if not self.uid or pod is None or self.state.code is not None or self._powerless(pod):
             return None
         known = {"session": self.session, "might_be_unavailable": self.fenced, "rewinding": self.rewinding}
+        if self.name in self.orders.mute:
+            raise Unreachable(f"the status of {self.name} cannot be read")
         if self.fenced or self.rewinding:
             return whole({}, **known)  # type: ignore[arg-type]
-        return whole(await self.gauge.status(), **known)  # type: ignore[arg-type]
+        return whole(await self._facts(), **known)  # type: ignore[arg-type]
+
+    async def _facts(self) -> Json:
+        found = await self.gauge.status()
+        return {**found, "isWalReceiverActive": True} if self.name in self.orders.receiving and self.server.is_standby else found
 
     # --- the loop
 
@@ -156,17 +153,27 @@ class Manager:
             await self._lose()
         if pod is None or pod["metadata"]["uid"] != self.uid or self.state.code is not None:
             return
-        if deleting(pod):
+        if self.name in self.orders.wedged and self.server.running:
+            await self._wait_for_wedged()
+        elif deleting(pod):
             await self._leave()
         elif self._started and not self.server.running:
             await self._exit(KILLED)
         elif (cluster := self.clusters.items.get(self.cluster_key)) is not None:
             await self._obey(cluster)
 
+    async def _wait_for_wedged(self) -> None:
+        """A server that does not answer cannot be stopped either: whatever is wanted waits for it, and a primary keeps its lease."""
+        cluster = self.clusters.items.get(self.cluster_key)
+        if cluster is not None and (cluster.get("status") or {}).get("currentPrimary") == self.name:
+            await self._beat()
+
     async def _lose(self) -> None:
         """The pod was removed without grace, or its machine has no power: the server goes with it."""
         if self.server.running:
             await self._do(self.server.kill)
+        self.orders.wedged.discard(self.name)
+        self.gauge.frozen = False
         self.uid, self._started = "", False
         self._say(Process(ready=False))
 
@@ -220,7 +227,7 @@ class Manager:
             return
         self.fenced = False
         if current == self.name and target == self.name:
-            await self._lead(status)
+            await self._lead(cluster)
         elif current == self.name:
             await self._step_down()
         elif target == self.name:
@@ -247,7 +254,7 @@ class Manager:
             self._beaten = clock
         return held
 
-    async def _lead(self, status: Json) -> None:
+    async def _lead(self, cluster: Json) -> None:
         if self.lost_data and not self.server.running:
             self._say(Process(ready=False))  # nothing to start: another one must lead
             return
@@ -257,10 +264,11 @@ class Manager:
             return
         if self.server.is_standby:  # named primary without a promotion, as after a restore of the API's datastore
             await self._do(self.server.promote)
-        if status.get("phase") == RESTARTING:
+        if cluster["status"].get("phase") == RESTARTING:
             await self._restart()
         await self._tell_ready()
         await self._keep_slots()
+        await self._keep_synchronous(cluster)
         if not self._archived:
             await asyncio.to_thread(self.server.sql, "SELECT pg_switch_wal() FROM pg_stat_archiver WHERE last_archived_time IS NULL")
             self._archived = True
@@ -310,7 +318,7 @@ class Manager:
             return
         self._beaten = asyncio.get_running_loop().time()
         if self.server.is_standby:
-            if (await self.gauge.status()).get("isWalReceiverActive"):
+            if (await self._facts()).get("isWalReceiverActive"):
                 await asyncio.sleep(TICK_S)
                 return
             await self._do(self.server.promote)
@@ -327,9 +335,12 @@ class Manager:
             return
         if self.lost_data or not self.server.data.exists():
             await self._clone(leader)
+        elif self.name in self.orders.diverged:
+            await self._exit(FAILED)
+            return
         elif not self.server.is_standby:
             await self._rejoin(leader)
-        cut = self.name in self.orders.cut
+        cut = self.name in self.orders.cut or self.orders.held.get(self.name) == leader.name
         news = self.server.follow(NOWHERE if cut else leader.port, self.servers.passwords.streaming_replica, slot(self.name))
         fresh = not self._started
         if not await self._runs():
@@ -356,6 +367,7 @@ class Manager:
         if self.server.data.exists():
             await self._do(self.server.erase)
         self.lost_data = False
+        self.orders.diverged.discard(self.name)
         await self._do(lambda: self.server.clone(leader, self.servers.inner_passfile))
 
     async def _rejoin(self, leader: Server) -> None:
@@ -393,6 +405,16 @@ class Manager:
             await asyncio.to_thread(self.server.sql, f"SELECT pg_create_physical_replication_slot('{missing}', true)")
         if (own := slot(self.name)) in have:
             await asyncio.to_thread(self.server.sql, f"SELECT pg_drop_replication_slot('{own}')")
+
+    async def _keep_synchronous(self, cluster: Json) -> None:
+        """Commits wait for the standbys that the Cluster says; the FailoverQuorum tells for which."""
+        found = Synchronous.of(cluster, self.name)
+        setting = found.setting if found is not None else ""
+        if setting != self._waits_for:
+            await asyncio.to_thread(self.server.wait_for, setting)
+            self._waits_for, self._told_quorum = setting, False
+        if found is not None and found.guarded and not self._told_quorum:
+            self._told_quorum = await Quorum(self.lab.client, self.cluster_key).fill(found.status(self.name))
 
     def _drop_slots(self) -> None:
         """A standby's own slots would hold its WAL for nobody."""

@@ -16,7 +16,8 @@ from coldtui.lab.apiserver import pki
 from coldtui.lab.apiserver.pod_api import PROXIED
 from coldtui.lab.client import PG_CLUSTERS, PODS, ApiError, Json, Key
 from coldtui.lab.controllers.base import Lab, Process, deleting, pod_ready
-from coldtui.lab.postgres.manager import Manager, Orders
+from coldtui.lab.postgres.manager import Manager
+from coldtui.lab.postgres.orders import Orders
 from coldtui.lab.postgres.server import HOST
 from coldtui.lab.postgres.servers import Servers
 from coldtui.lab.seeds.postgres import CLUSTER, NAMESPACE

@@ -7,63 +7,19 @@ The order of events is that of replicas.go and cluster_controller.go of CloudNat
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 from coldtui.domain.errors import Unreachable
-from coldtui.lab.client import CLAIMS, PODS, ApiError, Json, Key
-from coldtui.lab.controllers.base import Lab, deleting, micro, moment, pod_ready, set_condition
-from coldtui.lab.controllers.cnpg import (
-    COMPONENT,
-    FAILOVER,
-    HEALTHY,
-    LOOP,
-    RESTARTED,
-    SWITCHOVER,
-    UNRECOVERABLE,
-    WAITING,
-    Instances,
-    Operator,
-    differs,
-)
+from coldtui.lab.client import CLAIMS, PG_CLUSTERS, PODS, ApiError, Json, Key
+from coldtui.lab.controllers.base import Lab, deleting, micro, moment, set_condition
+from coldtui.lab.controllers.cnpg import COMPONENT, FAILOVER, LOOP, RESTARTED, SWITCHOVER, WAITING, Instances, Operator, differs
 from coldtui.lab.postgres.manager import RESTARTING, fenced
 from coldtui.lab.postgres.managers import Managers
+from coldtui.lab.postgres.quorum import Quorum, Synchronous
+from coldtui.lab.postgres.scene import PENDING, Scene, position
+from coldtui.lab.postgres.telling import told
 
-PENDING = "pending"
 HIBERNATION = "cnpg.io/hibernation"
 UNRECOVERABLE_POD = "alpha.cnpg.io/unrecoverable"
-GIVEN_UP = 3
-"""After so many restarts in a row a standby is no reason any more to call the cluster unhealthy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """One look: the Cluster, its pods, and what each instance manager says (None: nothing)."""
-
-    cluster: Json
-    found: Instances
-    facts: dict[str, Json | None]
-
-    @property
-    def current(self) -> str:
-        return str(self.cluster["status"].get("currentPrimary", ""))
-
-    @property
-    def target(self) -> str:
-        return str(self.cluster["status"].get("targetPrimary") or self.current)
-
-    @property
-    def claimants(self) -> list[str]:
-        """Those that say they are primary."""
-        return [name for name, said in self.facts.items() if said is not None and said["isPrimary"]]
-
-    def annotation(self, key: str) -> str:
-        return str((self.cluster["metadata"].get("annotations") or {}).get(key, ""))
-
-
-def position(said: Json, key: str) -> int:
-    """An LSN of a status as a number; 0 when it is not there."""
-    high, _, low = str(said.get(key, "")).partition("/")
-    return (int(high, 16) << 32) | int(low, 16) if low else 0
 
 
 class RealOperator(Operator):
@@ -75,6 +31,9 @@ class RealOperator(Operator):
         self.claims = lab.informers.of(CLAIMS)
         self.claims.listen(self._claim_changed)
         self._lost_claims: dict[str, Json] = {}
+        self._silent_since: dict[Key, float] = {}
+        self._guarded: bool | None = None
+        """Whether there is a FailoverQuorum; None: not looked yet."""
 
     def _claim_changed(self, before: Json | None, after: Json | None) -> None:
         """A claim that is gone took the data of its instance along."""
@@ -114,24 +73,45 @@ class RealOperator(Operator):
         if scene.annotation(HIBERNATION) == "on":
             await self._hibernate(scene)
             return
-        await self._recreate(cluster, scene.found)
+        await self._keep_quorum(key, cluster)
         scene = Scene(cluster, scene.found, await self._ask(scene.found))
         await self._decide(key, scene)
 
     async def _decide(self, key: Key, scene: Scene) -> None:
-        if self.managers.orders.ignore_target and scene.target != scene.current:
+        if scene.target != scene.current:
+            await self._recreate(scene.cluster, scene.found)
+            await self._change_role(scene)
+        elif len(scene.claimants) > 1:
+            await self._recreate(scene.cluster, scene.found)
+            await self._report(scene)  # more than one claims to be primary: nothing is done until that has ended
+        elif await self._deferred(key, scene) or await self._fail_over(key, scene):
+            return
+        else:
+            await self._recreate(scene.cluster, scene.found)
+            if not await self._leave_node(key, scene):
+                await self._keep(scene)
+
+    async def _change_role(self, scene: Scene) -> None:
+        if self.managers.orders.ignore_target:
             return
         if scene.target == PENDING:
             await self._elect(scene)
-        elif scene.target != scene.current:
+        else:
             await self._see_through(scene)
-        elif len(scene.claimants) > 1:
-            await self._report(scene)  # more than one claims to be primary: nothing is done until that has ended
-        elif not await self._fail_over(key, scene) and not await self._leave_node(key, scene):
-            await self._label(scene.cluster, scene.found)
-            await self._replace_lost(scene)
-            if not await self._roll(scene):
-                await self._report(scene)
+
+    async def _keep(self, scene: Scene) -> None:
+        """Nobody is to lead instead: labels, instances, status."""
+        await self._label(scene.cluster, scene.found)
+        await self._replace_lost(scene)
+        if not await self._roll(scene):
+            await self._report(scene)
+
+    async def _keep_quorum(self, key: Key, cluster: Json) -> None:
+        found = Synchronous.of(cluster, "")
+        wanted = found is not None and found.guarded
+        if wanted != self._guarded:
+            await Quorum(self.client, key).keep(cluster, wanted)
+            self._guarded = wanted
 
     async def _ask(self, found: Instances) -> dict[str, Json | None]:
         async def ask(name: str) -> Json | None:
@@ -150,50 +130,55 @@ class RealOperator(Operator):
 
     async def _see_through(self, scene: Scene) -> None:
         """A target was written, by whomever: take the old primary out of the service and wait; give up when the target is lost."""
-        status, target = scene.cluster["status"], scene.target
+        target = scene.target
         if target not in scene.found.active or not scene.found.ready:
-            now = micro(self.lab.now())
-            back = {
-                "targetPrimary": scene.current,
-                "targetPrimaryTimestamp": now,
-                "phase": WAITING,
-                "phaseReason": f"{target} is not active",
-            }
-            await self._patch(scene.cluster, back)
+            await self._aim(scene, scene.current, WAITING, f"{target} is not active")
             return
         await self._role(scene.found.pods.get(scene.current), "unhealthy")
-        if status.get("phase") not in (SWITCHOVER, FAILOVER):
+        if scene.phase not in (SWITCHOVER, FAILOVER):
             await self._patch(scene.cluster, {"phase": SWITCHOVER, "phaseReason": f"Switching over to {target}"})
+
+    async def _aim(self, scene: Scene, target: str, phase: str, reason: str, **more: object) -> None:
+        """Write the target."""
+        status = {"targetPrimary": target, "targetPrimaryTimestamp": micro(self.lab.now()), "phase": phase, "phaseReason": reason, **more}
+        await self._conclude(scene, status)
+
+    async def _conclude(self, scene: Scene, status: Json) -> None:
+        """Write what follows from one look. A Cluster that has changed since is looked at again: somebody else may have chosen a target."""
+        meta = scene.cluster["metadata"]
+        body = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": status}
+        self.clusters.offer(await self.client.patch(PG_CLUSTERS, meta["name"], body, meta["namespace"], sub="status"))
+
+    async def _deferred(self, key: Key, scene: Scene) -> bool:
+        """A primary that is ready for Kubernetes and does not answer us is left alone, with a warning (evaluatePodReadinessGuards)."""
+        if not self._after(key, self._silent_since, scene.primary_silent and bool(scene.candidates), self.pace.notice):
+            return False
+        said = f"Primary {scene.current} is Ready but its status cannot be read: nothing is done. See operator logs"
+        await self.lab.event(scene.cluster, "PrimaryStatusCheckFailed", said, warning=True, component=COMPONENT)
+        return True
 
     async def _fail_over(self, key: Key, scene: Scene) -> bool:
         """Begin a failover when the primary is not ready, and it may be done."""
-        current = scene.current
-        if current in scene.found.ready:
+        if scene.current in scene.found.ready:
             self._unready_since.pop(key, None)
             if scene.cluster["status"].get("currentPrimaryFailingSinceTimestamp"):
-                await self._patch(scene.cluster, {"currentPrimaryFailingSinceTimestamp": None})
+                await self._conclude(scene, {"currentPrimaryFailingSinceTimestamp": None})
+                return True
             return False
-        names = fenced(scene.cluster)
-        answering = [n for n, said in scene.facts.items() if said is not None and n != current and n in scene.found.ready]
-        stopped = current in names or "*" in names
-        if stopped or not answering or scene.cluster["status"].get("phase") == RESTARTING:
+        if scene.primary_fenced or not scene.candidates or scene.phase == RESTARTING:
             return False
         delay = float(scene.cluster["spec"].get("failoverDelay") or 0)
         if delay and not scene.cluster["status"].get("currentPrimaryFailingSinceTimestamp"):
-            await self._patch(scene.cluster, {"currentPrimaryFailingSinceTimestamp": micro(self.lab.now())})
-        if not self._after(key, self._unready_since, True, self.pace.unready + delay):
+            await self._conclude(scene, {"currentPrimaryFailingSinceTimestamp": micro(self.lab.now())})
+            return True
+        patience = 0.0 if scene.primary_gone else self.pace.unready
+        if not self._after(key, self._unready_since, True, patience + delay):
             return False
-        await self._role(scene.found.pods.get(current), "unhealthy")
-        said = f"Initiating a failover from {current}"
-        now = micro(self.lab.now())
-        begun = {
-            "targetPrimary": PENDING,
-            "targetPrimaryTimestamp": now,
-            "phase": FAILOVER,
-            "phaseReason": said,
-            "currentPrimaryFailingSinceTimestamp": None,
-        }
-        await self._patch(scene.cluster, begun)
+        if self._guarded and not await Quorum(self.client, key).allows(set(scene.candidates)):
+            return False
+        said = f"Initiating a failover from {scene.current}"
+        await self._aim(scene, PENDING, FAILOVER, said, currentPrimaryFailingSinceTimestamp=None)
+        await self._role(scene.found.pods.get(scene.current), "unhealthy")
         await self.lab.event(scene.cluster, "FailingOver", said, component=COMPONENT)
         self.enqueue(key, 0.2)
         return True
@@ -204,17 +189,18 @@ class RealOperator(Operator):
         since = moment(scene.cluster["status"].get("targetPrimaryTimestamp"))
         if since is not None and (self.lab.now() - since).total_seconds() < self.pace.notice:
             return  # the next look, as the real one has it
+        if self.managers.orders.stalls:  # issue 11346 of 1.30.0: ``pending`` is taken for an instance whose pod is missing
+            await self._aim(scene, scene.current, WAITING, f"{PENDING} is not active")
+            return
         names = fenced(scene.cluster)
         standing = {
-            n: said for n, said in scene.facts.items()
-            if said is not None and n != scene.current and n in scene.found.ready and n not in names and not said["isPrimary"]
+            n: said for n, said in scene.facts.items() if said is not None and n in scene.candidates and n not in names and not said["isPrimary"]
         }  # fmt: skip
         if not standing or any(said["isWalReceiverActive"] for said in standing.values()):
             return
         winner = min(standing, key=lambda n: (-position(standing[n], "receivedLsn"), -position(standing[n], "replayLsn"), n))
         said = f"Failing over from {scene.current} to {winner}"
-        now = micro(self.lab.now())
-        await self._patch(scene.cluster, {"targetPrimary": winner, "targetPrimaryTimestamp": now, "phase": FAILOVER, "phaseReason": said})
+        await self._aim(scene, winner, FAILOVER, said)
         await self.lab.event(scene.cluster, "FailoverTarget", said, component=COMPONENT)
 
     async def _leave_node(self, key: Key, scene: Scene) -> bool:
@@ -278,90 +264,6 @@ class RealOperator(Operator):
     # --- status
 
     async def _report(self, scene: Scene) -> None:
-        old, found = scene.cluster["status"], scene.found
-        healthy = self._well(scene)
-        phase = HEALTHY if healthy else WAITING if found.active else UNRECOVERABLE
-        groups = {
-            "healthy": list(found.ready) or None, "replicating": [n for n in found.active if n not in found.ready] or None,
-            "failed": [n for n in found.names if n not in found.active] or None,
-        }  # fmt: skip
-        status: Json = {
-            "readyInstances": len(found.ready), "instances": len(found.names), "instancesStatus": groups, **self._told(scene),
-            "conditions": self._conditions(scene, healthy),
-            "topology": {**(old.get("topology") or {}), "nodesUsed": len({found.pods[n]["spec"]["nodeName"] for n in found.active})},
-        }  # fmt: skip
-        if old.get("phase") != RESTARTING:
-            reason = None if healthy else f"{len(found.ready)} of {len(found.names)} instances are ready"
-            status |= {"phase": phase, "phaseReason": reason}
-        if differs(old, status):
-            await self._patch(scene.cluster, status)
-
-    def _well(self, scene: Scene) -> bool:
-        """What the phase calls healthy: it takes no notice of a fenced instance, nor of a standby that crashes again and again."""
-        names = fenced(scene.cluster)
-        missing = [n for n in scene.found.names if n not in scene.found.ready]
-        if scene.current in missing and scene.current not in names and "*" not in names:
-            return False
-        return len(scene.found.names) == scene.cluster["spec"]["instances"] and all(
-            n in names or "*" in names or _gives_up(scene.found.pods.get(n)) for n in missing
-        )
-
-    def _told(self, scene: Scene) -> Json:
-        """What the instances report of themselves."""
-        reported = dict(scene.cluster["status"].get("instancesReportedState") or {})
-        found: Json = {}
-        for name, said in scene.facts.items():
-            if said is None or not said["systemID"]:
-                continue
-            timeline = said.get("timeLineID") or scene.cluster["status"].get("timelineID", 1)
-            pod = scene.found.pods.get(name)
-            reported[name] = {
-                "isPrimary": said["isPrimary"],
-                "timeLineID": timeline,
-                "ip": ((pod or {}).get("status") or {}).get("podIP", ""),
-            }
-            if said["isPrimary"] and name == scene.current:
-                found = {"timelineID": timeline, "systemID": said["systemID"]}
-        return {"instancesReportedState": reported, **found}
-
-    def _conditions(self, scene: Scene, healthy: bool) -> list[Json]:
-        now = self.lab.stamp()
-        words = ("ClusterIsReady", "Cluster is Ready") if healthy else ("ClusterIsNotReady", "Cluster Is Not Ready")
-        made = [{"type": "Ready", "status": "True" if healthy else "False", "reason": words[0], "message": words[1]}]
-        ids = {said["systemID"] for said in scene.facts.values() if said is not None and said["systemID"]}
-        if ids:
-            same = len(ids) == 1
-            text = (
-                "A single, unique system ID was found across reporting instances."
-                if same
-                else f"Multiple differing system IDs reported: {sorted(ids)}"
-            )
-            made.append(
-                {
-                    "type": "ConsistentSystemID",
-                    "status": "True" if same else "False",
-                    "reason": "Unique" if same else "Mismatch",
-                    "message": text,
-                }
-            )
-        primary = scene.facts.get(scene.current)
-        if (
-            primary is not None
-            and primary.get("isArchivingWAL") is not None
-            and (primary.get("lastArchivedWAL") or primary.get("lastFailedWAL"))
-        ):
-            works = bool(primary["isArchivingWAL"])
-            text = "Continuous archiving is working" if works else "unexpected failure invoking barman-cloud-wal-archive: exit status 1"
-            reason = "ContinuousArchivingSuccess" if works else "ContinuousArchivingFailing"
-            made.append({"type": "ContinuousArchiving", "status": "True" if works else "False", "reason": reason, "message": text})
-        conditions = list(scene.cluster["status"].get("conditions") or ())
-        for condition in made:
-            conditions = set_condition(conditions, condition, now)
-        return conditions
-
-
-def _gives_up(pod: Json | None) -> bool:
-    if pod is None or pod_ready(pod):
-        return False
-    status: Json = next(iter((pod.get("status") or {}).get("containerStatuses") or ()), {})
-    return int(status.get("restartCount") or 0) >= GIVEN_UP and bool((status.get("state") or {}).get("waiting"))
+        status = told(scene, self.lab.stamp())
+        if differs(scene.cluster["status"], status):
+            await self._conclude(scene, status)

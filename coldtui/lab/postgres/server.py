@@ -55,6 +55,9 @@ logging_collector = off
 ARCHIVE_FAILS = "failing"
 """A file of this name in the archive makes archiving fail; with ``-NAME`` only that of one server."""
 
+ARCHIVE_CLOSED = "closed"
+"""A file of this name with ``-NAME`` in the archive keeps that server from restoring anything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -102,6 +105,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self.dirty = False
         """The last process was killed."""
+        self._frozen: list[int] = []
 
     # --- ways in
 
@@ -137,7 +141,9 @@ class Server:
         archive = self.place.archive
         gate = f"test ! -e {archive}/{ARCHIVE_FAILS} && test ! -e {archive}/{ARCHIVE_FAILS}-{self.name}"
         archiving = f"{gate} && cp %p {archive}/.%f.new && mv {archive}/.%f.new {archive}/%f" if archive else "true"
-        restoring = f"test -e {archive}/%f && cp {archive}/%f %p" if archive else "false"
+        restoring = (
+            f"test ! -e {archive}/{ARCHIVE_CLOSED}-{self.name} && test -e {archive}/%f && cp {archive}/%f %p" if archive else "false"
+        )
         self._write(
             "lab.conf",
             SETTINGS.format(
@@ -214,6 +220,7 @@ class Server:
         if process is None or process.poll() is not None:
             self._reap()
             return
+        self.thaw()
         process.send_signal(signal.SIGQUIT if immediate else signal.SIGINT)
         try:
             process.wait(deadline_s)
@@ -229,12 +236,36 @@ class Server:
             return
         process.send_signal(signal.SIGSTOP)  # no new backends
         for pid in self.children():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            self._signal(pid, signal.SIGKILL)
         process.kill()
         process.wait()
+        self.thaw()
         self.dirty = True
         self._reap()
+
+    def freeze(self) -> None:
+        """SIGSTOP to it and to all its backends: it holds its connections and takes new ones, and answers nobody."""
+        if self.process is None or not self.running:
+            raise ColdError(f"{self.name} does not run")
+        self.process.send_signal(signal.SIGSTOP)
+        for pid in self.children():
+            self.programs.watch(pid)  # they do not notice when their postmaster dies
+            self._signal(pid, signal.SIGSTOP)
+            self._frozen.append(pid)
+
+    def thaw(self) -> None:
+        """Let it go on. Harmless when it was not frozen."""
+        frozen, self._frozen = self._frozen, []
+        for pid in frozen:
+            self._signal(pid, signal.SIGCONT)
+            self.programs.unwatch(pid)
+        if frozen and self.process is not None and self.running:
+            self.process.send_signal(signal.SIGCONT)
+
+    @staticmethod
+    def _signal(pid: int, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
     def children(self) -> list[int]:
         """Its backends and helpers, where the kernel tells."""
@@ -274,6 +305,12 @@ class Server:
                 return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             raise ColdError(f"{self.name}: {statement.split()[0]} failed", detail=str(error)) from error
+
+    def wait_for(self, standbys: str) -> None:
+        """Set ``synchronous_standby_names``."""
+        if self.sql("SHOW synchronous_standby_names") != [(standbys,)]:
+            self.sql(f"ALTER SYSTEM SET synchronous_standby_names = '{standbys}'")
+            self.reload()
 
     def checkpoint(self) -> None:
         """Write out what is in memory; a server that does not answer is none the worse for it."""

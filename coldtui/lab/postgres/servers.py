@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coldtui.lab.postgres.programs import Programs
-from coldtui.lab.postgres.server import ARCHIVE_FAILS, Place, Server
+from coldtui.lab.postgres.server import ARCHIVE_CLOSED, ARCHIVE_FAILS, Place, Server
 from coldtui.lab.postgres.template import Passwords, Template, template
 from coldtui.lab.seeds.postgres import INSTANCES
 
@@ -122,6 +122,11 @@ class Servers(Mapping[str, Server]):
         """Let the archive refuse every segment (of one server), or take them again."""
         mark = self.work / "archive" / (f"{ARCHIVE_FAILS}-{name}" if name else ARCHIVE_FAILS)
         mark.touch() if fail else mark.unlink(missing_ok=True)
+
+    def close_archive(self, closed: bool, name: str) -> None:
+        """Let one server restore nothing from the archive, or let it again."""
+        mark = self.work / "archive" / f"{ARCHIVE_CLOSED}-{name}"
+        mark.touch() if closed else mark.unlink(missing_ok=True)
 
     def start(self) -> None:
         """Fill; primary first, with the slots of the others; then the standbys at once. Raises ColdError."""

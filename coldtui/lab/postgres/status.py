@@ -56,10 +56,14 @@ class Gauge:
         self._server = server
         self._connection: psycopg.AsyncConnection[dict[str, Any]] | None = None
         self._lock = asyncio.Lock()
+        self.frozen = False
+        """The server is stopped in its tracks: nobody is to ask it, since a question to such a one cannot even be broken off."""
 
     async def rows(self, statement: LiteralString) -> list[Json]:
         """Of one query, within the deadline. Raises Unreachable."""
         async with self._lock:
+            if self.frozen:
+                raise Unreachable(f"{self._server.name} does not answer", detail=f"within {DEADLINE_S:.0f} s")
             try:
                 async with asyncio.timeout(DEADLINE_S):
                     if self._connection is None or self._connection.closed:
@@ -72,6 +76,12 @@ class Gauge:
     async def close(self) -> None:
         """Once the question under way has its answer: closed under it, the library aborts the process."""
         async with self._lock:
+            await self._drop()
+
+    async def freeze(self) -> None:
+        """From when this returns nothing is asked, until ``frozen`` is taken back."""
+        async with self._lock:
+            self.frozen = True
             await self._drop()
 
     async def _drop(self) -> None:

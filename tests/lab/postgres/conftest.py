@@ -89,6 +89,22 @@ class Place:
         pods = (await self.client.list(PODS, NS, labels="cnpg.io/podRole=instance"))[0]
         return rows == [(2,)] and len(pods) == 3 and all(map(pod_ready, pods))
 
+    async def calm(self) -> None:
+        """End every fault that is made of an order or of the Cluster's spec."""
+        orders = self.database.managers.orders
+        for name in list(orders.wedged):
+            self.database.servers[name].thaw()
+            self.database.managers.by_name[name].gauge.frozen = False
+        for part in dataclasses.fields(orders):
+            held = getattr(orders, part.name)
+            setattr(orders, part.name, False) if isinstance(held, bool) else held.clear()
+        for name in self.database.servers:
+            self.database.servers.close_archive(False, name)
+            self.lab.machines.power_on((await self.pod(name))["spec"].get("nodeName", ""))
+        self.database.servers.fail_archiving(False)
+        await self.client.patch(PG_CLUSTERS, NAME, {"spec": {"failoverDelay": 0, "postgresql": {"synchronous": None}}}, NS)
+        await self.annotate(fencedInstances=None, hibernation=None)
+
     async def until_whole(self, seconds: float = 40.0) -> str:
         """Returns the primary."""
         await until(self.whole, seconds)
@@ -127,7 +143,11 @@ class Site:
     def play(self, scene: Callable[[Place], Awaitable[T]]) -> T:
         async def scened() -> T:
             await self.place.until_whole()
-            return await scene(self.place)
+            try:
+                return await scene(self.place)
+            except BaseException:
+                await self.place.calm()  # its failure is not to be that of the tests after it
+                raise
 
         return self._do(scened())
 

@@ -1,0 +1,69 @@
+"""One look of the operator: the Cluster, its pods, and what each instance manager says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coldtui.lab.client import Json
+from coldtui.lab.controllers.base import deleting, pod_ready
+from coldtui.lab.controllers.cnpg import Instances
+from coldtui.lab.postgres.manager import fenced
+
+PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """``facts``: what each instance manager says (None: nothing)."""
+
+    cluster: Json
+    found: Instances
+    facts: dict[str, Json | None]
+
+    @property
+    def current(self) -> str:
+        return str(self.cluster["status"].get("currentPrimary", ""))
+
+    @property
+    def target(self) -> str:
+        return str(self.cluster["status"].get("targetPrimary") or self.current)
+
+    @property
+    def phase(self) -> str:
+        return str(self.cluster["status"].get("phase", ""))
+
+    @property
+    def claimants(self) -> list[str]:
+        """Those that say they are primary."""
+        return [name for name, said in self.facts.items() if said is not None and said["isPrimary"]]
+
+    @property
+    def candidates(self) -> list[str]:
+        """Who could be elected: a ready instance that answers, without the current primary."""
+        return [n for n, said in self.facts.items() if said is not None and n != self.current and n in self.found.ready]
+
+    @property
+    def primary_fenced(self) -> bool:
+        names = fenced(self.cluster)
+        return self.current in names or "*" in names
+
+    @property
+    def primary_gone(self) -> bool:
+        """There is no pod of the primary, or it is about to end: nothing to wait for."""
+        pod = self.found.pods.get(self.current)
+        return pod is None or deleting(pod)
+
+    @property
+    def primary_silent(self) -> bool:
+        """Kubernetes calls the primary's pod ready, and its manager does not answer."""
+        pod = self.found.pods.get(self.current)
+        return pod is not None and pod_ready(pod) and self.facts.get(self.current) is None
+
+    def annotation(self, key: str) -> str:
+        return str((self.cluster["metadata"].get("annotations") or {}).get(key, ""))
+
+
+def position(said: Json, key: str) -> int:
+    """An LSN of a status as a number; 0 when it is not there."""
+    high, _, low = str(said.get(key, "")).partition("/")
+    return (int(high, 16) << 32) | int(low, 16) if low else 0

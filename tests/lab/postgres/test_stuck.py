@@ -1,0 +1,270 @@
+"""Every situation in which nobody is elected shows the sign by which an operator knows it, and ends."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+import pytest
+
+from coldtui.domain.replication import lsn
+from coldtui.lab.client import EVENTS, PG_CLUSTERS, PG_QUORUMS, PODS, ApiError
+from coldtui.lab.postgres.faults import PgFaults
+from tests.lab.conftest import until
+from tests.lab.postgres.conftest import NAME, NS, Place, Site
+
+pytestmark = pytest.mark.timeout(180)
+MIB = 1 << 20
+
+
+async def warned(on: Place, since: datetime) -> bool:
+    """The operator has said of this Cluster that the status of its primary fails."""
+    events = (await on.client.list(EVENTS, NS, fields="reason=PrimaryStatusCheckFailed"))[0]
+    return any(
+        e["type"] == "Warning" and e["involvedObject"]["kind"] == "Cluster" and datetime.fromisoformat(e["lastTimestamp"]) >= since
+        for e in events
+    )
+
+
+async def fails(on: Place, name: str) -> int:
+    """The code with which the status of an instance is refused; 0: it is answered."""
+    try:
+        await on.manager(name)
+    except ApiError as error:
+        return error.code
+    return 0
+
+
+async def left_alone(on: Place, seconds: float = 0.0) -> None:
+    """For longer than a failover takes to begin the primary stays what it is, in the eyes of everybody."""
+    primary = (await on.status())["currentPrimary"]
+    await asyncio.sleep(seconds or on.lab.pace.unready * 2 + on.lab.pace.lease)
+    status = await on.status()
+    assert (status["currentPrimary"], status["targetPrimary"]) == (primary, primary)
+
+
+async def leads(on: Place, *names: str, seconds: float = 30.0) -> str:
+    """One of these has become primary; returns it."""
+
+    async def moved() -> bool:
+        return (await on.status())["currentPrimary"] in names
+
+    await until(moved, seconds)
+    return str((await on.status())["currentPrimary"])
+
+
+def others(on: Place, name: str) -> list[str]:
+    return [n for n in on.database.servers if n != name]
+
+
+def test_a_frozen_primary(real: Site) -> None:
+    """Its pod stays Ready and its lease is renewed, its status fails, the operator warns and elects nobody; a patched target waits for the lease,
+    and only the deletion of the pod without grace gives the lead to somebody else."""
+
+    async def scene(on: Place) -> None:
+        faults, began = PgFaults(on.lab, on.database), on.lab.now().replace(microsecond=0)
+        old = faults.primary
+        target = others(on, old)[0]
+        await faults.switch("pg-primary-wedged", True, {})
+        await until(lambda: warned(on, began))
+        assert await fails(on, old) == 500
+        await left_alone(on)
+        pod = await on.pod(old)
+        assert {c["type"]: c["status"] for c in pod["status"]["conditions"]}["Ready"] == "True"
+        assert await on.lease() == old
+        await on.promote(target)  # way A
+        await asyncio.sleep(on.lab.pace.lease * 2)
+        assert ((await on.status())["currentPrimary"], await on.lease()) == (old, old)
+        await on.client.delete(PODS, old, NS, grace_s=0)  # way B
+        assert await leads(on, *others(on, old)) == target
+        await faults.switch("pg-primary-wedged", False, {})
+        await on.until_whole(60)
+        assert on.sql(old, "SELECT pg_is_in_recovery()") == [(True,)]
+
+    real.play(scene)
+
+
+def test_a_frozen_primary_goes_on(real: Site) -> None:
+    """At the end of the fault it is the primary that it was, on the same timeline."""
+
+    async def scene(on: Place) -> None:
+        faults, before = PgFaults(on.lab, on.database), await on.status()
+        await faults.switch("pg-primary-wedged", True, {})
+        await faults.switch("pg-primary-wedged", False, {})
+        assert await on.until_whole() == before["currentPrimary"]
+        assert (await on.status())["timelineID"] == before["timelineID"]
+        assert "lab.coldtui/stop-seconds" not in (await on.pod(faults.primary))["metadata"]["annotations"]
+
+    real.play(scene)
+
+
+def test_a_status_that_cannot_be_read(real: Site) -> None:
+    """The primary takes writes all the time, the operator warns, and nobody is elected."""
+
+    async def scene(on: Place) -> None:
+        faults, began = PgFaults(on.lab, on.database), on.lab.now().replace(microsecond=0)
+        await faults.switch("pg-status-cut", True, {})
+        assert await fails(on, faults.primary) == 500
+        await until(lambda: warned(on, began))
+        await left_alone(on)
+        assert on.sql(faults.primary, "CREATE TABLE IF NOT EXISTS works_on (n int)", "app") == []
+        await faults.switch("pg-status-cut", False, {})
+        assert await fails(on, faults.primary) == 0
+
+    real.play(scene)
+
+
+def test_a_failover_that_stalls(real: Site) -> None:
+    """The target alternates between ``pending`` and the dead primary, and nobody is elected until somebody patches the target."""
+
+    async def scene(on: Place) -> None:
+        faults, seen = PgFaults(on.lab, on.database), list[str]()
+        old = faults.primary
+        target = others(on, old)[1]
+        await faults.switch("failover-stalls", True, {})
+        await faults.switch("pg-primary-killed", True, {"stays": 1})
+
+        async def alternates() -> bool:
+            status = await on.status()
+            assert status["currentPrimary"] == old
+            if not seen or seen[-1] != status["targetPrimary"]:
+                seen.append(status["targetPrimary"])
+            return len(seen) >= 5
+
+        await until(alternates, 30)
+        assert set(seen) == {old, "pending"}
+        while (await on.status())["currentPrimary"] == old:  # it may be taken back in the same moment
+            await on.promote(target)
+            await asyncio.sleep(1)
+        assert await leads(on, target) == target
+        await faults.switch("failover-stalls", False, {})
+        await faults.switch("pg-primary-killed", False, {})
+        await faults.switch("pg-load", False, {})
+        await on.until_whole(60)
+
+    real.play(scene)
+
+
+def test_a_failover_that_is_delayed(real: Site) -> None:
+    """The operator writes since when the primary fails and waits; taken back, the delay is over at once."""
+
+    async def scene(on: Place) -> None:
+        faults = PgFaults(on.lab, on.database)
+        old = faults.primary
+        await faults.switch("failover-delay", True, {"seconds": 120})
+        await faults.switch("pg-primary-killed", True, {"stays": 1})
+
+        async def counting() -> bool:
+            return bool((await on.status()).get("currentPrimaryFailingSinceTimestamp"))
+
+        await until(counting)
+        await left_alone(on)
+        assert (await on.client.get(PG_CLUSTERS, NAME, NS))["spec"]["failoverDelay"] == 120
+        await faults.switch("failover-delay", False, {})
+        await leads(on, *others(on, old))
+        assert not await counting()
+        await faults.switch("pg-primary-killed", False, {})
+        await faults.switch("pg-load", False, {})
+        await on.until_whole(60)
+
+    real.play(scene)
+
+
+def test_a_quorum_that_is_not_met(real: Site) -> None:
+    """Commits wait for one of two standbys; with one of these down nobody is elected, with both there the election is allowed and loses nothing."""
+
+    async def scene(on: Place) -> None:
+        faults = PgFaults(on.lab, on.database)
+        old = faults.primary
+        lost = others(on, old)[1]
+        await faults.switch("quorum-lost", True, {"instance": lost})
+        said = (await on.client.get(PG_QUORUMS, NAME, NS))["status"]
+        assert said == {"method": "any", "standbyNumber": 1, "standbyNames": others(on, old), "primary": old}
+        assert on.sql(old, "SELECT sync_state FROM pg_stat_replication") == [("quorum",)]
+        await faults.switch("pg-primary-killed", True, {"stays": 1})
+        await left_alone(on)
+        on.database.managers.orders.lost.discard(lost)
+        await leads(on, *others(on, old))
+        await faults.switch("quorum-lost", False, {})
+        await faults.switch("pg-primary-killed", False, {})
+        await on.until_whole(60)
+        assert ", 0 of them are lost" in await faults.switch("pg-load", False, {})
+        with pytest.raises(ApiError):
+            await on.client.get(PG_QUORUMS, NAME, NS)
+        assert on.sql(faults.primary, "SHOW synchronous_standby_names") == [("",)]
+
+    real.play(scene)
+
+
+def test_a_receiver_that_does_not_end(real: Site) -> None:
+    """The target stays ``pending`` for as long as a standby says that its WAL receiver runs."""
+
+    async def scene(on: Place) -> None:
+        faults = PgFaults(on.lab, on.database)
+        old = faults.primary
+        await faults.switch("pg-receiver-held", True, {})
+        await faults.switch("pg-primary-killed", True, {"stays": 1})
+
+        async def pending() -> bool:
+            return bool((await on.status())["targetPrimary"] == "pending")
+
+        await until(pending)
+        await asyncio.sleep(on.lab.pace.lease * 2)
+        assert await pending()
+        assert (await on.manager(others(on, old)[-1]))["isWalReceiverActive"] is True
+        await faults.switch("pg-receiver-held", False, {})
+        await leads(on, *others(on, old))
+        await faults.switch("pg-primary-killed", False, {})
+        await faults.switch("pg-load", False, {})
+        await on.until_whole(60)
+
+    real.play(scene)
+
+
+def test_standbys_that_are_held_back(real: Site) -> None:
+    """One lacks 20 MiB, the other 4: the latter is elected, what was not received is lost to the byte, and both others come after it."""
+
+    async def scene(on: Place) -> None:
+        faults = PgFaults(on.lab, on.database)
+        old = faults.primary
+        better, worse = others(on, old)
+        await faults.switch("pg-held-back", True, {"instance": worse, "bytes": 16 * MIB})
+        said = await faults.switch("pg-held-back", True, {"instance": better, "bytes": 4 * MIB, "kill": 1})
+        there = {name: await on.manager(name) for name in (better, worse)}
+        received = {name: lsn(s["receivedLsn"]) or 0 for name, s in there.items()}
+        assert received[better] - received[worse] >= 16 * MIB
+        last = lsn(said.partition("killed at about ")[2].partition(";")[0]) or 0
+        assert await leads(on, *others(on, old)) == better
+        timeline = (await on.manager(better))["timeLineID"]
+        history = on.database.servers[better].data / "pg_wal" / f"{timeline:08X}.history"
+        fork = lsn(history.read_text().strip().splitlines()[-1].split()[1]) or 0
+        assert 4 * MIB <= last - fork < 5 * MIB
+        assert fork == received[better]
+        await faults.switch("pg-held-back", False, {})
+        await faults.switch("pg-load", False, {})
+        assert await on.until_whole(60) == better
+
+    real.play(scene)
+
+
+def test_a_diverged_standby(real: Site) -> None:
+    """It crashes at each start, the phase calls the cluster healthy with two of three ready, and a new copy cures it."""
+
+    async def scene(on: Place) -> None:
+        faults = PgFaults(on.lab, on.database)
+        name = others(on, faults.primary)[0]
+        mark = on.database.servers[name].data / "of-the-old-one"
+        mark.touch()
+        await faults.switch("pg-diverged", True, {"instance": name})
+
+        async def called_healthy() -> bool:
+            status = await on.status()
+            return (status["phase"], status["readyInstances"]) == ("Cluster in healthy state", 2)
+
+        await until(called_healthy, 60)
+        await on.client.patch(PODS, name, {"metadata": {"annotations": {"alpha.cnpg.io/unrecoverable": "true"}}}, NS)
+        await on.until_whole(60)
+        assert not mark.exists()
+        assert name not in on.database.managers.orders.diverged
+
+    real.play(scene)
