@@ -78,7 +78,7 @@ def _with_state(call: Call, document: Document) -> Document:
     def mark(world: World, now: datetime) -> Any:
         return (document.mark(world, now), plain_text(state_lines(world, now)[1]))
 
-    return dataclasses.replace(document, text=text, mark=mark)
+    return dataclasses.replace(document, text=text, mark=mark, more=tuple(dict.fromkeys((*document.more, *nouns.STATE))))
 
 
 def run_status(call: Call) -> Exit:

@@ -38,6 +38,13 @@ _READINGS: dict[str, str] = {"sessions": "pg_sessions", "locks": "pg_sessions", 
 """Listings of what the primary tells by SQL -> the field of the World that has it."""
 
 
+STATE = (
+    "deployments", "services", "endpointslices", "l2_statuses", "ip_pools", "l2_advertisements",
+    "pg_poolers", "pg_backups", "pg_schedules", "pg_stores", "claims", "events",
+)  # fmt: skip
+"""What the whole state of the database rests on besides its instances."""
+
+
 def reading(listing: Listing[Any]) -> str:
     """The field of the World whose reading decides about success; empty: the listing's main source does."""
     return _READINGS.get(listing.noun, "")

@@ -124,12 +124,20 @@ def connections_of(world: World, i: Instance) -> str:
     return str(reading.value.connections) if isinstance(reading, Known) else UNKNOWN
 
 
+def _state_cell(world: World, item: InstanceOf, now: datetime) -> Cell:
+    """Where its pod is not known the server may still tell that it runs."""
+    judged = instance_verdict(world, item, now)
+    if judged.grade is Grade.UNKNOWN and isinstance(world.pg_sql.get(item.instance.name), Known):
+        return badge(Grade.PART, "answers SQL")
+    return verdict_cell(judged)
+
+
 def _instance_row(world: World, item: InstanceOf, now: datetime) -> Row:
     c, i = item.cluster, item.instance
     cells = (
         Cell(i.name, Tone.STRONG),
         role_cell(i),
-        verdict_cell(instance_verdict(world, item, now)),
+        _state_cell(world, item, now),
         Cell(i.node or UNKNOWN),
         Cell(
             str(i.timeline) if i.timeline else UNKNOWN, Tone.WARN if i.timeline and c.timeline and i.timeline != c.timeline else Tone.PLAIN
@@ -182,13 +190,21 @@ def site_json(world: World, now: datetime) -> dict[str, Any]:
     for m in t.members:
         connections = m.connections.value[0] if isinstance(m.connections, Known) else None
         lag = m.behind.value if isinstance(m.behind, Known) else None
-        state = instance_verdict(world, InstanceOf(c, m.instance), now).word
-        one = {"name": m.name, "role": m.role or None, "status": state, "connections": connections}
-        found.append({**one, "replication_lag": lag, "replication_lag_s": m.behind_s})
+        state = instance_verdict(world, InstanceOf(c, m.instance), now)
+        reasons = {} if m.role else {"role": "no source tells it"}
+        for key, reading in (("connections", m.connections), ("replication_lag", m.behind)):
+            if not isinstance(reading, Known):
+                reasons[key] = reading.reason
+        status = None if state.grade is Grade.UNKNOWN else state.word
+        if status is None:
+            reasons["status"] = state.why
+        one = {"name": m.name, "role": m.role or None, "status": status, "connections": connections, "replication_lag": lag}
+        found.append({**one, "replication_lag_s": m.behind_s, "_reasons": reasons})
     octets = t.loss.octets
     return {
         "cluster_name": c.name,
         "status": None if judged.grade is Grade.UNKNOWN else judged.word,
+        "why": judged.why or None,
         "instances": found,
         "vip": _vip_json(world, c, t),
         "loss_if_primary_died": {
@@ -207,7 +223,8 @@ def _vip_json(world: World, c: PgCluster, t: Topology) -> dict[str, Any]:
     if t.vip is None:
         return {"address": address, "active": None, "current_primary": t.primary or None, "reaches": None, "why": "not tried"}
     reading = t.vip.reading
-    works = not reading.value.in_recovery if isinstance(reading, Known) else False
+    tried = isinstance(reading, Known) or any(isinstance(m.sql, Known) for m in t.members)  # else it is we whom nobody lets in
+    works = isinstance(reading, Known) and not reading.value.in_recovery if tried else None
     why = None if isinstance(reading, Known) else reading.reason
     return {"address": address, "active": works, "current_primary": t.primary or None, "reaches": t.vip.server or None, "why": why}
 

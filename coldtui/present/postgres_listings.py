@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +14,7 @@ from ..domain.problems import Problem
 from ..domain.readings import Unknown
 from ..domain.sessions import DatabaseFacts, Session
 from ..domain.topology import VIP, cluster_of, topology
+from ..domain.verdicts import unsure
 from ..domain.world import World
 from . import words
 from .lines import UNKNOWN, Line, cut
@@ -162,8 +164,9 @@ def problem_line(p: Problem) -> Line:
 
 
 def problems_of(world: World, c: PgCluster, now: datetime) -> tuple[Problem, ...]:
-    """Of the cluster, and where the sources contradict each other; each once, worst first."""
-    found = {p.key: p for p in (*domain.troubles(world, c, now), *topology(world, c, now).problems)}
+    """Of the cluster, and where the sources contradict each other; each once, worst first. Of one that only SQL tells of, only the latter."""
+    read = c.key in world.pg_clusters.items
+    found = {p.key: p for p in (domain.troubles(world, c, now) if read else topology(world, c, now).problems)}
     return tuple(sorted(found.values(), key=lambda p: (-p.severity, p.sentence)))
 
 
@@ -172,14 +175,16 @@ def state_lines(world: World, now: datetime) -> tuple[tuple[Line, ...], tuple[Li
     c = cluster_of(world)
     if c is None:
         return (), ()
-    found = problems_of(world, c, now)
-    return head(world, now), tuple(map(problem_line, found)) or ((Cell("no problems known", Tone.MUTED),),)
+    below = [problem_line(p) for p in problems_of(world, c, now)]
+    if doubt := unsure(world, "pg_clusters", "pods", "nodes"):
+        below.append((Cell("? not all is known", Tone.STALE), Cell(f"  {doubt}", Tone.MUTED)))
+    return head(world, now), tuple(below) or ((Cell("no problems known", Tone.MUTED),),)
 
 
 def sql_notes(world: World, reading: str, now: datetime) -> Iterator[str]:
     """Why SQL does not tell, and which grant is missing: one line for all servers of the same trouble. Of what only the primary tells
     (`reading`) only what it lacks."""
-    silent: dict[str, list[str]] = {}
+    silent: dict[str, dict[str, str]] = {}
     lacking: dict[str, list[str]] = {}
     primary = primary_named(world, now)["_primary"] if reading else ""
     for name, found in sorted(world.pg_sql.items()):
@@ -187,20 +192,29 @@ def sql_notes(world: World, reading: str, now: datetime) -> Iterator[str]:
         if primary and name != primary:
             continue
         if isinstance(found, Unknown):
-            silent.setdefault(_alike(found.reason, name), []).append(shown)
+            silent.setdefault(_alike(found.reason, name), {})[shown] = _address(found.reason)
         elif name != VIP:
             for grant in found.value.missing:
                 lacking.setdefault(grant, []).append(shown)
-    for reason, names in silent.items():
-        yield f"SQL of {', '.join(names)}: {reason.replace('NAME', names[0] if names[0] != 'the VIP' else VIP)}"
+    for reason, places in silent.items():
+        yield f"SQL of {', '.join(f'{name}{at}' for name, at in places.items())}: {reason}"
     for grant, names in lacking.items():
         what, _, shows = grant.partition(": ")
-        yield f"SQL of {', '.join(names)}: not shown without {what}: {shows} · GRANT {what} TO the user of postgres.user"
+        yield f"SQL of {', '.join(names)}: not shown without {what}: {shows} · GRANT {what} TO the user that postgres.user names"
+
+
+_PLACE = re.compile(r" \(([^()]+:\d+)\)")
+
+
+def _address(reason: str) -> str:
+    """` (10.42.1.7:5432)` of a reason; empty: it names none."""
+    found = _PLACE.search(reason)
+    return found[0] if found else ""
 
 
 def _alike(reason: str, name: str) -> str:
     """The reason without the server's own name and address, so that the same trouble of many is one line."""
-    return reason.replace(name, "NAME")
+    return _PLACE.sub("", reason).removeprefix(name).removeprefix(":").strip().replace(name, "it")
 
 
 def primary_named(world: World, now: datetime) -> Mapping[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 
 from ...domain.errors import ColdError, Forbidden, NotFound, Refused, StepFailed, Unauthorized
@@ -21,13 +23,15 @@ _LINE = (
     ("certificate verify failed", "tls", "set postgres.sslrootcert to the cluster's CA"),
     ("SSL", "tls", "check postgres.sslmode and postgres.sslrootcert"),
 )
+_PREFIX = re.compile(r'^(connection failed: )?(connection to server at "[^"]*"( \([^)]*\))?, port \d+ failed: )?((FATAL|ERROR): +)?')
+"""What stands before the server's sentence: the address is said by us."""
 _LOGIN = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist", "not permitted to log in")
 
 
 def words(error: BaseException) -> str:
     """The last line that says something: libpq tells every address that it tried."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return plain(lines[-1] if lines else type(error).__name__)[:300]
+    return _PREFIX.sub("", plain(lines[-1] if lines else type(error).__name__))[:300]
 
 
 def translate(error: Exception, target: str, where: str, user: str) -> ColdError:
