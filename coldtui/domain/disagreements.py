@@ -137,12 +137,17 @@ def _timelines(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterat
         own = m.timeline
         if m is lead or not isinstance(own, Known) or own.source == "cluster" or not _now(own, now) or own.value == lead.timeline.value:
             continue
-        if own.value < lead.timeline.value and not _settled(c, now):
+        if own.value < lead.timeline.value and (not _settled(c, now) or not _sure(m, own)):
             continue
         yield _problem(
             c, f"{m.name} is on timeline {own.value}, primary {lead.name} on {lead.timeline.value}", f"{m.name} does not follow; it may have diverged",
             f"{SOURCES[own.source]} of both; re-clone it if it cannot rejoin",
         )  # fmt: skip
+
+
+def _sure(m: Member, own: Known[int]) -> bool:
+    """A control file of a standby, by which its manager tells, is on the old timeline until a restartpoint, while the standby streams on the new one."""
+    return own.source == "sql" and isinstance(m.sql, Known) and m.sql.value.timeline_sure
 
 
 def _labels(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:

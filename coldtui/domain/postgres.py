@@ -121,6 +121,8 @@ class PgCluster:
     failover_delay_s: int = 0
     switchover_delay_s: int = 3600
     stop_delay_s: int = 1800
+    smart_shutdown_s: int = 180
+    """spec.smartShutdownTimeout: so long a stopping server lets sessions end by themselves and takes no new ones."""
     min_sync: int = 0
     max_sync: int = 0
     synchronous: Synchronous | None = None
@@ -280,11 +282,17 @@ NO_FAILOVER = frozenset(
     {
         "Cluster cannot proceed to reconciliation due to an unknown plugin being required",
         "Cluster cannot proceed to reconciliation due to an error while interacting with plugins",
+        "Cluster has incomplete or invalid image catalog",
+        "Unable to create required cluster objects",
+        "Invalid cluster definition",
         "Not enough disk space",
         "Instance Status Extraction Error: HTTP communication issue",
+        "Promoting to primary cluster",
+        "Primary instance is being restarted without a switchover",
     }
 )
-"""Phases in which the operator attempts no failover."""
+"""Phases in which the operator attempts no failover: its loop ends before it looks at the primary, or it waits for that very restart
+(cluster_controller.go). `Cluster is unrecoverable…` is none of them: a failed job of one instance keeps nobody from failing over."""
 
 SETTING_UP = frozenset({"Setting up primary", "Creating a new replica", "Waiting for the instances to become active"})
 SETUP_GRACE = timedelta(minutes=10)
@@ -327,7 +335,7 @@ def instances(world: World, cluster: PgCluster) -> tuple[Instance, ...]:
                 role,
                 pod,
                 status.get(name, ""),
-                state.timeline if state else None,
+                _timeline(cluster, state),
                 cluster.is_fenced(name),
                 name == cluster.current_primary,
                 name == cluster.target_primary,
@@ -336,6 +344,14 @@ def instances(world: World, cluster: PgCluster) -> tuple[Instance, ...]:
             )
         )
     return tuple(sorted(found, key=lambda i: (not i.is_current, _order(i.name))))
+
+
+def _timeline(cluster: PgCluster, state: ReportedState | None) -> int | None:
+    """As an instance reported it. A standby reads it from its control file, which is on the old timeline until a restartpoint (5 minutes and more
+    after a role change) while it streams on the new one: a lower one than the cluster's says nothing."""
+    if state is None or state.timeline is None:
+        return None
+    return state.timeline if state.is_primary or state.timeline >= (cluster.timeline or 0) else None
 
 
 def operator(world: World) -> Deployment | None:

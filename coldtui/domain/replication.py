@@ -97,7 +97,7 @@ class SqlStatus:
     in_recovery: bool
     system_id: str
     timeline: int
-    """Of the WAL that is written or replayed now: from pg_walfile_name or the receiver, not from the control file (old until a checkpoint)."""
+    """Of the WAL that is written or replayed now: from pg_walfile_name, the receiver or the newest WAL file."""
     version: str
     """`18.6`."""
     started: datetime
@@ -130,6 +130,8 @@ class SqlStatus:
     """Which server answered: inet_server_addr:port."""
     missing: tuple[str, ...] = ()
     """Grants that are missing and what they would show: `pg_monitor: sessions of other users`."""
+    timeline_sure: bool = True
+    """False: the timeline is that of the control file of a standby, old until its next restartpoint. It may be on a newer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ class ManagerStatus:
     is_primary: bool
     system_id: str = ""
     timeline: int | None = None
+    """From its control file: that of a standby is old until its next restartpoint, for up to checkpoint_timeout after a role change."""
     current: int | None = None
     received: int | None = None
     """`receivedLsn` of a standby."""
@@ -149,7 +152,7 @@ class ManagerStatus:
     pending_restart: bool = False
     rewinding: bool = False
     might_be_unavailable: bool = False
-    """Fenced, or coming out of it."""
+    """Fenced, coming out of it, or being restarted in place."""
     standbys: tuple[Standby, ...] = ()
     archiving: bool | None = None
     last_archived_wal: str = ""

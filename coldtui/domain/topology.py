@@ -198,7 +198,7 @@ def _member(
         named=_named(world, c, i),
         by_manager=_map(manager, lambda m: "primary" if m.is_primary else "replica"),
         by_sql=by_sql,
-        timeline=_or(pick((asked, lambda s: s.timeline or None), (manager, lambda m: m.timeline)), i.timeline, world),
+        timeline=_or(pick((asked, lambda s: _line(c, s)), (manager, lambda m: _line(c, m))), i.timeline, world),
         system_id=pick((asked, lambda s: s.system_id or None), (manager, lambda m: m.system_id or None)),
         position=pick((asked, lambda s: s.current), (manager, lambda m: m.current)),
         received=received,
@@ -213,6 +213,12 @@ def _member(
             (asked, lambda s: s.replay_paused if s.in_recovery else None), (manager, lambda m: None if m.is_primary else m.replay_paused)
         ),
     )
+
+
+def _line(c: PgCluster, told: SqlStatus | ManagerStatus) -> int | None:
+    """A standby that tells by its control file, old until a restartpoint, has only not told yet where it is."""
+    sure = told.timeline_sure if isinstance(told, SqlStatus) else told.is_primary
+    return told.timeline or None if sure or (told.timeline or 0) >= (c.timeline or 0) else None
 
 
 def _receiving(status: SqlStatus) -> bool | None:

@@ -226,6 +226,17 @@ def test_a_diverged_replica_is_seen_by_its_timeline() -> None:
     assert any("2 timelines" in p.sentence for p in postgres.problems(world_of(status(instancesReportedState=reported)), NOW))
 
 
+def test_a_replica_with_an_old_control_file_has_not_diverged() -> None:
+    """After a role change a standby goes on reporting the old timeline until its restartpoint: nothing is said of it, and none is shown."""
+    reported = {
+        n: {"isPrimary": n == "postgres-1", "timeLineID": 7 if n == "postgres-1" else 6} for n in ("postgres-1", "postgres-2", "postgres-3")
+    }
+    world = world_of(status(instancesReportedState=reported))
+    assert not any("timeline" in p.sentence for p in postgres.problems(world, NOW))
+    c = world.pg_clusters.items["cold/cold-postgres"]
+    assert [i.timeline for i in postgres.instances(world, c)] == [7, None, None]
+
+
 def test_the_site_cluster_is_the_configured_one() -> None:
     """A configured name wins and is not replaced by another cluster when it is missing."""
     site = broken()

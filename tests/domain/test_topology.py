@@ -123,6 +123,18 @@ def test_timelines() -> None:
     assert said(world_of(old, base=build(site))) == []
 
 
+def test_timelines_of_control_files() -> None:
+    """A standby that is seen through its manager alone, or by SQL without its receiver, may say the old timeline for long: no contradiction."""
+    site = healthy()
+    site["pg_clusters"] = [cluster(timelineID=8)]
+    lead = known(server(primary=True, timeline=8))
+    third = known(server(timeline=7, receiver=None, timeline_sure=False))
+    told = {"postgres-2": ManagerStatus("postgres-2", False, SYSTEM, 7, received=HERE, replayed=HERE, receiver_active=True)}
+    world = world_of(trio(p1=lead, p2=Unknown("sql", "no password"), p3=third), base=build(site), managers=told)
+    assert not any("timeline" in p.sentence for p in look(world).problems)
+    assert [isinstance(m.timeline, Known) for m in look(world).members] == [True, False, False]
+
+
 def test_system_ids() -> None:
     """A server of another system is no copy."""
     assert "of different systems" in said(world_of(trio(p3=known(server(system_id="999")))))[0]

@@ -69,7 +69,10 @@ class PostgresAdapter:
             waiting = None
             if row["may_list"]:
                 waiting = (await _one(connection, sql.WAITING))["count"]
-            return decode.status(row, waiting)
+            newest = None
+            if row["in_recovery"] and row["may_list_wal"] and not decode.receives(row):
+                newest = (await _one(connection, sql.NEWEST))["timeline"]
+            return decode.status(row, waiting, newest)
 
         found: SqlStatus = await self._lines.ask(target, work, deadline_s)
         return found

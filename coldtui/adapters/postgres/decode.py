@@ -34,14 +34,19 @@ def _number(value: object) -> int | None:
     return int(value) if isinstance(value, (int, float)) else None
 
 
-def status(row: Row, waiting: int | None) -> SqlStatus:
-    """`waiting`: WAL files that wait to be archived; None: not known."""
+def receives(row: Row) -> bool:
+    """Whether a standby shows a WAL receiver."""
+    return _receiver(row["receiver"]) is not None
+
+
+def status(row: Row, waiting: int | None, newest: int | None = None) -> SqlStatus:
+    """`waiting`: WAL files that wait to be archived; `newest`: the timeline of the newest WAL of a standby without a receiver. None: not known."""
     commits, rollbacks, hit, read = (int(n or 0) for n in row["counters"] or (0, 0, 0, 0))
     missing = () if row["monitor"] else ("pg_monitor: sessions of other users, lag of standbys, archive queue",)
     return SqlStatus(
         in_recovery=bool(row["in_recovery"]),
         system_id=_text(row["system_id"]),
-        timeline=int(row["timeline"] or 0),
+        timeline=max(int(row["timeline"] or 0), newest or 0),
         version=_text(row["version"]).partition(" ")[0],
         started=_moment(row["started"]) or datetime.fromtimestamp(0, UTC),
         current=_lsn(row["current"]),
@@ -65,6 +70,7 @@ def status(row: Row, waiting: int | None) -> SqlStatus:
         pending_restart=bool(row["pending_restart"]),
         listens=_text(row["listens"]),
         missing=missing,
+        timeline_sure=not row["in_recovery"] or newest is not None or receives(row),
     )
 
 

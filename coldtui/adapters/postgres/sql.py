@@ -37,7 +37,8 @@ SELECT pg_is_in_recovery() AS in_recovery,
  EXISTS (SELECT FROM pg_settings WHERE pending_restart) AS pending_restart,
  host(inet_server_addr()) || ':' || inet_server_port() AS listens,
  pg_has_role('pg_monitor', 'MEMBER') AS monitor,
- has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE') AS may_list
+ has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE') AS may_list,
+ has_function_privilege('pg_ls_waldir()', 'EXECUTE') AS may_list_wal
 """
 
 
@@ -52,6 +53,8 @@ def status(server: int) -> str:
     )
 
 
+NEWEST = "SELECT ('x' || max(substr(name, 1, 8)))::bit(32)::int AS timeline FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'"
+"""The timeline of the newest WAL that a standby has, for one that receives none: its control file is old until a restartpoint."""
 WAITING = "SELECT count(*)::int FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"
 
 SESSIONS = """

@@ -142,7 +142,8 @@ def _of_replication(j: Judge) -> Iterator[Finding]:
     if manager is not None and (manager.might_be_unavailable or manager.rewinding):
         yield j.stop("unavailable", f"{name} {'is being rewound' if manager.rewinding else 'is coming out of a fence'}", "wait", name)
     if (manager is not None and manager.replay_paused) or (sql is not None and sql.replay_paused):
-        yield j.stop("paused", f"replay is paused on {name}: it would never finish", f"SELECT pg_wal_replay_resume() on {name}", name)
+        sentence = f"replay is paused on {name}: nobody leads before it has replayed all that it holds"
+        yield j.stop("paused", sentence, f"SELECT pg_wal_replay_resume() on {name}", name)
     receiving = manager.receiver_active if manager is not None else sql is not None and sql.receiver is not None
     if receiving is False:
         yield j.stop("no-receiver", f"the WAL receiver of {name} is down", "see why it does not connect: its log", name)
@@ -161,8 +162,9 @@ def _of_history(j: Judge) -> Iterator[Finding]:
     if len(set(systems.values())) > 1:
         told = ", ".join(f"{source} {value}" for source, value in systems.items())
         yield j.stop("system-id", f"{name} and {facts.primary} are not of one database: system ID by {told}", "re-clone it", name)
-    ours, theirs = timeline_of(facts, facts.primary), timeline_of(facts, name)
-    if ours is not None and theirs is not None and ours != theirs:
+    ours = timeline_of(facts, facts.primary)
+    theirs, sure = timeline_of_standby(facts, name)
+    if ours is not None and theirs is not None and (theirs > ours or (sure and theirs < ours)):
         yield j.stop("timeline", f"{name} is on timeline {theirs}, {facts.primary} on {ours}", "wait, or re-clone it", name)
     if ours is None:
         yield j.blind("timeline-unread", f"the timeline of {facts.primary}", "neither /pg/status nor SQL nor the Cluster tells it")
@@ -185,6 +187,19 @@ def timeline_of(facts: PgFacts, name: str) -> int | None:
         return sql.timeline
     reported = next((r.timeline for r in facts.cluster.reported if r.name == name), None)
     return reported or (facts.cluster.timeline if name == facts.primary else None)
+
+
+def timeline_of_standby(facts: PgFacts, name: str) -> tuple[int | None, bool]:
+    """(timeline, whether it is that of what it replays). Its control file, by which its manager and the Cluster tell, is old until a restartpoint
+    (probes.go: pg_control_checkpoint), so a lower one of theirs says nothing against a standby that streams."""
+    manager, sql = facts.manager(name), facts.status(name)
+    if sql is not None and sql.timeline and sql.timeline_sure:
+        return sql.timeline, True
+    reported = next((r.timeline for r in facts.cluster.reported if r.name == name), None)
+    told = [
+        line for line in (sql.timeline if sql is not None else None, manager.timeline if manager is not None else None, reported) if line
+    ]
+    return (max(told) if told else None), False
 
 
 def behind(facts: PgFacts, name: str) -> int | None:

@@ -82,17 +82,34 @@ REFUSED = [
     pytest.param(sql_with("postgres-2", timeline=6), "timeline", "on timeline 6, postgres-1 on 7", id="timeline"),
     pytest.param(
         both(
-            cluster_with(reported=(ReportedState("postgres-2", False, 5),)),
+            cluster_with(reported=(ReportedState("postgres-2", False, 8),)),
             lambda f: replace(f, sql={**f.sql, "postgres-2": unread()}),
         ),
         "timeline",
-        "on timeline 5, postgres-1 on 7",
+        "on timeline 8, postgres-1 on 7",
         id="timeline-reported",
     ),
     pytest.param(
         facts_with(lease=known(HeldLease("database", "cold-postgres", "postgres-3", "1", NOW, 15))), "lease", "held by postgres-3", id="lease"
     ),
 ]  # fmt: skip
+
+
+OLD_CONTROL_FILE = [
+    pytest.param(manager_with("postgres-2", timeline=6), id="by-its-manager"),
+    pytest.param(sql_with("postgres-2", timeline=6, timeline_sure=False), id="by-sql-without-pg_monitor"),
+    pytest.param(
+        both(cluster_with(reported=(ReportedState("postgres-2", False, 6),)), lambda f: replace(f, sql={**f.sql, "postgres-2": unread()})),
+        id="by-the-cluster",
+    ),
+]
+
+
+@pytest.mark.parametrize("change", OLD_CONTROL_FILE)
+def test_a_timeline_of_a_control_file_forbids_nothing(change: Change) -> None:
+    """After a role change the control file of a standby is old for up to checkpoint_timeout, while it streams on the new timeline."""
+    plan = plan_of(change)
+    assert (plan.outlook, [f.code for f in plan.findings if "timeline" in f.code]) == (Outlook.GO, [])
 
 
 @pytest.mark.parametrize(("change", "code", "words"), REFUSED)
