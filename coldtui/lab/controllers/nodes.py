@@ -22,6 +22,8 @@ from coldtui.lab.controllers.base import (
 
 LEASE_NAMESPACE = "kube-node-lease"
 NOT_READY, UNREACHABLE, UNSCHEDULABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/unschedulable"
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+"""Somebody vouches that the machine is off."""
 DEFAULT_TOLERATION_S = 300.0
 """What admission gives to pods that say nothing about these taints."""
 HEALTHY = (
@@ -172,6 +174,7 @@ class NodeLifecycle(Controller):
             await self._judge(node, leases.get(node["metadata"]["name"]), clock)
             await self._taint(node)
             await self._evict(node)
+            await self._collect_dead(node)
         await self._collect_orphans()
         self.enqueue(key, self.pace.monitor)
 
@@ -226,7 +229,7 @@ class NodeLifecycle(Controller):
         if not taints:
             return
         for pod in self._pods_of(node["metadata"]["name"]):
-            if deleting(pod) or any(self._patient(pod, taint) for taint in taints):
+            if deleting(pod) or all(self._patient(pod, taint) for taint in taints):
                 continue
             message = f"Marking for deletion Pod {pod['metadata']['namespace']}/{pod['metadata']['name']}"
             await self.lab.event(pod, "TaintManagerEviction", message, component="taint-eviction-controller")
@@ -241,6 +244,15 @@ class NodeLifecycle(Controller):
         if seconds is None or since is None:
             return True
         return self.lab.now() < since + timedelta(seconds=float(seconds) * self.pace.toleration)
+
+    async def _collect_dead(self, node: Json) -> None:
+        """Pods that are to end on a node that is not ready and out of service are removed for good: no kubelet will say that they have ended."""
+        node = self.nodes.get(node["metadata"]["name"]) or node
+        if is_true(node, "Ready") or not any(t["key"] == OUT_OF_SERVICE for t in node["spec"].get("taints") or ()):
+            return
+        for pod in self._pods_of(node["metadata"]["name"]):
+            if deleting(pod):
+                await self.client.delete(PODS, pod["metadata"]["name"], pod["metadata"]["namespace"], grace_s=0, uid=pod["metadata"]["uid"])
 
     async def _collect_orphans(self) -> None:
         """Pods bound to a node that is no more are removed for good, as the pod garbage collector does."""

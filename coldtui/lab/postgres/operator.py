@@ -32,6 +32,7 @@ class RealOperator(Operator):
         self.claims.listen(self._claim_changed)
         self._lost_claims: dict[str, Json] = {}
         self._silent_since: dict[Key, float] = {}
+        self._warn_again: dict[Key, float] = {}
         self._guarded: bool | None = None
         """Whether there is a FailoverQuorum; None: not looked yet."""
 
@@ -152,9 +153,13 @@ class RealOperator(Operator):
     async def _deferred(self, key: Key, scene: Scene) -> bool:
         """A primary that is ready for Kubernetes and does not answer us is left alone, with a warning (evaluatePodReadinessGuards)."""
         if not self._after(key, self._silent_since, scene.primary_silent and bool(scene.candidates), self.pace.notice):
+            self._warn_again.pop(key, None)
             return False
-        said = f"Primary {scene.current} is Ready but its status cannot be read: nothing is done. See operator logs"
-        await self.lab.event(scene.cluster, "PrimaryStatusCheckFailed", said, warning=True, component=COMPONENT)
+        clock = asyncio.get_running_loop().time()
+        if clock >= self._warn_again.get(key, 0.0):
+            self._warn_again[key] = clock + self.pace.notice * 10
+            said = f"Primary {scene.current} is Ready but its status cannot be read: nothing is done. See operator logs"
+            await self.lab.event(scene.cluster, "PrimaryStatusCheckFailed", said, warning=True, component=COMPONENT)
         return True
 
     async def _fail_over(self, key: Key, scene: Scene) -> bool:
