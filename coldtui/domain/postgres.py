@@ -123,6 +123,8 @@ class PgCluster:
     stop_delay_s: int = 1800
     smart_shutdown_s: int = 180
     """spec.smartShutdownTimeout: so long a stopping server lets sessions end by themselves and takes no new ones."""
+    smart_shutdown_s: int = 180
+    """spec.smartShutdownTimeout: so long a stopping server lets sessions end by themselves and takes no new ones."""
     min_sync: int = 0
     max_sync: int = 0
     synchronous: Synchronous | None = None

@@ -36,7 +36,7 @@ SEEN_S = 10.0
 KINDS_OF = {
     "node": "nodes", "pod": "pods", "postgres": "pg_instances", "deploy": "deployments",
     "postgres.cancel-query": "pg_sessions", "postgres.terminate-session": "pg_sessions",
-    "postgres.maintenance": "pg_databases",
+    "postgres.maintenance": "pg_databases", "postgres.hibernate": "pg_clusters", "postgres.wake": "pg_clusters",
 }  # fmt: skip
 """Noun of an operation, or its name where that says more -> kind of the objects that it acts on. Instances and sessions of PostgreSQL are no kinds of
 the API: their screen says that it means them."""

@@ -84,6 +84,7 @@ class _Spec(Wire):
     failover_delay: int = 0
     switchover_delay: int = 3600
     stop_delay: int = 1800
+    smart_shutdown_timeout: int = 180
     min_sync_replicas: int = 0
     max_sync_replicas: int = 0
     primary_update_strategy: str = "unsupervised"
@@ -271,6 +272,7 @@ def _cluster(item: _Cluster, now: datetime) -> PgCluster:
         failover_delay_s=spec.failover_delay,
         switchover_delay_s=spec.switchover_delay,
         stop_delay_s=spec.stop_delay,
+        smart_shutdown_s=spec.smart_shutdown_timeout,
         min_sync=spec.min_sync_replicas,
         max_sync=spec.max_sync_replicas,
         synchronous=Synchronous(word(sync.method), sync.number, word(sync.data_durability), sync.failover_quorum) if sync else None,

@@ -1,4 +1,4 @@
-"""Restart a standby: its pod is deleted, the operator makes it again on the same data, and it is seen to stream."""
+"""Restart an instance. A standby: its pod is deleted, the operator makes it again on the same data, and it is seen to stream. The primary: in place."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from ..params import param
 from .checks import RUNNING_BACKUP, Judge, address, standby_row
 from .facts import INSTANCE_S, PgFacts, gather_cluster
 from .following import Pace
+from .ordering import doubts_of
+from .restarting_primary import RestartPrimary, primary_findings
 from .switchover import no_instance
 
 NAME = "postgres.restart-instance"
@@ -27,7 +29,7 @@ NAME = "postgres.restart-instance"
 
 @dataclass(frozen=True, slots=True)
 class RestartInstance:
-    """Restart a standby, on its data."""
+    """Restart an instance, on its data."""
 
     instance: str = param("the instance")
     cluster: str = param("namespace/name of the cluster, the site's if not given", "")
@@ -45,15 +47,20 @@ async def gather(params: RestartInstance, means: Means, deadline_s: float) -> Pg
 def plan_restart(facts: PgFacts, params: RestartInstance, now: datetime) -> Plan:
     name, c = params.instance, facts.cluster
     judge = Judge(facts, name, now)
-    findings = (*_of_cluster(judge), *_of_pod(judge), *_of_use(judge))
+    if name == facts.primary:
+        findings: tuple[Finding, ...] = tuple(primary_findings(judge))
+        step = _step_of_primary(facts, findings)
+    else:
+        findings = (*_of_cluster(judge), *_of_pod(judge), *_of_use(judge))
+        args = {"namespace": c.namespace, "cluster": c.name, "instance": name, "primary": facts.primary}
+        step = PlannedStep(NAME, f"Restart {name}", args, "cannot be recalled")
     stops = [f.sentence for f in findings if f.outlook is Outlook.REFUSED]
-    args = {"namespace": c.namespace, "cluster": c.name, "instance": name, "primary": facts.primary}
     return Plan(
         operation=NAME,
         title=f"Restart {name}",
         object=address(c, name),
         findings=findings,
-        steps=(PlannedStep(NAME, f"Restart {name}", args, "cannot be recalled"),),
+        steps=(step,),
         locks=("site",),
         rung=Rung.DISRUPTIVE,
         verb="restart",
@@ -65,11 +72,16 @@ def plan_restart(facts: PgFacts, params: RestartInstance, now: datetime) -> Plan
     )
 
 
+def _step_of_primary(facts: PgFacts, findings: tuple[Finding, ...]) -> PlannedStep:
+    c, head = facts.cluster, facts.manager(facts.primary)
+    rows = head.standbys if head is not None else ()
+    followers = sorted(row.name for row in rows if row.state == "streaming" and row.name in c.instance_names)
+    args = {"namespace": c.namespace, "cluster": c.name, "instance": facts.primary, "followers": followers, "doubts": doubts_of(findings)}
+    return PlannedStep(RestartPrimary.name, f"Restart {facts.primary} in place", args, "cannot be recalled; writes stop meanwhile")
+
+
 def _of_cluster(j: Judge) -> Iterator[Finding]:
     c, facts = j.cluster, j.facts
-    if j.target == facts.primary:
-        remedy = f"switch {c.name} over to another instance first"
-        yield j.stop("restart.primary", f"{j.target} is the PRIMARY: deleting its pod is an outage and a failover", remedy, j.target)
     if role := changing(c):
         yield j.stop("restart.changing", f"a {role} of {c.name} to {c.target_primary} is under way", "wait for its end")
     if c.reconciliation_disabled or c.hibernated:
@@ -204,11 +216,11 @@ class Restart(Step):
 RESTART_INSTANCE: Operation[RestartInstance, PgFacts] = Operation(
     name=NAME,
     title="Restart instance",
-    about="restart a PostgreSQL standby on its data, and see that it streams again",
+    about="restart a PostgreSQL instance on its data; the primary in place, with writes stopped meanwhile",
     params=RestartInstance,
     rung=Rung.DISRUPTIVE,
     gather=gather,
     plan=plan_restart,
-    steps=(Restart(),),
+    steps=(Restart(), RestartPrimary()),
     object=lambda params: f"instances/{params.instance}",
 )

@@ -261,11 +261,11 @@ def patch_of(raw: Mapping[str, Any], to: str, at: datetime) -> dict[str, Any]:
     }
     conditions: Sequence[Mapping[str, Any]] = (raw.get("status") or {}).get("conditions") or ()
     if conditions:
-        status["conditions"] = [dict(c) if c.get("type") != "Ready" else _not_ready(c, at) for c in conditions]
+        status["conditions"] = [dict(c) if c.get("type") != "Ready" else not_ready(c, at) for c in conditions]
     return {"metadata": {"resourceVersion": raw["metadata"]["resourceVersion"]}, "status": status}
 
 
-def _not_ready(condition: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+def not_ready(condition: Mapping[str, Any], at: datetime) -> dict[str, Any]:
     changed = {} if condition.get("status") == "False" else {"lastTransitionTime": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
     return {**condition, "status": "False", "reason": "ClusterIsNotReady", "message": "Cluster Is Not Ready", **changed}
 

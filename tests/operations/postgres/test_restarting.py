@@ -48,13 +48,6 @@ def test_a_standby_is_restarted_on_the_verb() -> None:
     assert [s.title for s in plan.steps] == ["Restart postgres-2"]
 
 
-def test_the_primary_is_refused() -> None:
-    """With the remedy."""
-    plan = restart(name="postgres-1")
-    assert plan.blocked.startswith("postgres-1 is the PRIMARY")
-    assert plan.findings[0].remedy == "switch cold-postgres over to another instance first"
-
-
 @pytest.mark.parametrize(
     ("change", "code", "outlook"),
     [

@@ -1,0 +1,66 @@
+"""Any act on a live site: planned, confirmed, run in this process, killed where a test wants it, and taken up again by what the journal holds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from coldtui.domain.plans import Plan
+from coldtui.domain.runs import What
+from coldtui.operations.engine import AnyOperation, RunContext, Step, perform
+from tests.journals import a_run, an_entry
+from tests.lab.conftest import until
+from tests.operations.postgres.ground import Ground
+
+
+async def planned(at: Ground, operation: AnyOperation, params: Any) -> Plan:
+    made: Plan = operation.plan(await operation.gather(params, at.means, 10.0), params, at.means.clock.now())
+    return made
+
+
+class Act:
+    """One run of an operation."""
+
+    def __init__(self, at: Ground, plan: Plan, params: Any, steps: Sequence[Step], number: int, timeout: int = 60) -> None:
+        assert not plan.blocked, plan.blocked
+        assert not plan.done, plan.done
+        self.at, self.plan, self.params, self.steps, self.timeout = at, plan, params, {s.name: s for s in steps}, timeout
+        run = replace(a_run(f"20261124-190210-{number:04x}"), created=datetime.now(UTC), steps=tuple(s.title for s in plan.steps), locks=())
+        at.journal.begin(run, an_entry(run))
+        self.id = run.id
+
+    def context(self) -> RunContext:
+        """As a runner has it that knows only what the journal holds."""
+        memo: dict[str, Any] = {}
+        for event in self.at.journal.events(self.id):
+            memo.update(event.memo)
+        deadline = self.at.means.clock.now() + timedelta(seconds=self.timeout)
+        return RunContext(self.id, self.params, self.at.means, self.at.journal, deadline=deadline, memo=memo)
+
+    async def perform(self) -> None:
+        await perform(self.plan, self.context(), self.steps)
+
+    async def killed_when(self, key: str) -> None:
+        """Begin, and end as a killed process does once that stands in the memo of the first step."""
+        task = asyncio.create_task(self.perform())
+
+        async def there() -> bool:
+            return task.done() or bool(self.memo.get(key))
+
+        await until(there)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    @property
+    def memo(self) -> dict[str, Any]:
+        found = self.context().memo
+        return {key.partition("/")[2]: value for key, value in found.items() if key.startswith("0/")}
+
+    @property
+    def said(self) -> list[str]:
+        return [e.text for e in self.at.journal.events(self.id) if e.what in (What.SAID, What.WAITING, What.FAILED) and e.text]
