@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from .postgres import FAILING_OVER, NO_FAILOVER, PgCluster
+from .postgres import FAILING_OVER, NO_FAILOVER, ONLINE_UPGRADE, PgCluster
 from .readings import Known, Reading, Unknown
 from .replication import FailoverQuorum, ManagerStatus, PrimaryLease, SqlStatus
 from .text import counted
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 PENDING = "pending"
 STALLED = timedelta(seconds=30)
-"""An election that goes back and forth for longer will not end by itself (issue 11346)."""
+"""An election that goes back and forth for longer will not end by itself (issue 11346). For less it is the rule: while a WAL receiver runs, `pending`
+is taken back at each pass and written anew, once a second."""
+ELECTION = timedelta(minutes=5)
+"""What went back and forth before that belongs to another one."""
+UPGRADE_DELAY_S = 30
+"""The least that is waited while instance managers are upgraded online (replicas.go)."""
 CHECK_FAILED = "PrimaryStatusCheckFailed"
 CHECK_FRESH = timedelta(minutes=2)
 """The operator repeats that event as long as it holds."""
@@ -80,8 +85,8 @@ class Cause:
     """One reason why no failover happens."""
 
     code: str
-    """`fenced`, `status-check`, `phase`, `no-replica`, `delay`, `quorum`, `receiver`, `two-primaries`, `operator`, `disabled`, `hibernated`, `stalled`,
-    `wedged`."""
+    """`fenced`, `status-check`, `phase`, `no-replica`, `unready`, `delay`, `quorum`, `receiver`, `two-primaries`, `operator`, `disabled`, `hibernated`,
+    `stalled`, `wedged`."""
     sentence: str
     """Names the object and the number."""
     remedy: str
@@ -116,13 +121,24 @@ def prospect(signs: Signs) -> Prospect:
     lost, since = lost_primary(signs)
     causes = tuple(_causes(signs, bool(lost)))
     most = NODE_S if signs.node_trouble else POD_S
-    delay = c.failover_delay_s
+    delay = delay_s(c)
     ends_alone = all(cause.until is not None for cause in causes)
     expected = (most[0] + delay, most[1] + delay) if lost and ends_alone else None
-    target = c.target_primary
-    failing = target == PENDING or (c.phase == FAILING_OVER and target != c.current_primary)
-    under_way = "" if not failing else "electing" if target == PENDING else target
-    return Prospect(lost, causes, tuple(_blind(signs)), expected, since, under_way)
+    return Prospect(lost, causes, tuple(_blind(signs)), expected, since, _under_way(c, bool(lost)))
+
+
+def delay_s(c: PgCluster) -> int:
+    """So long the operator waits for a primary that fails before it elects another."""
+    return max(c.failover_delay_s, UPGRADE_DELAY_S) if c.phase == ONLINE_UPGRADE else c.failover_delay_s
+
+
+def _under_way(c: PgCluster, lost: bool) -> str:
+    """While nobody can be elected yet, targetPrimary is `pending` and the old primary by turns, and the phase stays."""
+    if c.target_primary == PENDING:
+        return "electing"
+    if c.phase != FAILING_OVER:
+        return ""
+    return c.target_primary if c.target_primary != c.current_primary else "electing" if lost else ""
 
 
 def lost_primary(signs: Signs) -> tuple[str, datetime | None]:
@@ -172,8 +188,14 @@ def _of_operator(signs: Signs) -> Iterator[Cause]:
     if c.reconciliation_disabled:
         what = f"the operator ignores {c.name}: annotation cnpg.io/reconciliationLoop is disabled"
         yield Cause("disabled", what, "remove the annotation, or promote by hand")
-    if c.hibernated:
+    if c.hibernated and not _awake_yet(c):
         yield Cause("hibernated", f"{c.name} is hibernated", "set annotation cnpg.io/hibernation to off")
+
+
+def _awake_yet(c: PgCluster) -> bool:
+    """Hibernation was asked for, and the operator goes on as ever until the cluster is healthy."""
+    condition = c.condition("cnpg.io/hibernation")
+    return condition is not None and condition.reason == "WaitingForHealthy"
 
 
 def _of_cluster(signs: Signs) -> Iterator[Cause]:
@@ -182,7 +204,7 @@ def _of_cluster(signs: Signs) -> Iterator[Cause]:
         who = "all instances are fenced" if c.all_fenced else f"{signs.primary} is fenced"
         yield Cause("fenced", f"{who}: the operator elects nobody while its primary is", f"coldtui postgres unfence {signs.primary}")
     elif manager is not None and manager.might_be_unavailable:
-        what = f"{signs.primary} comes out of a fence (mightBeUnavailable): the operator waits for it"
+        what = f"{signs.primary} comes out of a fence, or is restarted in place (mightBeUnavailable): the operator waits for it"
         yield Cause("fenced", what, "wait until it is ready")
     if c.phase in NO_FAILOVER:
         why = f" ({c.phase_reason})" if c.phase_reason else ""
@@ -197,7 +219,8 @@ def _of_instances(signs: Signs, lost: bool) -> Iterator[Cause]:
     claims |= {name for name in c.instance_names if (s := signs.server(name)) is not None and not s.in_recovery}
     if len(claims) > 1:
         names = " and ".join(sorted(claims))
-        yield Cause("two-primaries", f"{names} both say that they are primary: the operator waits", "fence the wrong one")
+        what = f"{names} both say that they are primary: the operator does nothing until one has changed"
+        yield Cause("two-primaries", what, f"fence {_wrong(c, claims)}, then delete its pod: it comes back as a standby")
     if not signs.replicas:
         yield Cause("no-replica", f"{c.name} has no instance beside {signs.primary or 'its primary'}", "scale it up, or restore")
     elif not (standing := candidates(signs)) and signs.pods is not None and _asked(signs):
@@ -205,6 +228,38 @@ def _of_instances(signs: Signs, lost: bool) -> Iterator[Cause]:
         yield Cause("no-replica", f"no replica could be elected: {dead}", "bring a replica back first")
     elif standing:
         yield from _of_quorum(signs, standing)
+    if lost:
+        yield from _of_first(signs, standing)
+
+
+def _wrong(c: PgCluster, claims: set[str]) -> str:
+    others = claims - {c.current_primary}
+    return others.pop() if len(others) == 1 and c.current_primary in claims else "the one whose data is not wanted"
+
+
+def _of_first(signs: Signs, standing: tuple[str, ...]) -> Iterator[Cause]:
+    """The operator looks at one only: the first of those that answer. While its pod is not Ready it waits, whoever else is (cluster_controller.go)."""
+    first = next(iter(in_order(signs)), "")
+    manager = signs.manager(first)
+    if not first or manager is None or signs.ready(first) is not False:
+        return
+    if manager.is_primary and first == signs.primary and not manager.might_be_unavailable:
+        what = f"{first} answers as primary while its pod is not Ready: the operator waits for it"
+        yield Cause("unready", what, f"see why it is not Ready; delete pod {first} without grace to have another one elected")
+    elif not manager.is_primary and standing:
+        what = f"{first} is first in line and answers, and its pod is not Ready: the operator waits for it, not taking {standing[0]}"
+        yield Cause("unready", what, f"see why pod {first} is not Ready, or delete it")
+
+
+def in_order(signs: Signs) -> tuple[str, ...]:
+    """Instances that answer the operator, in the order in which it elects (status.go): who says it is primary, then by received, replayed, name."""
+    found = []
+    for name in signs.cluster.instance_names:
+        manager, pod = signs.manager(name), signs.pods.get(name) if signs.pods is not None else None
+        if manager is not None and pod is not None and pod.deleted is None and pod.phase == "Running":
+            received = max(manager.received or 0, manager.replayed or 0)
+            found.append((not manager.is_primary, -received, -(manager.replayed or 0), name))
+    return tuple(entry[-1] for entry in sorted(found))
 
 
 def _asked(signs: Signs) -> bool:
@@ -278,20 +333,23 @@ def _renews(signs: Signs) -> bool:
 
 
 def _of_election(signs: Signs) -> Iterator[Cause]:
-    c = signs.cluster
-    if c.failover_delay_s and c.primary_failing_since is not None:
-        until = c.primary_failing_since + timedelta(seconds=c.failover_delay_s)
+    c, delay = signs.cluster, delay_s(signs.cluster)
+    if delay and c.primary_failing_since is not None:
+        why = "spec.failoverDelay" if delay == c.failover_delay_s else "during an online upgrade"
+        until = c.primary_failing_since + timedelta(seconds=delay)
         if until > signs.now:
             left = int((until - signs.now).total_seconds())
             yield Cause(
                 "delay",
-                f"the operator waits {left:,} s more (spec.failoverDelay {c.failover_delay_s:,} s)",
+                f"the operator waits {left:,} s more ({why} {delay:,} s)",
                 "wait, or promote by hand",
                 until,
             )
-    recent = [at for at in signs.turned_back if signs.now - at < timedelta(minutes=5)]
-    if recent and (len(recent) > 1 or signs.now - recent[0] > STALLED):
-        what = f"the election went back to {c.current_primary} {counted(len(recent), 'time')}: it does not end (CloudNativePG issue 11346)"
+    recent = [at for at in signs.turned_back if signs.now - at < ELECTION]
+    if recent and signs.now - recent[0] > STALLED:
+        for_s = int((signs.now - recent[0]).total_seconds())
+        times = counted(len(recent), "time")
+        what = f"the election went back to {c.current_primary} {times} in {for_s:,} s: it does not end (CloudNativePG issue 11346)"
         yield Cause("stalled", what, "promote by hand: patch targetPrimary to the best replica")
     if c.target_primary == PENDING or c.phase == FAILING_OVER:
         held = [name for name in signs.replicas if (m := signs.manager(name)) is not None and m.receiver_active]

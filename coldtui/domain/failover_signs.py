@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .world import World
 
 T = TypeVar("T")
-KEPT = 20
-"""Turns of an election."""
+KEPT = 300
+"""Turns of an election: one a second while it waits for a WAL receiver, for as long as they count."""
 
 
 def prospect_of(world: World, t: Topology, now: datetime) -> Prospect | None:
@@ -53,12 +53,12 @@ def signs_of(world: World, c: PgCluster, now: datetime) -> Signs:
 
 
 def lost_for(world: World, t: Topology, p: Prospect, now: datetime) -> timedelta | None:
-    """How long the primary has been gone, by the oldest sign of it; None: it is not, or nobody can tell."""
+    """How long the primary has been gone: it was not yet when it last said to be primary. None: it is not, or nobody can tell."""
     if not p.lost or t.cluster is None:
         return None
     words = [c.seen for c in world.pg_claims.values() if c.name == t.cluster.current_primary]
     skew = timedelta(seconds=world.site.clock_skew_s or 0.0)
-    since = min((at for at in (p.since - skew if p.since else None, max(words, default=None)) if at is not None), default=None)
+    since = max((at for at in (p.since - skew if p.since else None, max(words, default=None)) if at is not None), default=None)
     return max(timedelta(0), now - since) if since is not None else None
 
 

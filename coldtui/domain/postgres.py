@@ -123,8 +123,6 @@ class PgCluster:
     stop_delay_s: int = 1800
     smart_shutdown_s: int = 180
     """spec.smartShutdownTimeout: so long a stopping server lets sessions end by themselves and takes no new ones."""
-    smart_shutdown_s: int = 180
-    """spec.smartShutdownTimeout: so long a stopping server lets sessions end by themselves and takes no new ones."""
     min_sync: int = 0
     max_sync: int = 0
     synchronous: Synchronous | None = None
@@ -251,6 +249,7 @@ HEALTHY = "Cluster in healthy state"
 FAILING_OVER = "Failing over"
 SWITCHING_OVER = "Switchover in progress"
 USER_ACTION = "Waiting for user action"
+ONLINE_UPGRADE = "Online upgrade in progress"
 
 PHASES: dict[str, tuple[Grade, str]] = {
     HEALTHY: (Grade.GOOD, "healthy"),
@@ -262,7 +261,7 @@ PHASES: dict[str, tuple[Grade, str]] = {
     "Primary instance is being restarted in-place": (Grade.PART, "restarting"),
     "Primary instance is being restarted without a switchover": (Grade.PART, "restarting"),
     "Applying configuration": (Grade.PART, "applying config"),
-    "Online upgrade in progress": (Grade.PART, "upgrading"),
+    ONLINE_UPGRADE: (Grade.PART, "upgrading"),
     "Upgrading cluster": (Grade.PART, "upgrading"),
     "Upgrading Postgres major version": (Grade.PART, "upgrading"),
     "Cluster upgrade delayed": (Grade.PART, "upgrade delayed"),

@@ -1,0 +1,237 @@
+"""Why the operator would not fail over: causes, the order of its election, and what is to be expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from coldtui.domain.failover import Cause, Prospect, Signs, candidates, in_order, prospect
+from coldtui.domain.failover_signs import KEPT, follow
+from coldtui.domain.objects import Condition
+from coldtui.domain.postgres import FAILING_OVER, HEALTHY, PgCluster, Synchronous
+from coldtui.domain.readings import Known, Unknown
+from coldtui.domain.replication import FailoverQuorum, ManagerStatus, PrimaryLease, Watched
+from tests.sample import NOW, build, healthy
+
+WORLD = build(healthy())
+CLUSTER = WORLD.pg_clusters.items["cold/cold-postgres"]
+PODS = {name: WORLD.pods.items[f"cold/{name}"] for name in CLUSTER.instance_names}
+OPERATOR = next(d for d in WORLD.deployments.items.values() if d.name.startswith("cnpg-controller-manager"))
+REFUSED = Unknown("manager", "connection refused")
+
+
+def known(value: Any) -> Known[Any]:
+    return Known(value, "test", NOW)
+
+
+def standby(name: str, received: int = 100, **more: Any) -> Known[ManagerStatus]:
+    return known(ManagerStatus(name, False, "7", received=received, replayed=received, receiver_active=False, **more))
+
+
+def primary(**more: Any) -> Known[ManagerStatus]:
+    return known(ManagerStatus("postgres-1", True, "7", 7, 100, **more))
+
+
+def signs(cluster: Mapping[str, Any] | None = None, pods: Mapping[str, Mapping[str, Any] | None] | None = None, **more: Any) -> Signs:
+    """postgres-1 is gone and its pod is not Ready, the others are well; changes on top."""
+    changed = {"postgres-1": {"is_ready": False, "state": "CrashLoopBackOff"}, **(pods or {})}
+    found = {n: replace(p, **(changed.get(n) or {})) for n, p in PODS.items() if n not in changed or changed[n] is not None}
+    base: dict[str, Any] = {
+        "managers": {"postgres-1": REFUSED, "postgres-2": standby("postgres-2"), "postgres-3": standby("postgres-3")},
+        "sql": {}, "operator": known(OPERATOR), "lease": known(PrimaryLease("postgres-1", NOW - timedelta(seconds=60), 15)), "quorum": known(None),
+        "check_failed": known(None),
+    }  # fmt: skip
+    return Signs(replace(CLUSTER, **(cluster or {})), NOW, found, **(base | more))
+
+
+def well(**more: Any) -> Signs:
+    managers = {"postgres-1": primary(), "postgres-2": standby("postgres-2"), "postgres-3": standby("postgres-3")}
+    return signs(pods={"postgres-1": {}}, **({"managers": managers} | more))
+
+
+def told(s: Signs) -> dict[str, str]:
+    return {cause.code: cause.sentence for cause in prospect(s).causes}
+
+
+def only(s: Signs) -> Cause:
+    (cause,) = prospect(s).causes
+    return cause
+
+
+def test_a_lost_primary_is_replaced() -> None:
+    """Nothing stands against it: what is lost is named, and how long it takes."""
+    found = prospect(signs())
+    assert found == Prospect("postgres-1 is not ready: CrashLoopBackOff", (), (), (10, 40), found.since, "")
+    assert prospect(well()) == Prospect("", (), (), None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("phase", "held"),
+    [
+        ("Not enough disk space", True), ("Cluster has incomplete or invalid image catalog", True), ("Invalid cluster definition", True),
+        ("Primary instance is being restarted without a switchover", True), ("Primary instance is being restarted in-place", False),
+        ("Cluster is unrecoverable and needs manual intervention", False), ("Creating a new replica", False), (HEALTHY, False),
+    ],
+)  # fmt: skip
+def test_phases(phase: str, held: bool) -> None:
+    """Only those in which the loop of the operator ends before it looks at the primary, or waits for its restart."""
+    assert ("phase" in told(signs({"phase": phase}))) is held
+
+
+def test_an_election_that_turns_back() -> None:
+    """While a receiver runs `pending` is taken back each second: that is an election, and only after 30 s one that does not end."""
+    turned = tuple(NOW - timedelta(seconds=s) for s in range(12, 0, -1))
+    found = prospect(signs({"phase": FAILING_OVER}, turned_back=turned))
+    assert (found.causes, found.under_way) == ((), "electing")
+    long = tuple(NOW - timedelta(seconds=s) for s in range(40, 0, -1))
+    assert "went back to postgres-1 40 times in 40 s" in told(signs({"phase": FAILING_OVER}, turned_back=long))["stalled"]
+    assert told(signs(turned_back=(NOW - timedelta(minutes=9),))) == {}
+
+
+def test_turns_are_kept_for_as_long_as_they_count() -> None:
+    """One turn a second for a minute: the first of them is still known, and their number has a limit."""
+    pending = replace(CLUSTER, target_primary="pending", phase=FAILING_OVER)
+    back = replace(CLUSTER, phase=FAILING_OVER)
+    watched = Watched()
+    for second in range(60):
+        at = NOW + timedelta(seconds=second)
+        watched = follow(follow(watched, back, pending, at, gap=False), pending, back, at, gap=False)
+    assert (watched.turned_back[0], len(watched.turned_back)) == (NOW, 60)
+    assert KEPT >= 300
+
+
+@pytest.mark.parametrize(
+    ("cluster", "word"),
+    [
+        ({"target_primary": "pending"}, "electing"),
+        ({"phase": FAILING_OVER}, "electing"),
+        ({"phase": FAILING_OVER, "target_primary": "postgres-3"}, "postgres-3"),
+        ({"phase": "Switchover in progress", "target_primary": "postgres-3"}, ""),
+    ],
+)
+def test_what_is_under_way(cluster: dict[str, Any], word: str) -> None:
+    """An election between two of its turns is one."""
+    assert prospect(signs(cluster)).under_way == word
+
+
+def test_a_new_primary_in_the_old_phase_is_no_election() -> None:
+    """After a failover the phase stays until all is well again."""
+    managers = {"postgres-1": primary(), "postgres-2": standby("postgres-2"), "postgres-3": REFUSED}
+    assert prospect(well(cluster={"phase": FAILING_OVER}, managers=managers)).under_way == ""
+
+
+def test_the_first_in_line_is_not_ready() -> None:
+    """The operator waits for the one that has received most, though another is ready; without its pod the next one is first."""
+    managers = {"postgres-1": REFUSED, "postgres-2": standby("postgres-2"), "postgres-3": standby("postgres-3", 200)}
+    unready = {"is_ready": False, "state": "Running"}
+    found = signs(managers=managers, pods={"postgres-3": unready})
+    assert (in_order(found), candidates(found)) == (("postgres-3", "postgres-2"), ("postgres-2",))
+    assert only(found).code == "unready"
+    assert "postgres-3 is first in line and answers, and its pod is not Ready" in only(found).sentence
+    assert told(signs(managers=managers, pods={"postgres-3": {**unready, "deleted": NOW}})) == {}
+    assert told(signs(managers=managers, pods={"postgres-3": {**unready, "phase": "Pending"}})) == {}
+
+
+def test_a_primary_that_answers_and_is_not_ready() -> None:
+    """It is first in line itself: nobody else is elected while it answers as primary."""
+    managers = {"postgres-1": primary(), "postgres-2": standby("postgres-2"), "postgres-3": standby("postgres-3", 200)}
+    assert "postgres-1 answers as primary while its pod is not Ready" in told(signs(managers=managers))["unready"]
+
+
+def test_nobody_to_elect() -> None:
+    """Each replica with its reason."""
+    found = told(
+        signs({"fenced": ("postgres-2",)}, managers={"postgres-2": standby("postgres-2", might_be_unavailable=True), "postgres-3": REFUSED})
+    )
+    assert "postgres-2: fenced; postgres-3: connection refused" in found["no-replica"]
+
+
+def test_two_primaries() -> None:
+    """The remedy stops the wrong one and makes a standby of it."""
+    managers = {
+        "postgres-1": primary(),
+        "postgres-2": known(ManagerStatus("postgres-2", True, "7", 8, 100)),
+        "postgres-3": standby("postgres-3"),
+    }
+    cause = only(well(managers=managers))
+    assert (cause.code, cause.remedy) == ("two-primaries", "fence postgres-2, then delete its pod: it comes back as a standby")
+
+
+def test_a_pod_that_is_ready_and_does_not_answer() -> None:
+    """The operator waits; with a manager that renews the lease it will neither stop nor be replaced."""
+    ready = {"postgres-1": {"is_ready": True}}
+    assert set(told(signs(pods=ready))) == {"status-check"}
+    renewing = known(PrimaryLease("postgres-1", NOW - timedelta(seconds=2), 15))
+    assert set(told(signs(pods=ready, lease=renewing))) == {"wedged", "status-check"}
+    said = told(signs(pods={"postgres-1": {"is_ready": True, "deleted": NOW}}))
+    assert said == {}
+
+
+def test_a_fence_and_a_restart_in_place() -> None:
+    """Both leave the primary as it is."""
+    assert "postgres-1 is fenced" in told(signs({"fenced": ("postgres-1",)}))["fenced"]
+    managers = {"postgres-1": primary(might_be_unavailable=True), "postgres-2": standby("postgres-2"), "postgres-3": standby("postgres-3")}
+    assert "or is restarted in place" in told(signs(managers=managers))["fenced"]
+
+
+def test_hibernation_waits_for_health() -> None:
+    """Until the cluster is healthy the operator goes on as ever, and fails over."""
+    waiting = Condition("cnpg.io/hibernation", "False", "WaitingForHealthy", "", NOW)
+    assert told(signs({"hibernation": "on", "conditions": (waiting,)})) == {}
+    assert set(told(signs({"hibernation": "on"}))) == {"hibernated"}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "words"),
+    [
+        ({"failover_delay_s": 60}, "waits 50 s more (spec.failoverDelay 60 s)"),
+        ({"phase": "Online upgrade in progress"}, "waits 20 s more (during an online upgrade 30 s)"),
+    ],
+)
+def test_a_delay_ends_by_itself(cluster: dict[str, Any], words: str) -> None:
+    """With the moment of its end."""
+    found = prospect(signs({**cluster, "primary_failing_since": NOW - timedelta(seconds=10)}))
+    assert words in found.causes[0].sentence
+    assert found.causes[0].until is not None
+    assert found.expected_s is not None
+
+
+def test_a_quorum() -> None:
+    """R + W > N, by the standbys that can be elected."""
+    wants: dict[str, Any] = {"synchronous": Synchronous("any", 1, quorum=True)}
+    names = ("postgres-2", "postgres-3", "postgres-4")
+    quorum = known(FailoverQuorum("cold", "cold-postgres", "any", "postgres-1", names, 1))
+    assert "2 + 1 is not more than 3" in told(signs(wants, quorum=quorum))["quorum"]
+    met = known(FailoverQuorum("cold", "cold-postgres", "any", "postgres-1", names[:2], 1))
+    assert told(signs(wants, quorum=met)) == {}
+    assert "none is recorded" in told(signs(wants))["quorum"]
+
+
+def test_a_receiver_that_runs() -> None:
+    """Named while an election waits for it, and not before."""
+    managers = {
+        "postgres-1": REFUSED,
+        "postgres-2": known(ManagerStatus("postgres-2", False, "7", received=1, receiver_active=True)),
+        "postgres-3": standby("postgres-3"),
+    }
+    assert "WAL receiver of postgres-2" in told(signs({"target_primary": "pending"}, managers=managers))["receiver"]
+    assert told(signs(managers=managers)) == {}
+
+
+def test_the_operator_is_away() -> None:
+    """Down, ignoring, or not read: the last is no cause, and said as what may hide one."""
+    down = known(replace(OPERATOR, available=0))
+    assert "operator is down" in told(signs(operator=down))["operator"]
+    assert set(told(signs({"reconciliation_disabled": True}))) == {"disabled"}
+    found = prospect(signs(operator=Unknown("deployments", "forbidden")))
+    assert (found.causes, found.blind) == ((), ("whether the operator runs (forbidden)",))
+
+
+def test_it_is_a_cluster() -> None:
+    """The sample is what these tests change."""
+    assert isinstance(CLUSTER, PgCluster)
+    assert (CLUSTER.current_primary, CLUSTER.phase) == ("postgres-1", HEALTHY)
