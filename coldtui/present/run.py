@@ -41,7 +41,9 @@ def headline(board: RunBoard, run: Run, now: datetime, ago: Ago = words.age) -> 
     sentence = outcome_text(board, run, now, ago)
     if health(run, board, now) is Health.LOST:
         sentence = f"last heard of {ago(now - (run.beat or run.created))} ago: resume it or cancel it"
-    if sentence and not sentence.startswith(f"{run.state.value} in "):  # how long it took stands there already
+    if sentence.startswith(f"{run.state.value} in "):  # how long it took stands there already
+        sentence = sentence.partition(": ")[2]
+    if sentence:
         parts.append(Cell(f"  {sentence}", Tone.PLAIN))
     return tuple(parts)
 

@@ -237,14 +237,14 @@ class ColdApp(Guarded, KeyedApp, PaintedApp):
         assert found is not None, "every mode begins with a WorldScreen"
         return found
 
-    def go(self, id: str, argument: str = "") -> None:
-        """Open a screen; the one that is open goes back to its list. `argument` as after a command."""
+    def go(self, id: str, argument: str = "", *, listed: bool = False) -> None:
+        """Open a screen; the one that is open goes back to its list. `argument` as after a command; `listed`: something in its list is wanted."""
         self.capture_picture()
-        if self.current_mode == id:
-            while len(self.screen_stack) > 1:
-                self.pop_screen()
-        else:
+        here = self.current_mode == id
+        if not here:
             self.switch_mode(id)
+        while (here or argument or listed) and len(self.screen_stack) > 1:  # what is asked for is in the list, whatever was open above it
+            self.pop_screen()
         screen = self.top
         if argument:
             screen.when_shown(lambda: screen.narrow(argument))
@@ -255,7 +255,7 @@ class ColdApp(Guarded, KeyedApp, PaintedApp):
         if entry is None:
             self.say(f"{ref} has no screen of its own", Tone.MUTED)
             return False
-        self.go(entry.id)
+        self.go(entry.id, listed=True)
         screen = self.top
 
         def reveal() -> None:

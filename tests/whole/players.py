@@ -1,6 +1,7 @@
 """Plays a site at the pace of tests, in a process of its own that ends with its stdin: the whole lab, or the machines of a real control plane.
 
     python -m tests.whole.players lab FOLDER
+    python -m tests.whole.players servers FOLDER             the lab with real PostgreSQL servers
     python -m tests.whole.players plane KUBECONFIG FOLDER
 
 One JSON line on stdout when all is ready; faults are switched through the control socket that it names, as those of `coldtui demo`.
@@ -36,9 +37,18 @@ def say(document: Json) -> None:
     sys.stdout.flush()
 
 
+SERVERS_PACE = dataclasses.replace(PACE, notice=0.2, lease=4.0, crash_backoff=3.0)
+"""A dead primary stays dead for four seconds at least, so that what is shown meanwhile can be read."""
+
+
 async def lab(folder: Path) -> None:
     """What `coldtui demo --headless` runs."""
     await Supervisor(Options(folder, still=True, tether=True, pace=PACE)).run(_told)
+
+
+async def servers(folder: Path) -> None:
+    """The same with three real servers."""
+    await Supervisor(Options(folder, still=True, tether=True, pace=SERVERS_PACE, postgres=True)).run(_told)
 
 
 def _told(found: Ready) -> None:
@@ -84,4 +94,5 @@ async def plane(kubeconfig: Path, folder: Path) -> None:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     kind, *paths = sys.argv[1:]
-    asyncio.run(lab(Path(paths[0])) if kind == "lab" else plane(Path(paths[0]), Path(paths[1])))
+    made = {"lab": lab, "servers": servers}.get(kind)
+    asyncio.run(made(Path(paths[0])) if made is not None else plane(Path(paths[0]), Path(paths[1])))

@@ -288,6 +288,20 @@ def test_a_run_that_is_not_there_says_so(journal: SqliteJournal) -> None:
     run(check())
 
 
+def test_another_run_takes_the_place_of_one_that_was_left_open(journal: SqliteJournal) -> None:
+    """What is asked for from another screen is shown, not the run that was looked at before."""
+
+    async def check() -> None:
+        async with console(world_of(journal), start="runs") as c:
+            await opened(c, journal)
+            c.app.go("status")
+            await c.settle()
+            c.app.go("runs", "20261025-999999-0000")
+            await shows(c, "Run 20261025-999999-0000", "no run")
+
+    run(check())
+
+
 # ------------------------------------------------------------ long logs
 
 
