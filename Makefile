@@ -30,7 +30,7 @@ WHOLE := tests/whole tests/docs tests/lab/hosts tests/lab/postgres tests/lab/tes
 	tests/operations/postgres tests/operations/drain/test_live.py tests/operations/drain/test_kubectl.py \
 	tests/operations/test_reboot.py tests/operations/test_restart_k3s.py tests/operations/test_clean_disk.py \
 	tests/operations/test_processes.py tests/adapters/ssh/test_contract.py tests/adapters/ssh/test_sudo.py
-PYTEST := $(BIN)/python -m pytest -m "not controlplane" --dist worksteal
+PYTEST := $(BIN)/python -m pytest -m "not controlplane and not long" --dist worksteal
 
 test: test-quick test-whole
 
@@ -55,10 +55,10 @@ test-controlplane: $(V)/.dev
 	$(BIN)/python -m tests.controlplane.build
 	COLDTUI_REQUIRE_CONTROLPLANE=1 $(BIN)/python -m pytest -m "controlplane and not long" tests
 
-# Runners killed at every moment, troubles and two machines on the real control plane: a quarter of an hour.
+# Runners killed at every moment, troubles and two machines on the real control plane, twenty switchovers in a row: twenty minutes.
 test-long: $(V)/.dev
 	$(BIN)/python -m tests.controlplane.build
-	COLDTUI_REQUIRE_CONTROLPLANE=1 $(BIN)/python -m pytest -m "controlplane and long" tests
+	COLDTUI_REQUIRE_CONTROLPLANE=1 $(BIN)/python -m pytest -m long tests
 
 bench: $(V)/.dev
 	$(BIN)/python -m benchmarks
