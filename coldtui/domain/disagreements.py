@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .failover_signs import lost_for, prospect_of, settling
 from .postgres import PgCluster, changing
 from .problems import Problem, Severity
-from .readings import Freshness, Known, Reading
+from .readings import Freshness, Known, Reading, Unknown
 from .replication import Claim
 from .verdicts import Grade, Verdict
 
@@ -237,6 +237,10 @@ def _silent(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[
         yield _problem(
             c, f"primary {m.name} does not answer, its standbys do", f"writes through {c.write_service or c.name + '-rw'}", reason
         )
+    elif by_sql and isinstance(m.sql, Unknown) and m.sql.kind != "unauthorized":
+        yield _problem(
+            c, f"primary {m.name} does not answer SQL, its standbys do", "clients, if they fare alike", m.sql.reason, Severity.WARNING
+        )
     elif by_manager and not isinstance(m.sql, Known):
         yield _problem(
             c, f"primary {m.name} does not answer /pg/status, its standbys do", "writes, if it is down", getattr(m.manager, "reason", "")
@@ -304,6 +308,9 @@ def _streams(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator
 
 
 def _grants(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
+    refused = [m.sql for m in t.members if isinstance(m.sql, Unknown) and m.sql.kind == "unauthorized"]
+    if refused and not any(isinstance(m.sql, Known) for m in t.members):
+        yield _problem(c, "SQL lets coldtui in nowhere", "not shown: sessions, locks, databases", refused[0].reason, Severity.NOTICE)
     missing = sorted({grant for m in t.members if isinstance(m.sql, Known) for grant in m.sql.value.missing})
     for grant in missing:
         name, _, shows = grant.partition(": ")

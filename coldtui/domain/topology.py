@@ -186,6 +186,8 @@ def _member(
         if primary
         else Unknown("sql", "no primary is known")
     )
+    if isinstance(position, Unknown) and (last := _last_claim(world, {x.name for x in instances(world, c)}, primary)) is not None:
+        position = Known(last.lsn or 0, last.source, last.seen)  # of a primary that is gone its last word, with its age
     standby = _standby_of(i.name, first, told)
     by_sql = _map(asked, lambda s: "replica" if s.in_recovery else "primary")
     is_primary = isinstance(by_sql, Known) and by_sql.value == "primary"

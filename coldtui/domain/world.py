@@ -24,7 +24,7 @@ from .readings import Reading, SourceState, Unknown
 from .replication import Claim as PrimaryClaim
 from .replication import FailoverQuorum, ManagerStatus, PrimaryLease, SqlStatus, Watched
 from .runboard import RunBoard
-from .sessions import DatabaseFacts, Progress, Session
+from .sessions import DatabaseFacts, Progress, Session, TableFacts
 from .sources import KUBE
 from .storage import Claim, LhEngine, LhNode, LhReplica, LhSetting, LhSnapshot, LhVolume, Volume
 from .values import dataclass
@@ -74,6 +74,8 @@ DATABASE = "database"
 """Name under which the servers of the site's database are wanted, beside the kinds."""
 SESSIONS = "pg_sessions"
 """Name under which sessions, work in progress and databases of its primary are wanted besides."""
+TABLES = "pg_tables"
+"""Name under which the tables with the most dead rows are wanted."""
 NOT_SHOWN = Unknown("sql", "not asked: no screen shows it")
 """Of what is read only while somebody looks."""
 NOT_ASKED = Unknown("kube", "not asked")
@@ -137,7 +139,7 @@ class World:
 
     trends: Map[str, Trend] = field(default_factory=Map)
     """`cpu`, `memory`, `disk` (0..1), `net_rx`, `net_tx` (bytes/s) of the site, and `cpu/NODE`, `memory/NODE`, `disk/NODE`, `net_rx/NODE`, `net_tx/NODE`.
-    Of the database: `pg_lag/INSTANCE` (bytes), `pg_tps` (1/s), `pg_connections`, `pg_wal` (bytes/s)."""
+    Of the database: `pg_lag/INSTANCE` (bytes), `pg_tps` (1/s), `pg_connections`, `pg_wal` (bytes/s), `pg_hit` (0..1)."""
     trend_step_s: float = 15.0
 
     pg_sql: Map[str, Reading[SqlStatus]] = field(default_factory=Map)
@@ -155,6 +157,8 @@ class World:
     """Of the primary."""
     pg_progress: Reading[tuple[Progress, ...]] = NOT_SHOWN
     pg_databases: Reading[tuple[DatabaseFacts, ...]] = NOT_SHOWN
+    pg_tables: Map[str, Reading[tuple[TableFacts, ...]]] = field(default_factory=Map)
+    """By database: the tables with the most dead rows, those first. Only of the largest databases, and while somebody looks."""
 
     runs: RunBoard = RunBoard()
     """Of the journal on this machine; source `journal` says how it stands, and is not there where nobody reads it."""

@@ -25,7 +25,7 @@ from ..domain.replication import Claim, FailoverQuorum, ManagerStatus, PrimaryLe
 from ..domain.troubles import trouble_of
 from ..domain.vips import database_vips
 from ..domain.world import DATABASE as DATABASE
-from ..domain.world import NOT_SHOWN, SESSIONS, World
+from ..domain.world import NOT_SHOWN, SESSIONS, TABLES, World
 from ..ports import Clock, Database, Kube
 from .builder import Builder
 from .line import Line
@@ -38,6 +38,9 @@ log = logging.getLogger("coldtui.live")
 VIP = "vip"
 PORT = 5432
 DEADLINE_S = 2.0
+TABLES_S = 30.0
+"""Between two looks at the tables: each is a connection of its own to a database."""
+MOST_DATABASES, MOST_TABLES = 5, 8
 _OPERATOR_ACTS = frozenset({"unauthorized", "forbidden", "config", "tls", "dns"})
 """Troubles whose remedy is told with them."""
 
@@ -96,7 +99,7 @@ class DatabaseWatch:
         self._gap = False
         self._watched = Watched()
         self._turned = asyncio.Event()
-        self._databases_at = float("-inf")
+        self._databases_at = self._tables_at = float("-inf")
         self._activity_known = False
 
     # --- who looks
@@ -431,8 +434,8 @@ class DatabaseWatch:
                     shown = True
                     await self._activity(database)
                 elif shown:
-                    shown = False
-                    self._builder.database(False, pg_sessions=NOT_SHOWN, pg_progress=NOT_SHOWN, pg_databases=NOT_SHOWN)
+                    shown, self._tables_at = False, float("-inf")
+                    self._builder.database(False, pg_sessions=NOT_SHOWN, pg_progress=NOT_SHOWN, pg_databases=NOT_SHOWN, pg_tables=Map())
             except Exception as error:
                 log.error("sessions: fault of this program, tried again", exc_info=error)
 
@@ -451,6 +454,21 @@ class DatabaseWatch:
             self._databases_at = self._clock.monotonic()
             fields["pg_databases"] = await self._read(database.databases(primary), 5.0)
         self._builder.database(True, **fields)
+        if self._looked_at(TABLES) and self._clock.monotonic() - self._tables_at >= TABLES_S:
+            self._tables_at = self._clock.monotonic()
+            await self._tables(database, primary)
+
+    async def _tables(self, database: Database, primary: str) -> None:
+        """Of the largest databases, all at once: one that hangs delays no other."""
+        found = self._world.pg_databases
+        if not isinstance(found, Known):
+            self._tables_at = float("-inf")
+            return
+        names = [d.name for d in sorted(found.value, key=lambda d: -(d.size_b or 0))][:MOST_DATABASES]
+        told = await asyncio.gather(
+            *(self._read(database.tables(primary, name, most=MOST_TABLES, deadline_s=DEADLINE_S), DEADLINE_S) for name in names)
+        )
+        self._builder.database(True, pg_tables=Map(zip(names, told, strict=True)))
 
     async def _read(self, work: Awaitable[T], limit_s: float) -> Reading[T]:
         try:

@@ -1,4 +1,4 @@
-"""Trends of the site's database: lag of each replica, transactions and WAL a second, connections."""
+"""Trends of the site's database: lag of each replica, transactions and WAL a second, connections, cache hits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,11 @@ class PgHistory:
         if not world.pg_sql and not world.pg_managers:
             return {}
         found = topology.topology(world, topology.cluster_of(world), now)
-        values = {f"pg_lag/{m.name}": float(m.behind.value) for m in found.members if isinstance(m.behind, Known)}
+        values = {
+            f"pg_lag/{m.name}": float(m.behind.value)
+            for m in found.members
+            if isinstance(m.behind, Known) and now - m.behind.as_of <= topology.FRESH
+        }
         primary = next((m.sql for m in found.members if m.name == found.primary), None)
         if not isinstance(primary, Known):
             self._before = None
@@ -65,6 +69,9 @@ class PgHistory:
         commits = now.value.commits + now.value.rollbacks - before.value.commits - before.value.rollbacks
         if commits >= 0:
             found["pg_tps"] = commits / seconds
+        hit, read = now.value.blocks_hit - before.value.blocks_hit, now.value.blocks_read - before.value.blocks_read
+        if hit >= 0 and read >= 0 and hit + read > 0:
+            found["pg_hit"] = hit / (hit + read)
         if now.value.current is not None and before.value.current is not None:
             found["pg_wal"] = max(0, now.value.current - before.value.current) / seconds
         return found

@@ -71,6 +71,64 @@ def cut_line(line: Sequence[Cell], cells: int) -> Line:
     return tuple(shown)
 
 
+def wrap_line(line: Line, cells: int, most: int = 0) -> tuple[Line, ...]:
+    """The line in as many lines as it takes, broken at blanks; what follows is set in by what stands before the first value.
+
+    `most` > 0: what does not fit in so many lines is left out, as `cut_line` does.
+    """
+    if sum(width(cell.text) for cell in line) <= cells or len(line) < 2:
+        return (line,) if not most else (cut_line(line, cells),)
+    indent = width(line[0].text) if width(line[0].text) <= cells // 2 else 0
+    done: list[Line] = []
+    now: list[Cell] = [line[0]]
+    room = cells - width(line[0].text)
+    rest = list(line[1:])
+    while rest:
+        cell = rest.pop(0)
+        if width(cell.text) <= room:
+            now.append(cell)
+            room -= width(cell.text)
+            continue
+        if most and len(done) == most - 1:
+            now += cut_line((Cell(""), Cell(""), cell, *rest) if done or len(now) > 1 else (Cell(""), cell, *rest), room)
+            break
+        head, tail = _broken(cell.text, room)
+        fresh = room == cells - indent
+        if not head.strip() and fresh:
+            head, tail = cut(cell.text, room), ""  # a word that is longer than a line
+        if head.strip():
+            now.append(Cell(head.rstrip(), cell.tone))
+        if tail.strip():
+            rest.insert(0, Cell(tail.lstrip(), cell.tone))
+        done.append(tuple(now))
+        now, room = [Cell(" " * indent, Tone.MUTED)], cells - indent
+    return (*done, tuple(now)) if len(now) > 1 or not done else tuple(done)
+
+
+def two_columns(lines: Iterable[Line], cells: int) -> tuple[Line, ...]:
+    """For a box that is wide and low: lines that take half the room stand beside each other, in their order."""
+    half, left, done = cells // 2, (), []  # type: int, Line, list[Line]
+    for line in lines:
+        taken = sum(width(cell.text) for cell in line)
+        if left and taken <= cells - half:
+            blank = Cell(" " * (half - sum(width(cell.text) for cell in left)))
+            done.append((*left, blank, *line))
+            left = ()
+            continue
+        if left:
+            done.append(left)
+        left = line if taken < half else ()
+        if not left:
+            done.append(line)
+    return (*done, left) if left else tuple(done)
+
+
+def _broken(text: str, cells: int) -> tuple[str, str]:
+    """At the last blank that lets the beginning fit."""
+    at = max((n for n, letter in enumerate(text) if letter == " " and n > 0 and width(text[:n]) <= cells), default=0)
+    return text[:at], text[at:]
+
+
 def label(text: str, cells: int = 16) -> Cell:
     """The muted name before a value."""
     return Cell(pad(text, cells), Tone.MUTED)

@@ -9,7 +9,7 @@ from typing import Any
 from coldtui.domain.values import dataclass
 
 from ..domain.readings import Known, Reading
-from ..domain.sessions import DatabaseFacts, Session
+from ..domain.sessions import DatabaseFacts, Session, TableFacts
 from ..domain.world import World
 from . import words
 from .lines import UNKNOWN, Line, label, pair
@@ -39,7 +39,7 @@ class Blocked:
         return self.session.key
 
 
-def _sessions(world: World) -> Mapping[str, Session]:
+def sessions_of(world: World) -> Mapping[str, Session]:
     reading = world.pg_sessions
     return {s.key: s for s in reading.value} if isinstance(reading, Known) else {}
 
@@ -104,7 +104,7 @@ SESSIONS: Listing[Session] = Listing(
     title="Sessions of the primary",
     sources=("pg_clusters",),
     columns=_COLUMNS,
-    items=_sessions,
+    items=sessions_of,
     row=_session_row,
     sorts={
         "tx": lambda world, s: (s.kind != "client backend", not s.blocked_by, _start(s), s.pid),
@@ -144,6 +144,15 @@ def tree(sessions: Mapping[str, Session]) -> dict[str, Blocked]:
     return found
 
 
+def root_of(sessions: Mapping[str, Session], s: Session) -> Session:
+    """Who blocks those that block it; itself where nobody does, or in a circle."""
+    by_pid, met = {x.pid: x for x in sessions.values()}, {s.pid}
+    while (up := next((by_pid[pid] for pid in s.blocked_by if pid in by_pid), None)) is not None and up.pid not in met:
+        met.add(up.pid)
+        s = up
+    return s
+
+
 def _lock_row(world: World, b: Blocked, now: datetime) -> Row:
     return Row(b.key, _cells(b.session, now, "  " * (b.depth - 1) + "└ " if b.depth else ""))
 
@@ -153,7 +162,7 @@ LOCKS: Listing[Blocked] = Listing(
     title="Who blocks whom",
     sources=("pg_clusters",),
     columns=tuple(Column(c.id, c.title, c.width, c.grow, c.right, c.priority) for c in _COLUMNS),
-    items=lambda world: tree(_sessions(world)),
+    items=lambda world: tree(sessions_of(world)),
     row=_lock_row,
     sorts={"pid": lambda world, b: b.order},
     default_sort="pid",
@@ -224,7 +233,48 @@ DATABASES: Listing[DatabaseFacts] = Listing(
 )
 
 
-def server_lines(world: World, now: datetime) -> tuple[Line, ...]:
+DEAD_WARNING, DEAD_LEAST = 0.20, 10_000
+"""Share of dead rows, and how many there are at least, from which a table is flagged."""
+
+
+def database_lines(world: World, d: DatabaseFacts, now: datetime) -> tuple[Line, ...]:
+    """The tables of a database with the most dead rows."""
+    reading = world.pg_tables.get(d.name)
+    if reading is None or not isinstance(reading, Known):
+        why = reading.reason if reading is not None else "not read: only of the largest databases"
+        return (pair("Dead rows", why, Tone.STALE, cells=12),)
+    worst = [table for table in reading.value if table.dead][:4]
+    if not worst:
+        return (pair("Dead rows", f"none in {d.name}", cells=12),)
+    return tuple(_table_line("Dead rows" if n == 0 else "", table, now) for n, table in enumerate(worst))
+
+
+def _table_line(name: str, table: TableFacts, now: datetime) -> Line:
+    """`public.orders 120,000 (24%), vacuumed 3h ago`."""
+    share = table.dead / max(1, table.dead + table.live)
+    vacuumed = f"vacuumed {words.age(now - table.vacuumed)} ago" if table.vacuumed is not None else "never vacuumed"
+    tone = Tone.WARN if share >= DEAD_WARNING and table.dead >= DEAD_LEAST else Tone.PLAIN
+    return (
+        label(name, 12),
+        Cell(f"{table.schema}.{table.name}", Tone.STRONG),
+        Cell(f" {table.dead:,} ({words.percent(share)})", tone),
+        Cell(f", {vacuumed}", Tone.MUTED),
+    )
+
+
+def database_pane(world: World, d: DatabaseFacts, now: datetime) -> tuple[Line, ...]:
+    """The pane of a database: its wraparound and its tables."""
+    left = XID_END - d.xid_age
+    return (
+        pair("Size", words.size(d.size_b) if d.size_b is not None else "not shown: needs CONNECT or pg_read_all_stats", cells=12),
+        pair("Sessions", str(d.connections), cells=12),
+        pair("Wraparound", f"in {left:,} transactions", Tone.WARN if d.xid_age >= XID_WARNING else Tone.PLAIN, cells=12),
+        *((pair("Multixact", f"age {d.mxid_age:,}", cells=12),) if d.mxid_age else ()),
+        *database_lines(world, d, now),
+    )
+
+
+def server_lines(world: World, now: datetime, columns: int = 24) -> tuple[Line, ...]:
     """The primary's archiver, slots, work in progress, cache and rates."""
     t = of(world, now)
     lead = next((m for m in t.members if m.name == t.primary), None)
@@ -258,7 +308,7 @@ def server_lines(world: World, now: datetime) -> tuple[Line, ...]:
     if s.checkpoints is not None:
         lines.append(pair("Checkpoints", f"{s.checkpoints:,} since start", cells=12))
     lines += _progress_lines(world.pg_progress)
-    return (*lines, *trends(world, lead.name, primary=True))
+    return (*lines, *trends(world, lead.name, primary=True, columns=columns))
 
 
 def _progress_lines(reading: Reading[Any]) -> list[Line]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,17 +11,25 @@ from coldtui.domain.values import dataclass
 
 from ..domain import postgres as domain
 from ..domain.disagreements import SOURCES as SAID
+from ..domain.pgdisks import CRITICAL, WARNING, disks, fullest
 from ..domain.postgres import PgCluster
 from ..domain.readings import Known, Reading
 from ..domain.replication import lsn_text
 from ..domain.topology import FRESH, Loss, Member, Topology, cluster_of, topology
-from ..domain.verdicts import Grade
+from ..domain.verdicts import Grade, unsure
+from ..domain.vips import database_vips
 from ..domain.world import World
 from . import words
-from .lines import UNKNOWN, Line, label, old, pad
+from .lines import UNKNOWN, Line, label, old, pad, two_columns, width, wrap_line
 from .postgres import InstanceOf, instance_verdict
+from .postgres_failover import HEAD, cause_lines, failover_lines, gone_cell
 from .rows import Cell, Column, Listing, Row, Tone
 from .verdicts import badge, verdict_cell
+
+VALUES = 9
+"""Cells of the labels in the pane."""
+MOST = 2
+"""Lines that one of the head may become; why nobody takes over may be one longer."""
 
 _kept: tuple[World, datetime, Topology] | None = None
 
@@ -77,6 +86,7 @@ _COLUMNS: tuple[Column, ...] = (
     Column("node", "NODE", 12, grow=2),
     Column("received", "RECEIVED", 11, right=True, priority=1),
     Column("replayed", "REPLAYED", 11, right=True, priority=1),
+    Column("disk", "DISK", 4, right=True, priority=1),
     Column("restarts", "RESTARTS", 8, right=True, priority=2),
     Column("source", "SOURCE", 8, priority=2),
 )
@@ -91,6 +101,15 @@ def role_word(m: Member) -> tuple[str, Tone]:
     return role or "?", Tone.ACCENT if role == "primary" else Tone.MUTED if not role else Tone.PLAIN
 
 
+_SHORT = {
+    "CrashLoopBackOff": "crash loop",
+    "Init:CrashLoopBackOff": "crash loop",
+    "ImagePullBackOff": "no image",
+    "ErrImagePull": "no image",
+}
+"""What would be cut in a narrow table; the head and the pod say it in full."""
+
+
 def _state(world: World, item: MemberOf, m: Member, now: datetime) -> Cell:
     judged = instance_verdict(world, InstanceOf(item.cluster, m.instance), now)
     if m.answers and judged.grade is Grade.UNKNOWN:
@@ -99,7 +118,7 @@ def _state(world: World, item: MemberOf, m: Member, now: datetime) -> Cell:
     if judged.grade is Grade.GOOD and not m.answers and any(x.answers for x in of(world, now).members):
         return badge(Grade.UNKNOWN, "no answer")
     if judged.grade is not Grade.GOOD or m.role == "primary" or not m.answers:
-        return verdict_cell(judged)
+        return verdict_cell(replace(judged, word=_SHORT.get(judged.word, judged.word)))
     if isinstance(m.paused, Known) and m.paused.value:
         return badge(Grade.PART, "paused")
     if isinstance(m.receiving, Known):
@@ -133,6 +152,7 @@ def _row(world: World, item: MemberOf, now: datetime) -> Row:
         Cell(m.instance.node or UNKNOWN),
         value_cell(m.received if m.name != t.primary else m.position, now, lsn_text),
         value_cell(m.replayed, now, lsn_text) if m.name != t.primary else Cell(""),
+        disk_cell(world, item, m),
         Cell(str(m.instance.restarts) if m.instance.pod else UNKNOWN, Tone.MUTED),
         Cell(SAID[nearest.source] if nearest is not None else "the Cluster", Tone.MUTED),
     )
@@ -163,37 +183,113 @@ MEMBERS: Listing[MemberOf] = Listing(
 # ---------------------------------------------------------------- the head
 
 
-def head(world: World, now: datetime) -> tuple[Line, ...]:
-    """Verdict and phase; who is to be primary, and who holds the Lease; loss; the VIP. Four lines."""
+def head(world: World, now: datetime, cells: int = 78) -> tuple[Line, ...]:
+    """Verdict and phase; who is to be primary, and who holds the Lease; what becomes of a loss, and what it would cost; the VIP and services."""
     t = of(world, now)
     c = t.cluster
     if c is None:
         return ()
     judged = domain.verdict(world, c, now)
     why = Cell(f"  {judged.why}" if judged.why else "", Tone.MUTED if judged.grade is Grade.GOOD else Tone.WARN)
-    return (
-        (Cell(c.name, Tone.STRONG), Cell("  "), verdict_cell(judged), why),
-        _phase_line(c, now),
+    told = failover_lines(world, t, now)
+    lines = (
+        (Cell(f"{c.name}  ", Tone.STRONG), verdict_cell(judged), why, *_flags(t, c, f"{judged.word} {judged.why}", now)),
+        _phase_line(world, c, now),
         _primary_line(world, t, c, now),
-        (label("Loss now", 10), loss_cell(t.loss, now)),
-        (label("VIP", 10), vip_cell(t, now)),
+        *told,
+        (label("Loss now", HEAD), loss_cell(t.loss, now)),
+        _vip_line(world, t, c, now, cells),
+        _services_line(world, c),
     )
+    return tuple(part for line in lines for part in wrap_line(line, cells, MOST + (line in told)))
 
 
-def _phase_line(c: PgCluster, now: datetime) -> Line:
-    """The operator's own word, and since when it can be: the newest change of role, or of a condition."""
-    times = [
-        at
-        for at in (c.current_primary_since, c.target_primary_since, *(x.since for x in c.conditions if x.type == "Ready"))
-        if at is not None
-    ]
-    lasts = f"  for {words.age(now - max(times))}" if times else ""
+def _flags(t: Topology, c: PgCluster, told: str, now: datetime) -> tuple[Cell, ...]:
+    """What makes an operator do something else than usual, where the verdict does not say it already."""
+    found = []
+    if c.fenced and "fenced" not in told:
+        found.append(f"fenced: {'all' if c.all_fenced else ', '.join(c.fenced)}")
+    if c.reconciliation_disabled and "ignore" not in told:
+        found.append("the operator ignores it")
+    if c.maintenance:
+        found.append("node maintenance window")
+    waiting = [m.name for m in t.members if isinstance(m.pending_restart, Known) and m.pending_restart.value]
+    if waiting:
+        found.append(f"restart pending: {', '.join(waiting)}")
+    near = min(c.certificates.items(), key=lambda x: x[1], default=None)
+    if near is not None and near[1] - now < domain.CERTIFICATE_WARNING:
+        left = near[1] - now
+        found.append(f"certificate {near[0]} " + ("has expired" if left <= timedelta(0) else f"ends in {words.duration(left)}"))
+    return tuple(Cell(f"  ▲ {text}", Tone.WARN) for text in found)
+
+
+def _phase_line(world: World, c: PgCluster, now: datetime) -> Line:
+    """The operator's own word. It writes no time of its change: the time is that of the change that was seen here, else a least one."""
     return (
-        label("Phase", 10),
-        Cell(c.phase or UNKNOWN),
-        Cell(lasts, Tone.MUTED),
+        label("Phase", HEAD),
+        Cell(c.phase or UNKNOWN, Tone.STALE if old(world, "pg_clusters") else Tone.PLAIN),
+        Cell(phase_time(world, c, now), Tone.MUTED),
+        Cell(_told_at(world, now), Tone.STALE),
         Cell(f"  {c.phase_reason}" if c.phase_reason else "", Tone.WARN),
     )
+
+
+def _told_at(world: World, now: datetime) -> str:
+    """How old the operator's word is, where it is."""
+    state = world.sources["pg_clusters"]
+    return f"  as of {words.age(now - state.as_of)} ago" if old(world, "pg_clusters") and state.as_of is not None else ""
+
+
+def phase_time(world: World, c: PgCluster, now: datetime) -> str:
+    """`  for 3m`, `  for at least 3m`; empty where nothing is known yet."""
+    if domain.changing(c) and c.phase in (domain.SWITCHING_OVER, domain.FAILING_OVER) and c.target_primary_since is not None:
+        return f"  for {words.age(max(timedelta(0), now - c.target_primary_since))}"  # both are written at once
+    seen = world.pg_watched
+    if seen.phase != c.phase or seen.phase_since is None:
+        return ""
+    lasts = max(timedelta(0), now - seen.phase_since)
+    if seen.phase_seen:
+        return f"  for {words.age(lasts)}"
+    return f"  for at least {words.age(lasts)}" if lasts >= timedelta(seconds=10) else ""
+
+
+def _vip_line(world: World, t: Topology, c: PgCluster, now: datetime, cells: int) -> Line:
+    """Where it leads, which node answers for it as MetalLB tells, and the address where there is room."""
+    line = [label("VIP", HEAD), vip_cell(t, now)]
+    for v in database_vips(world, c)[:1]:
+        sound = v.verdict.grade is Grade.GOOD and v.announcers
+        judged = verdict_cell(v.verdict)
+        unknown = v.verdict.grade is Grade.UNKNOWN
+        by = f"  by {v.announcers[0] if sound else '?'}"
+        line.append(Cell(by, Tone.STALE if unknown else Tone.MUTED) if sound or unknown else Cell(f"  {judged.text}", judged.tone))
+        if sum(width(cell.text) for cell in line) + len(v.address) + 2 <= cells:
+            line.append(Cell(f"  {v.address or 'no address'}", Tone.MUTED))
+    return tuple(line)
+
+
+def _services_line(world: World, c: PgCluster) -> Line:
+    """Whom the operator's services lead to, by their endpoints."""
+    if doubt := unsure(world, "endpointslices"):
+        return (label("Services", HEAD), Cell(f"not known: {doubt}", Tone.STALE))
+    cells = [label("Services", HEAD)]
+    for name in dict.fromkeys(x for x in (c.write_service or f"{c.name}-rw", f"{c.name}-ro") if x):
+        led = service_targets(world, c.namespace, name)
+        blank = "  " if len(cells) > 1 else ""
+        write = name == (c.write_service or f"{c.name}-rw")
+        wrong = write and not c.hibernated and not domain.changing(c) and led is not None and led != (c.current_primary,)
+        to = "?" if led is None else ", ".join(led) or "nobody"
+        cells += [Cell(f"{blank}{'-' + name.rpartition('-')[2]} to", Tone.MUTED), Cell(f" {to}", Tone.BAD if wrong else Tone.PLAIN)]
+    return tuple(cells)
+
+
+def service_targets(world: World, namespace: str, service: str) -> tuple[str, ...] | None:
+    """Pods behind a service that are ready; None: there is no such service."""
+    if f"{namespace}/{service}" not in world.services.items and not any(
+        x.service == service and x.namespace == namespace for x in world.endpointslices.items.values()
+    ):
+        return None
+    slices = (x for x in world.endpointslices.items.values() if x.service == service and x.namespace == namespace)
+    return tuple(sorted({e.pod.rpartition("/")[2] or ", ".join(e.addresses) for x in slices for e in x.endpoints if e.ready}))
 
 
 def _lease_cells(world: World, t: Topology, now: datetime) -> list[Cell]:
@@ -210,7 +306,10 @@ def _lease_cells(world: World, t: Topology, now: datetime) -> list[Cell]:
 
 
 def _primary_line(world: World, t: Topology, c: PgCluster, now: datetime) -> Line:
-    line = [label("Primary", 10), Cell(t.primary or "nobody", Tone.STRONG if t.primary else Tone.BAD)]
+    line = [label("Primary", HEAD), Cell(t.primary or "nobody", Tone.STRONG if t.primary else Tone.BAD)]
+    gone = gone_cell(world, t, now)
+    if gone is not None and t.primary in ("", c.current_primary):
+        line = [line[0], Cell(c.current_primary or "nobody", Tone.BAD), gone]
     if c.current_primary and c.current_primary != t.primary:
         line.append(Cell(f"  Cluster names {c.current_primary}", Tone.BAD))
     if c.target_primary and c.target_primary != c.current_primary:
@@ -256,15 +355,47 @@ def vip_cell(t: Topology, now: datetime) -> Cell:
 
 
 def readings(world: World, item: MemberOf, now: datetime) -> tuple[Line, ...]:
-    """Everything that is known of an instance, each value with its source and age; first why a source does not tell."""
+    """Everything that is known of an instance, each value with its source and age; first why nobody takes over, and why a source does not tell."""
+    first, values, last = _parts(world, item, now)
+    return (*first, *values, *last)
+
+
+def readings_beside(world: World, item: MemberOf, now: datetime, cells: int) -> tuple[Line, ...]:
+    """The same in two columns, for a box that is wide and low."""
+    first, values, last = _parts(world, item, now, 12)
+    return (*first, *two_columns((*values, *last), cells))
+
+
+def _parts(world: World, item: MemberOf, now: datetime, columns: int = 24) -> tuple[tuple[Line, ...], list[Line], tuple[Line, ...]]:
+    """What is in the way, the values, the trends."""
     t, m = of(world, now), member(world, item, now)
+    leads = m.name == t.primary
+    lines: list[Line] = list(cause_lines(world, t, now)) if m.instance.is_current or leads else []
+    for source, reading in (("SQL", m.sql), ("/pg/status", m.manager)):
+        if not isinstance(reading, Known):
+            lines.append((label(source, 11), Cell(reading.reason, Tone.STALE)))
+    if isinstance(m.sql, Known):
+        lines += [(label("SQL lacks", VALUES), Cell(grant, Tone.WARN)) for grant in m.sql.value.missing]
+    apart = "WAL at" if not leads else "Received Replayed Behind Streams Replay Sent as"
+    rows = (*_rows(m), *_disk_rows(world, item, m))
+    values = [
+        _reading_line(name, reading, say, now, tone)
+        for name, reading, say, tone in rows
+        if name not in apart and isinstance(reading, Known)
+    ]
+    return tuple(lines), values, trends(world, m.name, primary=leads, columns=columns)
+
+
+ReadingRow = tuple[str, Reading[Any], Callable[[Any], str], Tone]
+
+
+def _rows(m: Member) -> tuple[ReadingRow, ...]:
     rows: tuple[tuple[str, Reading[Any], Callable[[Any], str]], ...] = (
-        ("Role, SQL", m.by_sql, str),
-        ("  status", m.by_manager, str),
-        ("  label", m.label, str),
-        ("  Cluster", m.named, str),
+        ("SQL says", m.by_sql, str),
+        (" status", m.by_manager, str),
+        (" label", m.label, str),
+        (" Cluster", m.named, str),
         ("Timeline", m.timeline, str),
-        ("System", m.system_id, str),
         ("WAL at", m.position, lsn_text),
         ("Received", m.received, lsn_text),
         ("Replayed", m.replayed, lsn_text),
@@ -274,26 +405,41 @@ def readings(world: World, item: MemberOf, now: datetime) -> tuple[Line, ...]:
         ("Sent as", m.standby, lambda s: " ".join(x for x in (s.state, s.sync_state) if x)),
         ("Conn", m.connections, lambda x: f"{x[0]} of {x[1]}" if x[1] else str(x[0])),
         ("Restart", m.pending_restart, lambda x: "pending" if x else "not needed"),
+        ("System", m.system_id, str),
     )
-    role = "WAL at" if m.name != t.primary else "Received Replayed Behind Streams Replay Sent as"
-    lines: list[Line] = []
-    for source, reading in (("SQL", m.sql), ("/pg/status", m.manager)):
-        if not isinstance(reading, Known):
-            lines.append((label(source, 11), Cell(reading.reason, Tone.STALE)))
-    if isinstance(m.sql, Known):
-        lines += [(label("SQL lacks", 10), Cell(grant, Tone.WARN)) for grant in m.sql.value.missing]
-    lines += [_reading_line(name, reading, say, now) for name, reading, say in rows if name not in role and isinstance(reading, Known)]
-    return (*lines, *trends(world, m.name, primary=m.name == t.primary))
+    return tuple((name, reading, say, Tone.PLAIN) for name, reading, say in rows)
+
+
+def _disk_rows(world: World, item: MemberOf, m: Member) -> Iterator[ReadingRow]:
+    """Used and whole; of a claim whose kubelet does not tell only how large it is."""
+    for disk in disks(world, item.cluster, m.instance):
+        whole = words.size(disk.capacity_b) if disk.capacity_b else "?"
+        part = disk.fraction
+        share = words.percent(part) if part is not None else words.size(disk.used.value) if isinstance(disk.used, Known) else "?"
+        tone = Tone.PLAIN if part is None or part < WARNING else Tone.WARN if part < CRITICAL else Tone.BAD
+        if isinstance(disk.used, Known):
+            yield disk.what, disk.used, lambda used, text=f"{share} of {whole}": text, tone  # type: ignore[misc]
+        elif disk.capacity_b and world.sources["claims"].as_of is not None:
+            yield disk.what, Known(disk.capacity_b, "claim", world.sources["claims"].as_of), lambda b: f"? of {words.size(b)}", Tone.STALE
+
+
+def disk_cell(world: World, item: MemberOf, m: Member) -> Cell:
+    """The fullest of its disks."""
+    found = fullest(disks(world, item.cluster, m.instance))
+    if found is None or found.fraction is None:
+        return Cell(UNKNOWN, Tone.MUTED)
+    tone = Tone.PLAIN if found.fraction < WARNING else Tone.WARN if found.fraction < CRITICAL else Tone.BAD
+    return Cell(words.percent(found.fraction), tone)
 
 
 def _behind_words(octets: int, seconds: float | None) -> str:
     return words.size(octets) + (f", {seconds:.1f} s" if seconds is not None and octets else "")
 
 
-def _reading_line(name: str, reading: Known[Any], say: Callable[[Any], str], now: datetime) -> Line:
+def _reading_line(name: str, reading: Known[Any], say: Callable[[Any], str], now: datetime, tone: Tone = Tone.PLAIN) -> Line:
     source = {"sql": "SQL", "manager": "status", "pods": "pod", "cluster": "Cluster"}.get(reading.source, reading.source)
     age = words.age(now - reading.as_of)
-    return (label(name, 10), Cell(pad(say(reading.value), 19), tone_of(reading, now)), Cell(f" {source} {age}", Tone.MUTED))
+    return (label(name, VALUES), Cell(pad(say(reading.value), 17), tone_of(reading, now, tone)), Cell(f" {source} {age}", Tone.MUTED))
 
 
 def trends(world: World, name: str, *, primary: bool, columns: int = 24) -> tuple[Line, ...]:
@@ -303,6 +449,7 @@ def trends(world: World, name: str, *, primary: bool, columns: int = 24) -> tupl
             ("tps", "pg_tps", lambda v: f"{v:.0f}/s"),
             ("WAL", "pg_wal", lambda v: f"{words.size(v)}/s"),
             ("conn", "pg_connections", lambda v: f"{v:.0f}"),
+            ("hits", "pg_hit", lambda v: f"{v:.1%}"),
         )
         if primary
         else (("lag", f"pg_lag/{name}", words.size),)
@@ -312,5 +459,5 @@ def trends(world: World, name: str, *, primary: bool, columns: int = 24) -> tupl
         samples = world.trends.get(key, ())
         known = [v for v in samples if v == v]
         if known:
-            lines.append((label(title, 10), Cell(words.spark(samples, columns), Tone.ACCENT), Cell(f" {say(known[-1])}")))
+            lines.append((label(title, VALUES), Cell(words.spark(samples, columns), Tone.ACCENT), Cell(f" {say(known[-1])}")))
     return tuple(lines)

@@ -40,6 +40,10 @@ KINDS_OF = {
 }  # fmt: skip
 """Noun of an operation, or its name where that says more -> kind of the objects that it acts on. Instances and sessions of PostgreSQL are no kinds of
 the API: their screen says that it means them."""
+ALSO = {"postgres.failover": "pg_clusters"}
+"""Operations that are for a second kind too, which is not the object that they name."""
+OBJECTS = {"postgres.failover": "to", "postgres.maintenance": "database"}
+"""The field that names the object, where it is not the first that must be given."""
 SEEN: Mapping[str, Callable[[World, str], bool]] = {
     "node.cordon": lambda world, key: (node := world.nodes.items.get(key)) is not None and node.unschedulable,
     "node.uncordon": lambda world, key: (node := world.nodes.items.get(key)) is not None and not node.unschedulable,
@@ -86,6 +90,15 @@ class Act:
     about: str
     rung: Rung
     values: Mapping[str, Any]
+    choice: str = ""
+    """What is chosen besides, such as the sort of maintenance."""
+    whom: str = ""
+    """The object, where it is not the one under the cursor."""
+
+    @property
+    def verb(self) -> str:
+        """For the menu."""
+        return " ".join(x for x in (self.choice or self.operation.partition(".")[2], self.whom) if x)
 
 
 class Acting:
@@ -152,23 +165,38 @@ class Acting:
 
     # ------------------------------------------------------------ what can be done
 
-    def acts_on(self, ref: Ref | None) -> tuple[Act, ...]:
-        """To an object, in the order of the catalogue."""
+    def acts_on(self, ref: Ref | None, given: Mapping[str, str] | None = None, *, whom: str = "") -> tuple[Act, ...]:
+        """To an object, in the order of the catalogue. `given`: what is known of it besides its name, for operations that have a field for it."""
         if ref is None or self.desk is None:
             return ()
         made = []
         for name in self.desk.operations:
-            if kind_of(name) == ref.kind and len(required(operation := self.desk.operations[name])) == 1:
-                values = {object_param(operation): ref.name}
-                made.append(Act(name, self.title_of(operation, ref.name), sentence(operation.about), self.rung_of(operation), values))
+            if kind_of(name) == ref.kind or ALSO.get(name) == ref.kind:
+                made += self._acts(self.desk.operations[name], ref, given or {}, whom)
         return tuple(made)
+
+    def _acts(self, operation: AnyOperation, ref: Ref, given: Mapping[str, str], whom: str) -> list[Act]:
+        """One, or one for each value of a choice that must be made; none where something else would have to be asked first."""
+        from ..operations.params import params_of
+
+        fields = {p.name: p for p in params_of(operation.params)}
+        values = {} if ALSO.get(operation.name) == ref.kind else {object_param(operation): ref.name}
+        values |= {name: value for name, value in given.items() if name in fields}
+        missing = [p for p in fields.values() if p.required and p.name not in values]
+        if len(missing) > 1 or any(not p.choices for p in missing):
+            return []
+        about, rung, title = sentence(operation.about), self.rung_of(operation), self.title_of(operation, ref.name)
+        if not missing:
+            return [Act(operation.name, title, about, rung, values, whom=whom)]
+        name, choices = missing[0].name, missing[0].choices
+        return [Act(operation.name, f"{x.capitalize()} {ref.name}", about, rung, {**values, name: x}, x, whom) for x in choices]
 
     @staticmethod
     def can_act_on(kind: str) -> bool:
         """Whether any operation is for this kind. Looks at names only: hints ask this at the first paint."""
         from ..operations.catalogue import OPERATIONS
 
-        return any(kind_of(entry.name) == kind for entry in OPERATIONS)
+        return any(kind_of(entry.name) == kind or ALSO.get(entry.name) == kind for entry in OPERATIONS)
 
     def rung_of(self, operation: AnyOperation) -> Rung:
         from ..operations.engine import raised
@@ -409,8 +437,8 @@ def required(operation: AnyOperation) -> tuple[str, ...]:
 
 
 def object_param(operation: AnyOperation) -> str:
-    """The field that names the object: the first without a default."""
-    return required(operation)[0]
+    """The field that names the object: the first without a default, unless the operation says otherwise."""
+    return OBJECTS.get(operation.name) or required(operation)[0]
 
 
 def sentence(about: str) -> str:

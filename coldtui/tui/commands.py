@@ -80,24 +80,25 @@ def acts(operations: Mapping[str, AnyOperation]) -> tuple[Command, ...]:
             names = [word for word in (verb, f"{noun}-{verb}") if word not in taken]
             taken.update(names)
             fields = required(operation)
-            wanted = " ".join(field.upper() for field in fields) if len(fields) > 1 or fields[0] == "pid" else noun.upper()
+            wanted = " ".join(field.upper() for field in fields) if len(fields) > 1 or fields == ("pid",) else noun.upper() if fields else ""
             does, offer = partial(_act, name), partial(_objects, kind)
-            made.append(Command(names[0], sentence(operation.about), does, tuple(names[1:]), f"[{wanted}]", offer))
+            made.append(Command(names[0], sentence(operation.about), does, tuple(names[1:]), f"[{wanted}]" if wanted else "", offer))
     return tuple(made)
 
 
 def _act(name: str, app: ColdApp, argument: str) -> None:
     """On the object that is named, else on the one under the cursor."""
-    from .acting import kind_of, required
+    from .acting import required
 
     noun = name.partition(".")[0]
     fields = required(app.acting.need_desk().find(name))
     words = argument.split()
-    ref = app.top.acts_on()
-    if not words and len(fields) == 1 and ref is not None and ref.kind == kind_of(name):
-        words = [ref.name]
+    here = [act for act in app.acting.acts_on(app.top.acts_on(), app.top.act_values()) if act.operation == name]
+    if not words and len(here) == 1:
+        app.acting.ask(name, here[0].values)
+        return
     if len(words) < len(fields):
-        several = len(fields) > 1 or fields[0] == "pid"
+        several = len(fields) > 1 or fields == ("pid",)
         what, wanted = (" and ".join(fields[len(words) :]), " ".join(fields).upper()) if several else (noun, noun.upper())
         app.say(f"which {what}? :{name.partition('.')[2]} {wanted}", Tone.WARN)
     elif len(words) > len(fields):

@@ -201,7 +201,7 @@ def _acts(app: ColdApp) -> list[Offer]:
 
     why = app.acting.why_not()
     out = []
-    for act in app.acting.acts_on(app.top.acts_on()):
+    for act in app.acting.acts_on(app.top.acts_on(), app.top.act_values()):
         told = f"{f'read-only: {why}' if why else rung_words(act.rung)} · {act.about}"
         out.append(Offer(act.title, told, "", _ask(app, act)))
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -52,11 +53,19 @@ class Menu(Fresh["Act | None"]):
     Menu > Vertical { width: 76; padding: 0 1; }
     """
 
-    def __init__(self, acting: Acting, ref: Ref, marked: int = 0) -> None:
+    def __init__(
+        self,
+        acting: Acting,
+        ref: Ref,
+        marked: int = 0,
+        values: Mapping[str, str] | None = None,
+        besides: Sequence[tuple[Ref, Mapping[str, str]]] = (),
+    ) -> None:
         super().__init__()
         self.acting, self.ref, self.marked = acting, ref, marked
-        self.acts = acting.acts_on(ref)
-        self.keys = keys_for([act.operation.partition(".")[2] for act in self.acts])
+        others = [act for other, known in besides for act in acting.acts_on(other, known, whom=other.name)]
+        self.acts = (*others, *acting.acts_on(ref, values, whom=ref.name if others else ""))
+        self.keys = keys_for([act.verb for act in self.acts])
         self.at = 0
 
     def compose(self) -> ComposeResult:
@@ -79,7 +88,7 @@ class Menu(Fresh["Act | None"]):
         cells = min(76, self.app.size.width) - 4
         lines: list[Spans] = [spans_of(line) for line in self._head(cells)]
         lines.append(())
-        titles = [act.operation.partition(".")[2] for act in self.acts]
+        titles = [act.verb for act in self.acts]
         room = max((width(title) for title in titles), default=0) + 2
         for number, (act, key, title) in enumerate(zip(self.acts, self.keys, titles, strict=True)):
             lines += self._entry(act, key, pad(title, room), number == self.at, cells)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast, runtime_checkable
@@ -99,6 +99,14 @@ class WorldScreen(Guarded, Screen[None]):
     def acts_on(self) -> Ref | None:
         """The object that acts are about: what is under the cursor."""
         return self.subject()
+
+    def act_values(self) -> Mapping[str, str]:
+        """What is known of it besides its name, by the fields of operations."""
+        return {}
+
+    def acts_besides(self) -> tuple[tuple[Ref, Mapping[str, str]], ...]:
+        """Other objects that the menu offers acts on, each with what is known of it."""
+        return ()
 
     def reveal(self, ref: Ref) -> bool:
         """Put the cursor on an object; False when it is not listed."""
@@ -284,7 +292,8 @@ class WorldScreen(Guarded, Screen[None]):
 
         acting = self.cold.acting
         marked = len(self.table.marks) if self.table is not None else 0
-        self.app.push_screen(Menu(acting, ref, marked), lambda act: acting.ask(act.operation, act.values) if act is not None else None)
+        menu = Menu(acting, ref, marked, self.act_values(), self.acts_besides())
+        self.app.push_screen(menu, lambda act: acting.ask(act.operation, act.values) if act is not None else None)
 
     def action_copy_name(self) -> None:
         found = self.subject()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -10,11 +10,13 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from ...domain.objects import Ref
-from ...domain.world import World
+from ...domain.postgres import PgCluster
+from ...domain.sessions import DatabaseFacts, Session
+from ...domain.world import DATABASE, SESSIONS, TABLES, World
 from ...present import postgres as pg_words
 from ...present import postgres_activity as activity
 from ...present import postgres_topology as topology
-from ...present.lines import Line, cut_line
+from ...present.lines import Line, two_columns, wrap_line
 from ...present.postgres_topology import MemberOf
 from ...present.rows import Cell, Tone
 from ..widgets.card import Card
@@ -22,8 +24,7 @@ from ..widgets.lines import Lines
 from ..widgets.table import RowTable
 from .listings import ListingsScreen, Part, plain_part
 
-DATABASE, SESSIONS = "database", "pg_sessions"
-LOOKED_AT = {"sessions": (DATABASE, SESSIONS), "locks": (DATABASE, SESSIONS), "databases": (DATABASE, SESSIONS)}
+LOOKED_AT = {"sessions": (DATABASE, SESSIONS), "locks": (DATABASE, SESSIONS), "databases": (DATABASE, SESSIONS, TABLES)}
 """What each part needs read more often than else."""
 
 
@@ -42,6 +43,19 @@ def _locked(world: World, item: activity.Blocked, now: datetime) -> tuple[Line, 
     return activity.session_lines(world, item.session, now)
 
 
+def _session(item: activity.Blocked | Session) -> Session:
+    return item.session if isinstance(item, activity.Blocked) else item
+
+
+def _session_ref(s: Session) -> Ref:
+    return Ref("pg_sessions", str(s.pid))
+
+
+def _known_of(s: Session) -> Mapping[str, str]:
+    """Pid and start together are a session."""
+    return {"started": s.started.isoformat()}
+
+
 def _nothing(item: Any) -> Ref | None:
     return None
 
@@ -50,12 +64,18 @@ def _nowhere(ref: Ref) -> str | None:
     return None
 
 
+def _wrapped(lines: Sequence[Line], card: Card) -> list[Line]:
+    """As many lines as the words take: half a sentence helps nobody."""
+    wide = card.content_size.width
+    return [part for line in lines for part in wrap_line(line, wide)] if wide > 20 else list(lines)
+
+
 class PostgresScreen(ListingsScreen):
     PARTS: ClassVar[tuple[Part, ...]] = (
         Part("instances", topology.MEMBERS, topology.readings, _member_ref, lambda ref: ref.key if ref.kind == "pods" else None),
         Part("sessions", activity.SESSIONS, activity.session_lines, _nothing, _nowhere),
         Part("locks", activity.LOCKS, _locked, _nothing, _nowhere),
-        Part("databases", activity.DATABASES, lambda world, item, now: activity.server_lines(world, now), _nothing, _nowhere),
+        Part("databases", activity.DATABASES, activity.database_pane, _nothing, _nowhere),
         plain_part("clusters", pg_words.CLUSTERS, "pg_clusters", pg_words.describe),
     )
     DEFAULT_CSS = """
@@ -86,8 +106,32 @@ class PostgresScreen(ListingsScreen):
 
     def acts_on(self) -> Ref | None:
         """An instance: what can be done to it is not what can be done to any pod."""
+        item = self._item
+        if isinstance(item, activity.Blocked | Session):
+            return _session_ref(_session(item))
+        if isinstance(item, DatabaseFacts):
+            return Ref("pg_databases", item.name)
         ref = self.subject()
         return Ref("pg_instances", ref.name, ref.namespace) if ref is not None and ref.kind == "pods" else ref
+
+    def act_values(self) -> Mapping[str, str]:
+        item = self._item
+        if isinstance(item, activity.Blocked | Session):
+            return _known_of(_session(item))
+        return {"cluster": item.key} if isinstance(item, PgCluster) else {}
+
+    def acts_besides(self) -> tuple[tuple[Ref, Mapping[str, str]], ...]:
+        """Of one that waits: who is at the root of it, as ending that one helps all."""
+        item, world = self._item, self.world
+        if not isinstance(item, activity.Blocked) or world is None:
+            return ()
+        root = activity.root_of(activity.sessions_of(world), item.session)
+        return ((_session_ref(root), _known_of(root)),) if root.pid != item.session.pid else ()
+
+    @property
+    def _item(self) -> Any:
+        """What the cursor is on."""
+        return self._table_of(self.part).item if self.is_mounted else None
 
     # --- parts
 
@@ -147,9 +191,9 @@ class PostgresScreen(ListingsScreen):
     # --- showing
 
     def show(self, world: World, now: datetime) -> None:
-        head = topology.head(world, now)
+        head = topology.head(world, now, self.size.width - 2)
         self.query_one("#head", Lines).styles.height = len(head)
-        self.query_one("#head", Lines).put_cells([cut_line(line, self.size.width - 2) for line in head])
+        self.query_one("#head", Lines).put_cells(head)
         self.query_one("#parts", Lines).put_cells([self._strip(world)])
         table = self._table_of(self.part)
         table.styles.height = self._height(table, world)
@@ -177,12 +221,27 @@ class PostgresScreen(ListingsScreen):
         if self.world is None or self.now is None or not self.is_mounted:
             return
         part, below, wide = self.part, self.query_one("#below", Card), self.has_class("-wide")
-        below.display = not wide or part.id in ("instances", "clusters")
-        pane = self.query_one("#pane", Card) if wide else below
-        if wide:
-            below.retitle("Primary")
-            below.show(activity.server_lines(self.world, self.now))
+        below.display = part.id in ("instances", "clusters", "databases") or not wide
         item = self._table_of(part).item
         ref = part.ref(item) if item is not None else None
-        pane.retitle(ref.name if ref is not None else part.listing.title)
-        pane.show(part.detail(self.world, item, self.now) if item is not None else ())
+        title = ref.name if ref is not None else getattr(item, "name", "") or part.listing.title
+        if wide:
+            below.retitle("Primary")
+            below.show(_wrapped(activity.server_lines(self.world, self.now), below))
+            pane = self.query_one("#pane", Card)
+            pane.retitle(title)
+            pane.show(_wrapped(part.detail(self.world, item, self.now), pane) if item is not None else ())
+            return
+        below.retitle(title)
+        below.show(_wrapped(self._low(item, below.content_size.width), below))
+
+    def _low(self, item: Any, cells: int) -> tuple[Line, ...]:
+        """What is said of an item in a box that is wide and low."""
+        if self.world is None or self.now is None:
+            return ()
+        if isinstance(item, MemberOf):
+            return topology.readings_beside(self.world, item, self.now, cells)
+        if self.part.id == "databases":
+            first = activity.database_lines(self.world, item, self.now) if item is not None else ()
+            return (*first, *two_columns(activity.server_lines(self.world, self.now, 12), cells))
+        return self.part.detail(self.world, item, self.now) if item is not None else ()
