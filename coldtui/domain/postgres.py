@@ -439,6 +439,8 @@ def _verdict(world: World, c: PgCluster, now: datetime) -> Verdict:
         return Verdict(Grade.BAD, "primary down", f"{c.current_primary}: {primary.state if primary else 'no pod'}")
     if silent := silent_node(world, primary, now):
         return Verdict(Grade.UNKNOWN, "unknown", f"{primary.name}: {silent}")
+    if c.phase in (FAILING_OVER, SWITCHING_OVER):  # done, and written until all instances are ready
+        return Verdict(Grade.PART, "degraded" if c.ready_instances < c.instances else word, f"{c.current_primary} leads, {counted}")
     if grade is not Grade.GOOD:
         return Verdict(grade, word, c.phase_reason or counted)
     if not c.instances:

@@ -58,7 +58,8 @@ async def gather(params: FenceInstance | UnfenceInstance, means: Means, deadline
 
 def plan_fence(facts: PgFacts, params: FenceInstance, now: datetime) -> Plan:
     name, c = params.instance, facts.cluster
-    findings = (*_common(facts, name), *_of_fence(facts, name))
+    frozen = f"until it is unfenced the operator makes no missing pod of {c.name} again"
+    findings = (*_common(facts, name), *_of_fence(facts, name), Finding("postgres.fence.frozen", Weight.NOTE, frozen, address(c, name)))
     done = f"{name} is fenced already" if c.is_fenced(name) else ""
     grave = name == facts.primary
     return _plan(FENCE, "Fence", facts, name, findings, done, Rung.DESTRUCTIVE if grave else Rung.DISRUPTIVE)

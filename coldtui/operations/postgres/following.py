@@ -135,7 +135,9 @@ class Following:
         if look.lease is not None and look.lease.holder == aim.to:
             await self._stage("taken", f"{aim.to} holds the lease")
         if look.new is not None and look.new.is_primary:
-            await self._stage("promoted", f"{aim.to} says that it is the primary, on timeline {look.new.timeline or '?'}")
+            line = look.new.timeline  # the old one until the checkpoint after the promotion
+            newer = line is not None and (aim.timeline is None or line > aim.timeline)
+            await self._stage("promoted", f"{aim.to} says that it is the primary" + (f", on timeline {line}" if newer else ""))
         if c.current_primary == aim.to:
             await self._stage("current", f"currentPrimary is {aim.to}")
         if look.writers == (aim.to,):
@@ -151,7 +153,8 @@ class Following:
             title = f"the switchover was abandoned: targetPrimary was put back to {aim.old}"
         else:
             title = f"the switchover was overtaken: targetPrimary is now {c.target_primary or 'empty'}"
-        raise StepFailed(title, detail=f"the operator says {why!r}", hint=f"see why {aim.to} was not fit: its pod and its log")
+        detail = f"the operator says {why!r}; it takes a target back whose pod is not running, or while no instance is ready"
+        raise StepFailed(title, detail=detail, hint=f"see why {aim.to} was not fit: its pod and its log")
 
     async def _lacking(self, look: Look) -> str:
         """What of the proof is not there yet; empty: nothing. Raises StepFailed for a timeline that cannot be of this switchover."""
@@ -209,6 +212,7 @@ class Following:
             return f"what holds it is not known: {trouble_of(error).words}"
         causes = "; ".join(causes_of(facts, self.aim)) or "no cause is to be seen from here: look at the operator's log"
         untouched = look is not None and look.old_pod is not None and look.old_pod.labels.get("cnpg.io/instanceRole") != "unhealthy"
+        untouched = untouched and self.aim.leased  # one older than the lease does not label
         runs = look is not None and look.old is not None and look.old.is_primary
         return f"the operator ignores it: {causes}" if untouched and runs else f"it hangs: {causes}"
 

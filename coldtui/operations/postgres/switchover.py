@@ -13,6 +13,7 @@ from ...domain.kinds import PG_CLUSTERS
 from ...domain.plans import Finding, Outlook, Plan, PlannedStep, Rung, Weight, outlook_of
 from ...domain.postgres import HEALTHY, SWITCHING_OVER, PgCluster
 from ...domain.readings import Unknown
+from ...domain.replication import ManagerStatus
 from ...domain.text import plain
 from ...domain.troubles import trouble_of
 from ...domain.values import dataclass
@@ -126,7 +127,7 @@ class SwitchOver(Step):
             "old": facts.primary,
             "timeline": timeline_of(facts, facts.primary),
             "system": facts.cluster.system_id,
-            "leased": not isinstance(facts.lease, Unknown) and facts.lease.value is not None,
+            "leased": leased(facts),
         }
 
     async def _facts(self, planned: PlannedStep, ctx: RunContext) -> PgFacts:
@@ -232,6 +233,11 @@ class SwitchOver(Step):
         return f"the switchover of {planned.args['cluster']} to {planned.args['to']} was asked for, and may go on by itself"
 
 
+def leased(facts: PgFacts) -> bool:
+    """Whether instance managers agree by the lease: the operator makes it (since 1.30), and managers that are older leave it alone."""
+    return not isinstance(facts.lease, Unknown) and facts.lease.value is not None and bool(facts.lease.value.holder)
+
+
 def _refuse(facts: PgFacts, planned: PlannedStep, now: datetime) -> None:
     """Raises Refused with what speaks against it now and did not when it was planned."""
     args, doubts = planned.args, set(planned.args.get("doubts") or ())
@@ -302,7 +308,15 @@ class Settle(Step):
             hint = "see the log of the instance that does not follow; a diverged one must be re-cloned"
             raise StepFailed(f"not all instances follow {planned.args['to']} in time", detail=lacking, hint=hint) from error
         await ctx.waiting("")
-        await ctx.say(f"{', '.join(planned.args['followers'])} stream from {planned.args['to']}, and the phase is healthy")
+        await ctx.say(await ctx.patiently(lambda: self._outcome(planned, ctx)))
+
+    async def _outcome(self, planned: PlannedStep, ctx: RunContext) -> str:
+        args = planned.args
+        cluster: PgCluster = await ctx.means.kube.read(PG_CLUSTERS, args["cluster"], args["namespace"])
+        phase = "the phase is healthy"
+        if cluster.phase != HEALTHY:
+            phase = f"the phase stays {cluster.phase!r} while {cluster.ready_instances} of {cluster.instances} instances are ready"
+        return f"{', '.join(args['followers']) or 'nobody'} {'stream' if len(args['followers']) > 1 else 'streams'} from {args['to']}, and {phase}"
 
     async def _lacking(self, planned: PlannedStep, ctx: RunContext) -> str:
         args, kube = planned.args, ctx.means.kube
@@ -315,14 +329,19 @@ class Settle(Step):
             raise
         except ColdError as error:
             return f"{args['to']} does not answer at /pg/status: {trouble_of(error).words}"
-        streams = {s.name for s in head.standbys if s.state == "streaming"}
-        missing = [name for name in args["followers"] if name not in streams]
-        if missing:
-            return f"{', '.join(missing)} to stream from {args['to']}"
-        if cluster.phase != HEALTHY:
-            return f"the phase is {cluster.phase!r}"
-        least = min(cluster.instances, len(args["followers"]) + 1)
-        return f"{cluster.ready_instances} of {cluster.instances} instances are ready" if cluster.ready_instances < least else ""
+        return unsettled(cluster, head, args["to"], args["followers"])
+
+
+def unsettled(cluster: PgCluster, head: ManagerStatus, to: str, followers: Sequence[str]) -> str:
+    """What is not as it was before; empty: nothing. The phase counts only where all instances are ready: one that was not ready before keeps the
+    operator from its last step, which writes it (cluster_controller.go, reconcilePods)."""
+    streams = {s.name for s in head.standbys if s.state == "streaming"}
+    missing = [name for name in followers if name not in streams]
+    if missing:
+        return f"{', '.join(missing)} to stream from {to}"
+    if cluster.ready_instances < min(cluster.instances, len(followers) + 1):
+        return f"{cluster.ready_instances} of {cluster.instances} instances are ready"
+    return f"the phase is {cluster.phase!r}" if cluster.phase != HEALTHY and cluster.ready_instances >= cluster.instances else ""
 
 
 SWITCHOVER_STEPS: tuple[Step, ...] = (SwitchOver(), Settle())

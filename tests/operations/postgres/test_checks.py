@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from coldtui.domain.plans import Outlook, Rung, Weight
 from coldtui.domain.postgres import ReportedState
 from coldtui.domain.sessions import Session
 from coldtui.operations.postgres.checks import candidates
-from coldtui.operations.postgres.switchover import no_instance, patch_of
+from coldtui.operations.postgres.switchover import leased, no_instance, patch_of, unsettled
 from coldtui.ports import HeldLease
 from tests.operations.postgres.scene import (
     HEAD,
@@ -263,3 +264,30 @@ def test_the_patch_is_that_of_kubectl_cnpg_promote() -> None:
     }  # fmt: skip
     assert status["conditions"][1] == {"type": "Other", "status": "True"}
     assert "conditions" not in patch_of({"metadata": {"resourceVersion": "1"}, "status": {}}, "postgres-2", NOW)["status"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "followers", "left"),
+    [
+        ({}, ("postgres-1", "postgres-3"), "postgres-1 to stream from postgres-2"),
+        ({}, ("postgres-2", "postgres-3"), ""),
+        ({"ready_instances": 2}, ("postgres-2", "postgres-3"), "2 of 3 instances are ready"),
+        ({"phase": "Switchover in progress"}, ("postgres-2", "postgres-3"), "the phase is 'Switchover in progress'"),
+        ({"phase": "Switchover in progress", "ready_instances": 2}, ("postgres-3",), ""),
+    ],
+    ids=["absent", "settled", "not-ready", "phase", "one-was-down-before"],
+)
+def test_a_switchover_settles(changes: dict[str, Any], followers: tuple[str, ...], left: str) -> None:
+    """Those that were ready before follow; the operator writes its phase only once all instances are ready, so with one down it is not waited for."""
+    facts = healthy()
+    head = facts.manager("postgres-1")
+    assert head is not None
+    assert unsettled(replace(facts.cluster, **changes), head, "postgres-2", followers) == left
+
+
+def test_a_lease_that_nobody_holds_proves_nothing() -> None:
+    """The operator makes the lease, and managers older than it leave it alone: no holder before, none to wait for."""
+    facts = healthy()
+    assert leased(facts)
+    assert not leased(replace(facts, lease=known(HeldLease("database", "cold-postgres", "", "17", None, 15))))
+    assert not leased(replace(facts, lease=known(None)))

@@ -44,7 +44,10 @@ def test_a_standby_is_fenced_on_the_verb() -> None:
     """Rung 2, one step, and who could take over meanwhile."""
     plan = fence()
     assert (plan.rung, plan.verb, plan.confirm, plan.outlook, plan.blocked) == (Rung.DISRUPTIVE, "fence", "postgres-2", Outlook.GO, "")
-    assert [f.sentence for f in plan.findings] == ["postgres-3 can take over from postgres-1 meanwhile"]
+    assert [f.sentence for f in plan.findings] == [
+        "postgres-3 can take over from postgres-1 meanwhile",
+        "until it is unfenced the operator makes no missing pod of cold-postgres again",
+    ]
 
 
 def test_the_primary_is_fenced_on_its_name_only() -> None:
