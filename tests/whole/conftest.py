@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from coldtui.domain.errors import ColdError
 from coldtui.lab import site
 from coldtui.lab.client import KubeClient
+from coldtui.lab.postgres.programs import wheel
 from tests.controlplane.build import BuildError, programs
 from tests.controlplane.plane import ControlPlane, lab_crds
-from tests.whole.acting import Lab, Place
+from tests.whole.acting import Lab, Place, Seat
 from tests.whole.ground import Embedded, Ground, Real
+from tests.whole.servers import Servers, at_desk
 
 BOTH = ["embedded", pytest.param("real", marks=pytest.mark.controlplane)]
 
@@ -59,6 +63,25 @@ def lab_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         made.close()
     finally:
         lab.stop()
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """A lab with real servers for all that is tried on it; whoever wants it whole asks for a seat."""
+    try:
+        wheel()
+    except ColdError as error:
+        pytest.skip(str(error))
+    made = Servers(tmp_path_factory.mktemp("servers"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def seat(servers: Servers, tmp_path: Path) -> Iterator[Seat]:
+    """A person at a desk, before a database that is whole."""
+    with at_desk(servers, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture(scope="module", params=BOTH)

@@ -7,7 +7,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -257,9 +257,9 @@ class Watcher:
         if not self.shown or self.shown[-1][1] != text:
             self.shown.append((time.monotonic(), text))
 
-    def during(self, work: Any) -> None:
-        """Look on while something is done in a thread."""
-        failed: list[BaseException] = []
+    def during(self, work: Callable[[], object]) -> float:
+        """Look on while something is done in a thread; returns when that began."""
+        began, failed = time.monotonic(), list[BaseException]()
 
         def run() -> None:
             try:
@@ -274,16 +274,54 @@ class Watcher:
         thread.join()
         if failed:
             raise failed[0]
+        return began
 
     def first(self, words: str, since: float) -> tuple[float, str]:
-        """Seconds from `since` until these words were on the screen, and their line."""
+        """Seconds from `since` until a line with these words (a pattern) was on the screen, and what it says from there on."""
         for at, text in self.shown:
-            if at >= since and words in text:
-                return at - since, next(line for line in text.split("\n") if words in line)
+            if at >= since and (found := re.search(words, text)) is not None:
+                return round(at - since, 2), text[found.start() :].split("\n")[0].strip()
         raise AssertionError(f"{words!r} was never shown; the screen is\n{self.console.text}")
 
+    def now(self, words: str) -> str:
+        """What a line with these words says from there on."""
+        found = re.search(words, self.console.text)
+        assert found is not None, f"{words!r} is not shown:\n{self.console.text}"
+        return self.console.text[found.start() :].split("\n")[0].strip()
+
     def until(self, words: str, limit_s: float) -> None:
+        """Until a line with these words is on the screen."""
         end = time.monotonic() + limit_s
-        while words not in self.console.text:
+        while re.search(words, self.console.text) is None:
             assert time.monotonic() < end, f"{words!r} is not shown within {limit_s} s:\n{self.console.text}"
             self.take()
+
+
+def size_of(words: str) -> float:
+    """Bytes: `416 B`, `1.2 KiB`, `16 MiB`."""
+    found = re.search(r"([\d.,]+) (B|KiB|MiB|GiB)\b", words)
+    assert found is not None, words
+    return float(found[1].replace(",", "")) * {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}[found[2]]
+
+
+class Sampler:
+    """Where a primary writes, read twenty times a second until it is gone."""
+
+    def __init__(self, servers: Servers, name: str) -> None:
+        self.lsn = servers.lsn(name)
+        self._servers, self._name, self._end = servers, name, threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(psycopg.Error), psycopg.connect(self._servers.dsn(self._name), autocommit=True) as connection:
+            while not self._end.wait(0.05):
+                row = connection.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
+                assert row is not None
+                self.lsn = int(row[0])
+
+    def last(self) -> int:
+        """The newest; it may lag what was written by some hundredths of a second."""
+        self._end.set()
+        self._thread.join(5)
+        return self.lsn

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from coldtui.domain.errors import ColdError
 from coldtui.lab.postgres.load import Load
-from coldtui.lab.postgres.programs import wheel
 from tests.whole.acting import Seat
-from tests.whole.servers import Servers, Switched, armed, at_desk, by_command, by_console, other
+from tests.whole.servers import Servers, Switched, armed, by_command, by_console, other
 
 Record = Callable[[str, object], None]
 TIMES = [2, pytest.param(10, marks=pytest.mark.long)]
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    try:
-        wheel()
-    except ColdError as error:
-        pytest.skip(str(error))
-    made = Servers(tmp_path_factory.mktemp("servers"))
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def seat(servers: Servers, tmp_path: Path) -> Iterator[Seat]:
-    with at_desk(servers, tmp_path) as made:
-        yield made
 
 
 def in_a_row(servers: Servers, times: int, switch: Callable[[str], Switched], record: Record) -> None:
