@@ -29,6 +29,7 @@ OPERATIONS: tuple[Entry, ...] = (
     Entry("node.restart-k3s", "restart_k3s:RESTART"),
     Entry("node.clean-disk", "clean_disk:CLEAN"),
     Entry("postgres.switchover", "postgres.switchover:SWITCHOVER"),
+    Entry("postgres.failover", "postgres.failover:FAILOVER"),
     Entry("postgres.restart-instance", "postgres.restarting:RESTART_INSTANCE"),
     Entry("postgres.fence", "postgres.fencing:FENCE_INSTANCE"),
     Entry("postgres.unfence", "postgres.fencing:UNFENCE_INSTANCE"),

@@ -15,6 +15,8 @@ from coldtui.operations.params import params_of
 from tests.operations.means import ROOT
 
 ALL = tuple(CATALOGUE)
+OF_THE_SITE = ("postgres.failover",)
+"""Whose object is the site's own where none is given."""
 
 
 def test_names_are_known_without_importing_what_is_behind() -> None:
@@ -41,7 +43,7 @@ def test_an_entry_leads_to_its_operation(name: str) -> None:
     assert operation.about[0].islower()
     assert not operation.about.endswith(".")
     params = params_of(operation.params)
-    assert params[0].required
+    assert params[0].required or name in OF_THE_SITE
     assert all(p.about for p in params)
     assert not operation.undo or operation.undo in CATALOGUE
     assert set(steps_of(operation)) == {step.name for step in operation.steps}

@@ -27,6 +27,7 @@ class WriteProbe:
         self._database, self._clock, self._every_s = database, clock, every_s
         self._accepted: list[tuple[float, float]] = [] if first is None else [(first, first)]
         """(begun, accepted)."""
+        self._before = len(self._accepted)
         self._refused: list[float] = []
         """When they were begun."""
         self.where = ""
@@ -66,6 +67,11 @@ class WriteProbe:
     def accepted_since(self, moment: float) -> bool:
         """Whether a write that was begun after then was accepted."""
         return any(begun > moment for begun, _ in self._accepted)
+
+    @property
+    def first_accepted(self) -> float | None:
+        """When the first write of its own was accepted."""
+        return min((accepted for _, accepted in self._accepted[self._before :]), default=None)
 
     @property
     def gaps_s(self) -> tuple[float, ...]:
