@@ -16,7 +16,7 @@ import yaml
 from coldtui.adapters.kube.adapter import KubeAdapter, connect
 from coldtui.domain.drains import DRAIN_KINDS
 from coldtui.domain.errors import Forbidden
-from coldtui.domain.kinds import NODES, PODS, Kind
+from coldtui.domain.kinds import CLAIMS, NODES, PODS, VOLUMES, Kind
 from coldtui.lab.apiserver.process import ApiServerProcess
 from coldtui.ports import HeldLease, PatchForm
 from tests.controlplane.plane import ControlPlane
@@ -99,17 +99,24 @@ class Cluster:
 
     def clean(self) -> None:
         self.admin.call("DELETE", "/api/v1/namespaces/default/pods/rights-pod?gracePeriodSeconds=0")
+        self.admin.call("DELETE", "/api/v1/namespaces/default/persistentvolumeclaims/rights-claim")
         self.admin.call("DELETE", "/api/v1/nodes/rights-node")
         self.admin.call("DELETE", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/coldtui-rights")
 
 
+def claim(name: str) -> dict[str, Any]:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
+
+
 class Rights:
     def test_the_operator_may_what_an_operation_does(self, cluster: Cluster) -> None:
-        """Cordon, evict, delete a pod, hold a lease; but not delete a node, create a pod or write anything else."""
+        """Cordon, evict, delete a pod or a volume claim, hold a lease; but not delete a node or a volume, create a pod or write anything else."""
         cluster.admin.post("/api/v1/nodes", node("rights-node"))
         body = pod("rights-pod", on="rights-node")
         body["spec"]["automountServiceAccountToken"] = False
         cluster.admin.post("/api/v1/namespaces/default/pods", body)
+        cluster.admin.post("/api/v1/namespaces/default/persistentvolumeclaims", claim("rights-claim"))
         kube = cluster.account("coldtui-operator")
 
         async def act() -> None:
@@ -117,11 +124,14 @@ class Rights:
             await kube.patch(NODES, "rights-node", {"spec": {"unschedulable": True}}, form=PatchForm.STRATEGIC)
             await kube.evict("default", "rights-pod", dry_run=True)
             await kube.delete(PODS, "rights-pod", "default", dry_run=True)
+            await kube.delete(CLAIMS, "rights-claim", "default", dry_run=True)
             held = await kube.put_lease(HeldLease("kube-system", "coldtui-rights", "me", "", None, 30), acquired=True)
             held = await kube.put_lease(replace(held, holder=""), acquired=False)
             assert await kube.lease("kube-system", "coldtui-rights") == held
             for work in (
                 kube.delete(NODES, "rights-node", dry_run=True),
+                kube.delete(VOLUMES, "rights-volume", dry_run=True),
+                kube.patch(CLAIMS, "rights-claim", {}, "default", dry_run=True),
                 kube.create(PODS, pod("rights-other"), "default", dry_run=True),
                 kube.create(MAPS, {"metadata": {"name": "x"}}, "default", dry_run=True),
                 kube.put_lease(HeldLease("default", "coldtui-rights", "me", "", None, 30), acquired=True),
@@ -141,6 +151,7 @@ class Rights:
                 kube.patch(NODES, "rights-node", {}, dry_run=True),
                 kube.evict("default", "rights-pod", dry_run=True),
                 kube.delete(PODS, "rights-pod", "default", dry_run=True),
+                kube.delete(CLAIMS, "rights-claim", "default", dry_run=True),
                 kube.put_lease(HeldLease("kube-system", "coldtui-rights", "me", "", None, 30), acquired=True),
             ):
                 with pytest.raises(Forbidden):

@@ -82,7 +82,7 @@ def test_an_operator_drains(place: Place, accounts: dict[str, Path], home: str, 
 
 
 def test_an_operator_can_do_no_more(place: Place, accounts: dict[str, Path], home: str) -> None:
-    """Asked of the server directly: nothing can be deleted but pods, nothing made but evictions and leases, no secret read."""
+    """Asked of the server directly: nothing can be deleted but pods and volume claims, nothing made but evictions and leases, no secret read."""
     if not isinstance(place.ground, Real):
         pytest.skip("tests/docs asks the lab's server the same")
     client = Client(accounts["coldtui-operator"])
@@ -94,6 +94,7 @@ def test_an_operator_can_do_no_more(place: Place, accounts: dict[str, Path], hom
         ("POST", f"/api/v1/namespaces/{SPACE}/configmaps", {"metadata": {"name": "x"}}), ("DELETE", f"/api/v1/namespaces/{SPACE}", None),
         ("PATCH", f"/api/v1/nodes/{home}/status", {"status": {"phase": "x"}}), ("POST", f"/api/v1/namespaces/{SPACE}/pods/{pod['name']}/exec", None),
         ("DELETE", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/coldtui-site", None),
+        ("DELETE", "/api/v1/persistentvolumes/none", None),
     )  # fmt: skip
     for method, path, body in tries:
         media = "application/merge-patch+json" if method == "PATCH" else "application/json"

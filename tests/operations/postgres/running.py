@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -46,10 +46,14 @@ class Act:
 
     async def killed_when(self, key: str) -> None:
         """Begin, and end as a killed process does once that stands in the memo of the first step."""
+        await self.killed_once(lambda: bool(self.memo.get(key)))
+
+    async def killed_once(self, moment: Callable[[], bool]) -> None:
+        """Begin, and end as a killed process does once that holds."""
         task = asyncio.create_task(self.perform())
 
         async def there() -> bool:
-            return task.done() or bool(self.memo.get(key))
+            return task.done() or moment()
 
         await until(there)
         task.cancel()

@@ -1,0 +1,100 @@
+"""Re-clone on real servers: killed at each moment, a role change in between, and a new copy that streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from coldtui.domain.errors import Refused, StepFailed
+from coldtui.lab.client import CLAIMS
+from coldtui.operations.postgres.recloning import RECLONE_INSTANCE, RecloneInstance
+from coldtui.operations.postgres.recloning_steps import Recloning
+from tests.lab.postgres.conftest import NS, Place, Site
+from tests.operations.postgres.ground import QUICK, Ground, ground
+from tests.operations.postgres.running import Act, planned
+
+pytestmark = pytest.mark.timeout(240)
+
+
+async def uids(on: Place, name: str) -> tuple[str, str]:
+    return (await on.client.get(CLAIMS, name, NS))["metadata"]["uid"], (await on.pod(name))["metadata"]["uid"]
+
+
+async def act_on(on: Place, at: Ground, number: int = 1) -> tuple[str, Act]:
+    primary = (await on.status())["currentPrimary"]
+    name = next(n for n in on.database.servers if n != primary)
+    params = RecloneInstance(name)
+    return name, Act(at, await planned(at, RECLONE_INSTANCE, params), params, (Recloning(QUICK),), number)
+
+
+def test_a_standby_is_copied_anew(real: Site, tmp_path: Path) -> None:
+    """Another volume, another pod, none of its old files, all rows; the others keep their volumes, and it streams."""
+
+    async def scene(on: Place) -> None:
+        async with ground(on, tmp_path) as at:
+            name, act = await act_on(on, at)
+            before = {n: await uids(on, n) for n in on.database.servers}
+            mark = on.database.servers[name].data / "of-the-old-one"
+            mark.touch()
+            primary = (await on.status())["currentPrimary"]
+            on.sql(primary, "CREATE TABLE copied AS SELECT 7 AS n", "app")
+            await act.perform()
+            assert act.memo["outcome"].startswith(f"{name} was thrown away; {name} is a new copy and streams from {primary}")
+            after = {n: await uids(on, n) for n in on.database.servers}
+            assert not mark.exists()
+            assert not set(after[name]) & set(before[name])
+            assert all(after[n] == before[n] for n in after if n != name)
+        assert await on.until_whole() == primary
+        assert on.sql(name, "SELECT n FROM copied", "app") == [(7,)]
+
+    real.play(scene)
+
+
+def told(words: str) -> Callable[[Act], bool]:
+    return lambda act: any(words in said for said in act.said)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(lambda act: bool(act.memo.get("asked")), id="before its pod is deleted"),
+        pytest.param(told("is told to end"), id="between pod and volume"),
+        pytest.param(told("is deleted, it goes"), id="after its volume"),
+    ],
+)
+def test_killed_it_is_thrown_away_once(moment: Callable[[Act], bool], real: Site, tmp_path: Path) -> None:
+    """Taken up again by what the journal holds: one more volume and no second one, and a third attempt deletes nothing."""
+
+    async def scene(on: Place) -> None:
+        async with ground(on, tmp_path) as at:
+            name, act = await act_on(on, at)
+            before = await uids(on, name)
+            await act.killed_once(lambda: moment(act))
+            await act.perform()
+            after = await uids(on, name)
+            assert not set(after) & set(before)
+            await act.perform()
+            assert await uids(on, name) == after
+            assert sum("volume claim" in said and "is deleted" in said for said in act.said) <= 1
+        await on.until_whole()
+
+    real.play(scene)
+
+
+def test_one_that_is_to_lead_keeps_its_data(real: Site, tmp_path: Path) -> None:
+    """Between the kill and the resume a switchover to it began: the run ends, and nothing of it was deleted."""
+
+    async def scene(on: Place) -> None:
+        async with ground(on, tmp_path) as at:
+            name, act = await act_on(on, at)
+            claim, _ = await uids(on, name)
+            await act.killed_when("begun")
+            await on.promote(name)
+            with pytest.raises((StepFailed, Refused), match=r"PRIMARY|to be the primary|leads now"):
+                await act.perform()
+            assert (await uids(on, name))[0] == claim
+        await on.until_whole()
+
+    real.play(scene)
