@@ -115,6 +115,9 @@ def values_of(operation: Operation[Any, Any], words: tuple[str, ...], flags: Map
     for p in every:
         if (p.named or not p.required) and p.name in flags:
             given[p.name] = not p.default if p.kind is bool else flags[p.name]
+    for p in every:
+        if p.required and p.named and p.name not in given:
+            raise UsageError(f"{p.flag} is missing: {p.about}", hint=f"write {p.flag} NAME")
     return given
 
 

@@ -70,7 +70,7 @@ def parse(argv: list[str], commands: Mapping[str, Command], global_flags: tuple[
             break
         if word in ("-h", "--help"):
             asked_help = True
-        elif word.startswith("-") and word != "-":
+        elif word.startswith("-") and word != "-" and not word[1:].isdigit():  # a number is a word, and refused as such
             _take(word, rest, known, flags, command)
         elif command is None:
             if word == "help":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 _HARMFUL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 (tab and newline are handled below), DEL, C1
@@ -50,3 +51,16 @@ def one_of(words: list[str] | tuple[str, ...], word: str) -> str | None:
 
     found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
     return found[0] if found else None
+
+
+_PLACE = re.compile(r" \(([^()]+:\d+)\)")
+
+
+def alike(reasons: Mapping[str, str]) -> tuple[str, ...]:
+    """Why servers do not answer, by name, as few sentences: `postgres-1 (10.42.1.7:5432), postgres-2 (…): did not answer within 2 s`."""
+    same: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        place = _PLACE.search(reason)
+        rest = _PLACE.sub("", reason).removeprefix(name).removeprefix("vip").removeprefix(":").strip()
+        same.setdefault(rest.replace(name, "it"), []).append(name + (place[0] if place else ""))
+    return tuple(f"{', '.join(names)}: {rest}" for rest, names in same.items())

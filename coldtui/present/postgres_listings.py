@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +12,7 @@ from ..domain.postgres import PgCluster
 from ..domain.problems import Problem
 from ..domain.readings import Unknown
 from ..domain.sessions import DatabaseFacts, Session
+from ..domain.text import alike
 from ..domain.topology import VIP, cluster_of, topology
 from ..domain.verdicts import unsure
 from ..domain.world import World
@@ -184,7 +184,7 @@ def state_lines(world: World, now: datetime) -> tuple[tuple[Line, ...], tuple[Li
 def sql_notes(world: World, reading: str, now: datetime) -> Iterator[str]:
     """Why SQL does not tell, and which grant is missing: one line for all servers of the same trouble. Of what only the primary tells
     (`reading`) only what it lacks."""
-    silent: dict[str, dict[str, str]] = {}
+    silent: dict[str, str] = {}
     lacking: dict[str, list[str]] = {}
     primary = primary_named(world, now)["_primary"] if reading else ""
     for name, found in sorted(world.pg_sql.items()):
@@ -192,29 +192,15 @@ def sql_notes(world: World, reading: str, now: datetime) -> Iterator[str]:
         if primary and name != primary:
             continue
         if isinstance(found, Unknown):
-            silent.setdefault(_alike(found.reason, name), {})[shown] = _address(found.reason)
+            silent[shown] = found.reason
         elif name != VIP:
             for grant in found.value.missing:
                 lacking.setdefault(grant, []).append(shown)
-    for reason, places in silent.items():
-        yield f"SQL of {', '.join(f'{name}{at}' for name, at in places.items())}: {reason}"
+    for reason in alike(silent):
+        yield f"SQL of {reason}"
     for grant, names in lacking.items():
         what, _, shows = grant.partition(": ")
         yield f"SQL of {', '.join(names)}: not shown without {what}: {shows} · GRANT {what} TO the user that postgres.user names"
-
-
-_PLACE = re.compile(r" \(([^()]+:\d+)\)")
-
-
-def _address(reason: str) -> str:
-    """` (10.42.1.7:5432)` of a reason; empty: it names none."""
-    found = _PLACE.search(reason)
-    return found[0] if found else ""
-
-
-def _alike(reason: str, name: str) -> str:
-    """The reason without the server's own name and address, so that the same trouble of many is one line."""
-    return _PLACE.sub("", reason).removeprefix(name).removeprefix(":").strip().replace(name, "it")
 
 
 def primary_named(world: World, now: datetime) -> Mapping[str, Any]:

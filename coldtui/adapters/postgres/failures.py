@@ -6,13 +6,14 @@ import re
 
 import psycopg
 
-from ...domain.errors import ColdError, Forbidden, NotFound, Refused, StepFailed, Unauthorized
+from ...domain.errors import ColdError, Forbidden, Misconfigured, NotFound, Refused, StepFailed, Unauthorized
 from ...domain.text import plain
 from ...domain.troubles import LineTrouble
 
 _LINE = (
     ("Connection refused", "refused", "is PostgreSQL running there?"),
     ("timeout expired", "timeout", ""),
+    ("failed to resolve host", "dns", "check the name in postgres.instances, and DNS on this machine"),
     ("could not translate host name", "dns", "check the name, and DNS on this machine"),
     ("No route to host", "lost", "check the network"),
     ("Network is unreachable", "lost", "check the network"),
@@ -21,6 +22,7 @@ _LINE = (
     ("the database system is not yet accepting connections", "server", "wait: it recovers"),
     ("server does not support SSL", "tls", "set postgres.sslmode: prefer, or switch TLS on at the server"),
     ("certificate verify failed", "tls", "set postgres.sslrootcert to the cluster's CA"),
+    ("does not match host name", "tls", "name it in postgres.instances as its certificate does, or set postgres.sslmode: verify-ca"),
     ("SSL", "tls", "check postgres.sslmode and postgres.sslrootcert"),
 )
 _PREFIX = re.compile(r'^(connection failed: )?(connection to server at "[^"]*"( \([^)]*\))?, port \d+ failed: )?((FATAL|ERROR): +)?')
@@ -51,6 +53,9 @@ def translate(error: Exception, target: str, where: str, user: str) -> ColdError
 
 def _line(error: psycopg.OperationalError, target: str, where: str, user: str) -> ColdError:
     whole = str(error)
+    if "root certificate file" in whole:
+        line = next(plain(part.strip()) for part in whole.splitlines() if "root certificate file" in part)
+        return Misconfigured(f"{target} ({where}): {_PREFIX.sub('', line)}", hint="mend postgres.sslrootcert: the CA of the cluster")
     if any(sign in whole for sign in _LOGIN):
         return Unauthorized(
             f"{target} ({where}) does not let {user} in",

@@ -109,9 +109,10 @@ async def _ask(title: str, question: Awaitable[Any], deadline_s: float, at: date
         async with asyncio.timeout(deadline_s + 0.5):
             return Known(await question, title, at)
     except ColdError as error:
-        return Unknown(title, trouble_of(error).words)
+        trouble = trouble_of(error)
+        return Unknown(title, trouble.words, trouble.kind)
     except TimeoutError:
-        return Unknown(title, f"no answer within {deadline_s:.0f} s")
+        return Unknown(title, f"no answer within {deadline_s:.0f} s", "timeout")
 
 
 async def find_cluster(key: str, means: Means, deadline_s: float) -> PgCluster:

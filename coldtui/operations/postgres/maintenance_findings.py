@@ -187,7 +187,7 @@ def _of_horizon(f: MaintenanceFacts, now: datetime) -> Iterator[Finding]:
                 "horizon",
                 f"{what}: {effect}",
                 Weight.WARNING,
-                f"coldtui postgres terminate-session {s.pid} ends it",
+                f"coldtui postgres terminate {s.pid} ends it",
                 f"sessions/{s.pid}",
             )
 

@@ -8,12 +8,12 @@ from datetime import datetime
 from difflib import get_close_matches
 
 from ...domain import kinds
-from ...domain.errors import ColdError, NotFound, Refused, Unreachable
+from ...domain.errors import ColdError, Misconfigured, NotFound, Refused, Unauthorized, Unreachable
 from ...domain.plans import Premise
 from ...domain.postgres import PgCluster
 from ...domain.readings import Known, Reading, Unknown
 from ...domain.replication import SqlStatus
-from ...domain.text import plain
+from ...domain.text import alike, plain
 from ...domain.values import dataclass
 from ...ports import Database, Means
 from .facts import INSTANCE_S, VIP, WRITES, _ask, find_cluster, introduce
@@ -105,12 +105,27 @@ def primary(servers: Servers) -> str:
         return leaders[0]
     if leaders:
         raise Refused(f"{' and '.join(leaders)} both say that they are primary", hint="find out which is right: coldtui postgres status")
-    silent = [f"{name}: {found.reason}" for name, found in servers.sql.items() if isinstance(found, Unknown)]
+    silent = {name: found for name, found in servers.sql.items() if isinstance(found, Unknown)}
     standbys = [name for name, found in servers.sql.items() if isinstance(found, Known)]
-    detail = "; ".join(([f"{', '.join(standbys)} in recovery"] if standbys else []) + silent)
+    said = alike({name: found.reason for name, found in silent.items()})
+    detail = "; ".join((*((f"{', '.join(standbys)} in recovery",) if standbys else ()), *said))
     if standbys and not silent:
         raise Refused("no server is primary: all are standbys", detail=detail, hint="coldtui postgres status")
-    raise Unreachable("no primary answers over SQL", detail=detail or "no server is known", hint="set postgres.instances.NAME: host:port")
+    raise _no_answer({found.kind for found in silent.values()}, detail)
+
+
+def _no_answer(troubles: set[str], detail: str) -> ColdError:
+    """With the remedy, and the exit code, of what all of them have in common."""
+    title = "no primary answers over SQL"
+    if troubles and troubles <= {"unauthorized", "forbidden"}:
+        return Unauthorized(title, detail=detail, hint="check postgres.user, postgres.password_file, pg_hba.conf")
+    if troubles == {"config"}:
+        return Misconfigured(title, detail=detail, hint="mend postgres.password_file")
+    if troubles == {"tls"}:
+        return Unreachable(title, detail=detail, hint="set postgres.sslmode and postgres.sslrootcert as the servers have it")
+    if not troubles:
+        return Unreachable(title, detail="no server is known", hint="set postgres.instances.NAME: host:port")
+    return Unreachable(title, detail=detail, hint="are the addresses of postgres.instances right? coldtui postgres status")
 
 
 async def reach(means: Means, instance: str) -> Database:

@@ -19,7 +19,7 @@ def longest(sessions: tuple[Session, ...], now: datetime) -> str:
     """`longest transactions: 4711 (anna, 12m), ...`."""
     found = sorted((s for s in sessions if s.transaction_at is not None and not _ours(s)), key=lambda s: (s.transaction_at or now, s.pid))
     told = [f"{s.pid} ({s.user or s.kind}, {_age(s.transaction_at, now)})" for s in found[:SHOWN]]
-    return f"longest transactions: {', '.join(told)}" if told else "no session has an open transaction"
+    return f"longest transactions: {', '.join(told)}" if told else "coldtui postgres sessions lists them"
 
 
 def blocked_through(session: Session, sessions: tuple[Session, ...]) -> tuple[Session, ...]:
@@ -106,7 +106,7 @@ def _names(waiting: tuple[Session, ...], now: datetime) -> str:
 
 
 def _of_cancel(s: Session) -> Iterator[Finding]:
-    end = f"end the session instead: coldtui postgres terminate-session {s.pid}"
+    end = f"end the session instead: coldtui postgres terminate {s.pid}"
     if s.kind == "walsender":
         yield _finding(s, "walsender", f"{s.pid} sends WAL to {s.application or 'a standby'}: it has no query to cancel", Weight.STOP)
     elif s.state.startswith("idle"):

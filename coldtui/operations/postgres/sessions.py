@@ -87,7 +87,7 @@ def moment(text: str) -> datetime | None:
 def plan_cancel(facts: SessionFacts, params: CancelQuery, now: datetime) -> Plan:
     session = facts.session
     if session is None:
-        return _plan(facts, params, CANCEL, f"Cancel the query of session {params.pid}", (), (), f"session {params.pid} has ended")
+        return _plan(facts, params, CANCEL, f"Cancel the query of session {params.pid}", (), (), _ended(facts, params))
     began = f" that began at {_clock(session.query_at)}" if session.query_at is not None else ""
     title = f"Cancel the query of session {session.pid}{began}"
     findings = cancel_findings(session, facts.sessions, now)
@@ -99,10 +99,18 @@ def plan_cancel(facts: SessionFacts, params: CancelQuery, now: datetime) -> Plan
 def plan_terminate(facts: SessionFacts, params: TerminateSession, now: datetime) -> Plan:
     session = facts.session
     if session is None:
-        return _plan(facts, params, TERMINATE, f"End session {params.pid}", (), (), f"session {params.pid} has ended already")
+        return _plan(facts, params, TERMINATE, f"End session {params.pid}", (), (), _ended(facts, params))
     title = f"End session {session.pid} that began at {_clock(session.started)}"
     findings = terminate_findings(session, facts.sessions, now)
     return _plan(facts, params, TERMINATE, title, findings, (PlannedStep(TERMINATE, title, _args(facts, session), "cannot be recalled"),))
+
+
+def _ended(facts: SessionFacts, params: Signal) -> str:
+    """What there is to say when the one that was meant is not there: pids come again, and a time may be mistyped."""
+    other = next((s for s in facts.sessions if s.pid == params.pid), None)
+    if other is None:
+        return f"session {params.pid} has ended already"
+    return f"no session {params.pid} began at {params.started}: it has ended, and the one of this pid began at {other.started:%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def _args(facts: SessionFacts, session: Session) -> dict[str, Any]:
@@ -198,7 +206,7 @@ class Signalling(Step):
     def _hint(self, args: Mapping[str, Any]) -> str:
         if self.name == TERMINATE:
             return "it may be in the kernel (a slow disk) or roll back: look at its wait event again"
-        return f"end the session instead: coldtui postgres terminate-session {args['pid']}"
+        return f"end the session instead: coldtui postgres terminate {args['pid']}"
 
 
 def _same_query(session: Session, query_at: str) -> bool:

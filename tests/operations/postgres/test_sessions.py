@@ -84,7 +84,7 @@ def test_a_session_is_ended_and_those_that_waited_go_on(server: Server, tmp_path
             await at.until(f"SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = {waiter.info.backend_pid} AND wait_event_type = 'Lock'")
             refused = await at.plan(CANCEL_QUERY, pid=pid)
             assert "runs no query" in refused.blocked
-            assert f"terminate-session {pid}" in finding(refused, "session.idle").remedy
+            assert f"terminate {pid}" in finding(refused, "session.idle").remedy
             work = await at.work(TERMINATE_SESSION, pid=pid)
             assert (work.plan.rung, work.plan.verb) == (Rung.DISRUPTIVE, "terminate")
             assert f"1 session waits for it: {waiter.info.backend_pid} (anna" in finding(work.plan, "session.blocks").sentence
