@@ -12,7 +12,7 @@ from ..domain.readings import Known, Reading
 from ..domain.sessions import DatabaseFacts, Session, TableFacts
 from ..domain.world import World
 from . import words
-from .lines import UNKNOWN, Line, label, pair
+from .lines import UNKNOWN, Line, label, pair, two_columns
 from .postgres_topology import of, trends
 from .rows import Cell, Column, Listing, Row, Tone
 
@@ -171,6 +171,12 @@ LOCKS: Listing[Blocked] = Listing(
 )
 
 
+def session_low(world: World, s: Session, now: datetime, cells: int) -> tuple[Line, ...]:
+    """The same for a box that is wide and low: what it does, then who it is."""
+    *about, _, query = session_lines(world, s, now)
+    return (query, *two_columns(about[::-1], cells))
+
+
 def session_lines(world: World, s: Session, now: datetime) -> tuple[Line, ...]:
     """The pane of a session: its whole query, since when, and whom it waits for."""
     lines = [
@@ -282,7 +288,7 @@ def server_lines(world: World, now: datetime, columns: int = 24) -> tuple[Line, 
         reason = getattr(lead.sql, "reason", "") if lead is not None else "no primary is known"
         return (pair("SQL", reason, Tone.STALE, cells=12),)
     s = lead.sql.value
-    lines: list[Line] = []
+    lines: list[Line] = _progress_lines(world.pg_progress)
     if s.archiver is not None:
         a = s.archiver
         last = f"{a.last_wal} {words.age(now - a.last_at)} ago" if a.last_at is not None else "nothing yet"
@@ -307,7 +313,6 @@ def server_lines(world: World, now: datetime, columns: int = 24) -> tuple[Line, 
     lines.append(pair("Cache hits", f"{s.blocks_hit / asked:.1%}" if asked else UNKNOWN, cells=12))
     if s.checkpoints is not None:
         lines.append(pair("Checkpoints", f"{s.checkpoints:,} since start", cells=12))
-    lines += _progress_lines(world.pg_progress)
     return (*lines, *trends(world, lead.name, primary=True, columns=columns))
 
 

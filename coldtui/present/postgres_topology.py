@@ -183,8 +183,11 @@ MEMBERS: Listing[MemberOf] = Listing(
 # ---------------------------------------------------------------- the head
 
 
-def head(world: World, now: datetime, cells: int = 78) -> tuple[Line, ...]:
-    """Verdict and phase; who is to be primary, and who holds the Lease; what becomes of a loss, and what it would cost; the VIP and services."""
+def head(world: World, now: datetime, cells: int = 78, *, brief: bool = False) -> tuple[Line, ...]:
+    """Verdict and phase; who is to be primary, and who holds the Lease; what becomes of a loss, and what it would cost; the VIP and services.
+
+    `brief`: the verdict, the primary, and what becomes of it where that is not as it should be.
+    """
     t = of(world, now)
     c = t.cluster
     if c is None:
@@ -192,7 +195,7 @@ def head(world: World, now: datetime, cells: int = 78) -> tuple[Line, ...]:
     judged = domain.verdict(world, c, now)
     why = Cell(f"  {judged.why}" if judged.why else "", Tone.MUTED if judged.grade is Grade.GOOD else Tone.WARN)
     told = failover_lines(world, t, now)
-    lines = (
+    lines: tuple[Line, ...] = (
         (Cell(f"{c.name}  ", Tone.STRONG), verdict_cell(judged), why, *_flags(t, c, f"{judged.word} {judged.why}", now)),
         _phase_line(world, c, now),
         _primary_line(world, t, c, now),
@@ -201,6 +204,8 @@ def head(world: World, now: datetime, cells: int = 78) -> tuple[Line, ...]:
         _vip_line(world, t, c, now, cells),
         _services_line(world, c),
     )
+    if brief:
+        lines = (lines[0], lines[2], *(told if len(told) > 1 or gone_cell(world, t, now) is not None else ()))
     return tuple(part for line in lines for part in wrap_line(line, cells, MOST + (line in told)))
 
 
@@ -357,7 +362,7 @@ def vip_cell(t: Topology, now: datetime) -> Cell:
 def readings(world: World, item: MemberOf, now: datetime) -> tuple[Line, ...]:
     """Everything that is known of an instance, each value with its source and age; first why nobody takes over, and why a source does not tell."""
     first, values, last = _parts(world, item, now)
-    return (*first, *values, *last)
+    return (*first, *values, *(last if item.name != of(world, now).primary else ()))  # those of the primary stand beside
 
 
 def readings_beside(world: World, item: MemberOf, now: datetime, cells: int) -> tuple[Line, ...]:

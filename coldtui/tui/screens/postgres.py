@@ -26,6 +26,10 @@ from .listings import ListingsScreen, Part, plain_part
 
 LOOKED_AT = {"sessions": (DATABASE, SESSIONS), "locks": (DATABASE, SESSIONS), "databases": (DATABASE, SESSIONS, TABLES)}
 """What each part needs read more often than else."""
+FEW = ("instances", "databases", "clusters")
+"""Parts with few rows: their tables have the whole width, and what is said of a row stands below."""
+SERVER, TALL = ("sessions", "locks", "databases"), 30
+"""Parts that are about one server: there the head is brief where the terminal is lower than this."""
 
 
 @runtime_checkable
@@ -45,6 +49,13 @@ def _locked(world: World, item: activity.Blocked, now: datetime) -> tuple[Line, 
 
 def _session(item: activity.Blocked | Session) -> Session:
     return item.session if isinstance(item, activity.Blocked) else item
+
+
+def _title(item: Any) -> str:
+    """Of what is no object of the API."""
+    if isinstance(item, activity.Blocked | Session):
+        return f"session {_session(item).pid}"
+    return item.name if isinstance(item, DatabaseFacts) else ""
 
 
 def _session_ref(s: Session) -> Ref:
@@ -81,8 +92,10 @@ class PostgresScreen(ListingsScreen):
     DEFAULT_CSS = """
     PostgresScreen #head { height: 5; padding: 0 1; }
     PostgresScreen #parts { height: 1; padding: 0 1; }
-    PostgresScreen #below { height: 1fr; min-height: 3; }
-    PostgresScreen.-wide #pane { width: 46; }
+    PostgresScreen #foot { height: 1fr; min-height: 3; }
+    PostgresScreen #below { width: 1fr; height: 100%; }
+    PostgresScreen #item { width: 58; height: 100%; }
+    PostgresScreen.-wide #pane { width: 46; height: 100%; }
     """
 
     def __init__(self) -> None:
@@ -93,12 +106,14 @@ class PostgresScreen(ListingsScreen):
     def body(self) -> ComposeResult:
         yield Lines(id="head")
         yield Lines(id="parts")
-        with Horizontal():
+        with Horizontal(id="middle"):
             with Vertical(id="tables"):
                 for part in self.PARTS:
                     yield RowTable(part.listing, id=part.id)
-                yield Card("", id="below")
             yield Card("", id="pane")
+        with Horizontal(id="foot"):
+            yield Card("", id="below")
+            yield Card("", id="item")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -162,7 +177,7 @@ class PostgresScreen(ListingsScreen):
         for part in self.PARTS:
             table = self._table_of(part)
             table.display = part is self.part
-            table.styles.min_height = 4
+            table.styles.height, table.styles.min_height = "1fr", 4
         self._attend()
 
     # --- what is read more often
@@ -191,20 +206,18 @@ class PostgresScreen(ListingsScreen):
     # --- showing
 
     def show(self, world: World, now: datetime) -> None:
-        head = topology.head(world, now, self.size.width - 2)
+        brief = self.part.id in SERVER and self.size.height < TALL
+        head = topology.head(world, now, self.size.width - 2, brief=brief)
         self.query_one("#head", Lines).styles.height = len(head)
         self.query_one("#head", Lines).put_cells(head)
         self.query_one("#parts", Lines).put_cells([self._strip(world)])
         table = self._table_of(self.part)
-        table.styles.height = self._height(table, world)
+        few = self.part.id in FEW
+        self.query_one("#middle").styles.height = min(6, 2 + max(2, len(self.part.listing.items(world)))) if few else "1fr"
+        self.query_one("#foot").styles.height = "1fr" if few else 8
+        self.query_one("#foot").display = few or not self.has_class("-wide")
         table.show(world, now)
         self._show_pane()
-
-    def _height(self, table: RowTable, world: World) -> str | int:
-        """The instances and clusters are few: what is left below them is for the readings, where there is no pane."""
-        if self.part.id in ("sessions", "locks"):
-            return "3fr"
-        return min(6, 2 + max(2, len(self.part.listing.items(world))))
 
     def _strip(self, world: World) -> Line:
         cells = []
@@ -220,20 +233,22 @@ class PostgresScreen(ListingsScreen):
     def _show_pane(self) -> None:
         if self.world is None or self.now is None or not self.is_mounted:
             return
-        part, below, wide = self.part, self.query_one("#below", Card), self.has_class("-wide")
-        below.display = part.id in ("instances", "clusters", "databases") or not wide
+        part, wide = self.part, self.has_class("-wide")
+        below, beside, pane = (self.query_one(f"#{name}", Card) for name in ("below", "item", "pane"))
+        beside.display, pane.display = wide and part.id in FEW, wide and part.id not in FEW
         item = self._table_of(part).item
         ref = part.ref(item) if item is not None else None
-        title = ref.name if ref is not None else getattr(item, "name", "") or part.listing.title
-        if wide:
+        title = ref.name if ref is not None else _title(item) or part.listing.title
+        if not wide:
+            below.retitle(title)
+            below.show(_wrapped(self._low(item, below.content_size.width), below))
+            return
+        if part.id in FEW:
             below.retitle("Primary")
             below.show(_wrapped(activity.server_lines(self.world, self.now), below))
-            pane = self.query_one("#pane", Card)
-            pane.retitle(title)
-            pane.show(_wrapped(part.detail(self.world, item, self.now), pane) if item is not None else ())
-            return
-        below.retitle(title)
-        below.show(_wrapped(self._low(item, below.content_size.width), below))
+        card = beside if part.id in FEW else pane
+        card.retitle(title)
+        card.show(_wrapped(part.detail(self.world, item, self.now), card) if item is not None else ())
 
     def _low(self, item: Any, cells: int) -> tuple[Line, ...]:
         """What is said of an item in a box that is wide and low."""
@@ -241,6 +256,8 @@ class PostgresScreen(ListingsScreen):
             return ()
         if isinstance(item, MemberOf):
             return topology.readings_beside(self.world, item, self.now, cells)
+        if isinstance(item, activity.Blocked | Session):
+            return activity.session_low(self.world, _session(item), self.now, cells)
         if self.part.id == "databases":
             first = activity.database_lines(self.world, item, self.now) if item is not None else ()
             return (*first, *two_columns(activity.server_lines(self.world, self.now, 12), cells))

@@ -221,7 +221,7 @@ def busy() -> World:
     )
     archiver = Archiver(900, "000000070000000400000060", before(900), 12, "000000070000000400000061", before(30), 9)
     slots = (Slot("_cnpg_postgres_3", False, "physical", "extended", 3 << 30),)
-    first = server(primary=True, archiver=archiver, slots=slots, blocks_hit=990, blocks_read=10, checkpoints=42)
+    first = server(primary=True, archiver=archiver, slots=slots, listens="10.0.0.1:5432", blocks_hit=990, blocks_read=10, checkpoints=42)
     facts = (DatabaseFacts("app", 12 << 30, 1_200_000_000, 0, 40), DatabaseFacts("postgres", None, 77))
     tables = (
         TableFacts("app", "public", "orders", 400_000, 300_000, 4 << 30, before(90_000)),
