@@ -30,6 +30,8 @@ WHOLE := tests/whole tests/docs tests/lab/hosts tests/lab/postgres tests/lab/tes
 	tests/operations/postgres tests/operations/drain/test_live.py tests/operations/drain/test_kubectl.py \
 	tests/operations/test_reboot.py tests/operations/test_restart_k3s.py tests/operations/test_clean_disk.py \
 	tests/operations/test_processes.py tests/adapters/ssh/test_contract.py tests/adapters/ssh/test_sudo.py
+# Many tests start the program anew: without kept bytecode each start would compile it.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest -m "not controlplane and not long" --dist worksteal
 
 test: test-quick test-whole

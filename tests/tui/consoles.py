@@ -19,7 +19,10 @@ from coldtui.ports import Journal
 from coldtui.tui.app import ColdApp
 from coldtui.tui.picture import Picture
 from coldtui.tui.site import Options
+from tests.tui import harness
 from tests.tui.worlds import NOW
+
+harness.install()
 
 
 class FixedLive:

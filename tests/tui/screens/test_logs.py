@@ -156,7 +156,7 @@ def test_container_that_has_not_started_is_waited_for() -> None:
             await shows(c, "has not started yet: ContainerCreating", "waiting")
             kube.heal()
             await shows(c, "started")
-            assert "waiting" not in c.lines()[2]
+            await until(c, lambda: "waiting" not in c.lines()[2], "it waits no longer")
             assert sum("has not started" in line for line in body(c)) == 1
 
     run(check())
