@@ -11,7 +11,7 @@ from immutables import Map
 
 from coldtui.domain.nodes import VolumeFill
 from coldtui.domain.readings import Freshness, Known, Reading, Unknown
-from coldtui.domain.replication import Archiver, FailoverQuorum, ManagerStatus, PrimaryLease, Slot, SqlStatus, Watched
+from coldtui.domain.replication import Archiver, FailoverQuorum, ManagerStatus, PrimaryLease, Slot, Watched
 from coldtui.domain.sessions import DatabaseFacts, Progress, Session, TableFacts
 from coldtui.domain.world import World
 from tests.sample import GIB, NOW, Site, ago, build, cluster, endpoint_slice, healthy, instance_pod, state
@@ -98,11 +98,11 @@ def lost(base: World, *, for_s: float, lease_s: float = 30, sql: Unknown = DEAD,
 
 
 CRASHED = {"ready": False, "waiting": "CrashLoopBackOff", "restarts": 3}
-TWO = {"readyInstances": 2, "instancesStatus": {"healthy": ["postgres-2", "postgres-3"], "failed": ["postgres-1"]}}
+TWO: dict[str, Any] = {"readyInstances": 2, "instancesStatus": {"healthy": ["postgres-2", "postgres-3"], "failed": ["postgres-1"]}}
 
 
 def standby_lost() -> World:
-    status = {"readyInstances": 2, "instancesStatus": {"healthy": ["postgres-1", "postgres-2"], "failed": ["postgres-3"]}}
+    status: dict[str, Any] = {"readyInstances": 2, "instancesStatus": {"healthy": ["postgres-1", "postgres-2"], "failed": ["postgres-3"]}}
     base = build(raw({"postgres-3": CRASHED}, **status))
     return site(base=base, managers=silent("postgres-3"), p3=Unknown("sql", "postgres-3 (10.42.3.7:5432): connection refused"))
 
@@ -120,11 +120,11 @@ def receiver_held() -> World:
 
 
 def electing() -> World:
-    status = {
+    status: dict[str, Any] = {
         **TWO, "phase": "Failing over", "phaseReason": "Failing over from postgres-1 to pending", "targetPrimary": "pending",
         "targetPrimaryTimestamp": ago(seconds=9), "currentPrimaryFailingSinceTimestamp": ago(seconds=12),
     }  # fmt: skip
-    parted = {f"p{n}": known(server(receiver=None)) for n in (2, 3)}
+    parted: dict[str, Any] = {f"p{n}": known(server(receiver=None)) for n in (2, 3)}
     world = lost(build(raw({"postgres-1": CRASHED}, **status)), for_s=13, **parted)
     return replace(world, pg_managers=world.pg_managers.update(_parted()))
 
@@ -146,7 +146,7 @@ def fenced() -> World:
 
 
 def ignored() -> World:
-    status = {"targetPrimary": "postgres-2", "targetPrimaryTimestamp": ago(seconds=75)}
+    status: dict[str, Any] = {"targetPrimary": "postgres-2", "targetPrimaryTimestamp": ago(seconds=75)}
     return site(base=build(raw(operator=0, **status)))
 
 
@@ -163,7 +163,7 @@ def archiver_fails() -> World:
 
 def two_primaries() -> World:
     promoted = known(server(primary=True, timeline=8, at=HERE + MIB))
-    second = {"cold/postgres-2": Known(told("postgres-2", is_primary=True, timeline=8, receiver_active=False), "manager", before(1))}
+    second: Told = {"cold/postgres-2": Known(told("postgres-2", is_primary=True, timeline=8, receiver_active=False), "manager", before(1))}
     return site(claim("postgres-1"), claim("postgres-2", since_s=12), managers=second, p2=promoted)
 
 
@@ -181,7 +181,7 @@ def quorum_not_met() -> World:
 
 
 def refused() -> World:
-    nobody: dict[str, Reading[SqlStatus]] = {f"p{n}": Unknown("sql", f"postgres-{n} {REFUSED}", "unauthorized") for n in (1, 2, 3)}
+    nobody: dict[str, Any] = {f"p{n}": Unknown("sql", f"postgres-{n} {REFUSED}", "unauthorized") for n in (1, 2, 3)}
     return site(claim("postgres-1", source="manager"), vip=Unknown("sql", f"vip {REFUSED}", "unauthorized"), **nobody)
 
 
