@@ -33,10 +33,10 @@ OPERATIONS: tuple[Entry, ...] = (
     Entry("postgres.restart-instance", "postgres.restarting:RESTART_INSTANCE"),
     Entry("postgres.fence", "postgres.fencing:FENCE_INSTANCE"),
     Entry("postgres.unfence", "postgres.fencing:UNFENCE_INSTANCE"),
-    Entry("postgres.cancel-query", "postgres.sessions:CANCEL_QUERY"),
     Entry("postgres.hibernate", "postgres.hibernating:HIBERNATE_CLUSTER"),
-    Entry("postgres.reclone-instance", "postgres.recloning:RECLONE_INSTANCE"),
     Entry("postgres.wake", "postgres.hibernating:WAKE_CLUSTER"),
+    Entry("postgres.reclone-instance", "postgres.recloning:RECLONE_INSTANCE"),
+    Entry("postgres.cancel-query", "postgres.sessions:CANCEL_QUERY"),
     Entry("postgres.terminate-session", "postgres.sessions:TERMINATE_SESSION"),
     Entry("postgres.maintenance", "postgres.maintenance:MAINTENANCE"),
 )
