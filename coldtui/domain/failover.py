@@ -29,8 +29,10 @@ ELECTION = timedelta(minutes=5)
 UPGRADE_DELAY_S = 30
 """The least that is waited while instance managers are upgraded online (replicas.go)."""
 CHECK_FAILED = "PrimaryStatusCheckFailed"
-CHECK_FRESH = timedelta(minutes=2)
-"""The operator repeats that event as long as it holds."""
+CHECK_FRESH = timedelta(minutes=6)
+"""The operator repeats that event as long as it holds; of many its recorder lets one through in 5 minutes."""
+OUTLIVED = timedelta(seconds=5)
+"""A Lease renewed so long after the pod was Ready last tells of a manager that lives (it does so every 2 s; clocks differ)."""
 POD_S, NODE_S = (10, 40), (60, 110)
 """From the primary's death to a new primary, as seen on a running cluster of 1.30: a dead container or pod, a dead or cut-off node."""
 
@@ -308,27 +310,32 @@ def _of_quorum(signs: Signs, standing: tuple[str, ...]) -> Iterator[Cause]:
 
 
 def _of_primary(signs: Signs) -> Iterator[Cause]:
-    """The pod looks well, what is in it does not."""
-    name = signs.primary
-    if signs.node_trouble or not signs.ready(name):
+    """The pod looks well, or at least its manager does; what is in it does not."""
+    name, pod = signs.primary, signs.pods.get(signs.primary) if signs.pods is not None else None
+    if signs.node_trouble or pod is None or pod.deleted is not None:
         return
     reading = signs.managers.get(name)
     fails = isinstance(reading, Unknown) and reading.reason != "not asked"
     said = signs.check_failed.value if isinstance(signs.check_failed, Known) else None
     event = said is not None and signs.now - said < CHECK_FRESH
-    if fails and _renews(signs):
+    if fails and _renews(signs, pod):
         what = f"{name} does not answer, its pod is Ready and its manager still renews the Lease: it will neither stop nor be replaced"
+        if not pod.is_ready:
+            what = f"{name} does not answer, and its manager still renews the Lease: whoever is elected waits for it without end"
         yield Cause("wedged", what, f"delete pod {name} without grace, or stop its server on the node")
-    if fails or event:
+    if pod.is_ready and (fails or event):
         why = reading.reason if isinstance(reading, Unknown) and fails else CHECK_FAILED
         what = f"the pod of {name} is Ready while its status endpoint fails ({why}): the operator waits for it"
         yield Cause("status-check", what, f"see the log of {name}; delete its pod without grace if it does not come back")
 
 
-def _renews(signs: Signs) -> bool:
+def _renews(signs: Signs, pod: Pod) -> bool:
+    """Whether the manager of the primary still keeps the Lease: renewed lately, and where the pod is not Ready any more, since then."""
     lease = signs.lease.value if isinstance(signs.lease, Known) else None
     if lease is None or lease.holder != signs.primary or lease.renewed is None:
         return False
+    if not pod.is_ready and (pod.ready_since is None or lease.renewed < pod.ready_since + OUTLIVED):
+        return False  # it may have died with its server
     return signs.now - lease.renewed < timedelta(seconds=lease.duration_s or 15)
 
 

@@ -171,6 +171,18 @@ def test_a_pod_that_is_ready_and_does_not_answer() -> None:
     assert said == {}
 
 
+def test_a_manager_that_outlives_its_server() -> None:
+    """Its pod is not Ready any more and the operator elects; but the Lease is renewed on, so nobody will be promoted (issue 11348)."""
+    since = {"postgres-1": {"is_ready": False, "state": "Running", "ready_since": NOW - timedelta(seconds=40)}}
+    named = {"phase": FAILING_OVER, "target_primary": "postgres-2"}
+    alive = known(PrimaryLease("postgres-1", NOW - timedelta(seconds=3), 15))
+    found = prospect(signs(named, pods=since, lease=alive))
+    assert [cause.code for cause in found.causes] == ["wedged"]
+    assert "whoever is elected waits for it without end" in found.causes[0].sentence
+    died = known(PrimaryLease("postgres-1", NOW - timedelta(seconds=39), 60))
+    assert told(signs(named, pods=since, lease=died)) == {}
+
+
 def test_a_fence_and_a_restart_in_place() -> None:
     """Both leave the primary as it is."""
     assert "postgres-1 is fenced" in told(signs({"fenced": ("postgres-1",)}))["fenced"]
