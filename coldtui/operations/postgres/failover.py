@@ -16,10 +16,14 @@ from ...ports import Means
 from ..engine import Operation, Step
 from ..params import param
 from .checks import address, timeline_of
-from .failover_facts import FailoverFacts, end_of_primary, gather_failover, received
-from .failover_findings import AUTO, DELETE, PATCH, POWER, WAIT, WAYS, Asked, Case, failover_findings, items_of
+from .failover_case import Case, items_of
+from .failover_facts import FailoverFacts, gather_failover
+from .failover_findings import failover_findings
+from .failover_ways import AUTO, DELETE, PATCH, POWER, WAIT, WAYS, Asked
+from .positions import end_of_primary, received
 from .promoting import Promote
-from .stopping import ProveStopped, StopPrimary
+from .proving import ProveStopped
+from .stopping import StopPrimary
 from .switchover import no_instance
 from .verifying import VerifyFailover
 

@@ -4,8 +4,6 @@ of late, our rights, and, where its node is not to be trusted, whether the old p
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,19 +17,17 @@ from ...domain.plans import Premise
 from ...domain.pods import Pod
 from ...domain.postgres import PgCluster
 from ...domain.readings import Known, Reading, Unknown
-from ...domain.replication import FailoverQuorum, PrimaryLease, lsn
-from ...domain.text import plain
+from ...domain.replication import FailoverQuorum, PrimaryLease
 from ...domain.troubles import LineTrouble, trouble_of
 from ...domain.values import dataclass
-from ...ports import Command, HeldLease, Kube, Means
-from ..hosts import HostFacts, gather_host, stranger
+from ...ports import HeldLease, Kube, Means
 from .facts import PgFacts, _ask, gather_cluster
+from .hosted import server_on_host
 
 RENEWS_S = 2.5
 """Between two looks at the Lease: a manager that lives renews it each 2 s (primaryLease.retryPeriodSeconds)."""
 NODE_SILENT = timedelta(seconds=40)
 """A kubelet renews its lease each 10 s; after 40 s without, Kubernetes calls the node Unknown itself."""
-CONTAINER = "postgres"
 STALLED = timedelta(minutes=5)
 
 
@@ -42,15 +38,6 @@ class Rights:
     patch_status: bool = True
     delete_pods: bool = True
     patch_nodes: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where the WAL of the primary ended, as far as anybody knows."""
-
-    lsn: int
-    source: str
-    """`SQL of postgres-1`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,44 +224,6 @@ async def _on_host(pg: PgFacts, means: Means, trouble: str, deadline_s: float) -
     return await server_on_host(means, pod, node_of(pg, pod.name), deadline_s)
 
 
-async def server_on_host(means: Means, pod: Pod, node: Node | None, deadline_s: float) -> Reading[bool]:
-    """Whether the container of that pod's server runs on its host. Never raises for a host that does not answer."""
-    ip = node.internal_ip if node is not None else ""
-    host: HostFacts = await gather_host(pod.node, ip, means, deadline_s)
-    if host.trouble is not None:
-        return Unknown("ssh", trouble_of(host.trouble).words)
-    if why := stranger(host, node):
-        return Unknown("ssh", why)
-    listing = Command(("k3s", "crictl", "ps", "-o", "json"), mutates=False, root=True)
-    try:
-        done = await means.shell.run(pod.node, listing, ip=ip, deadline_s=deadline_s)
-    except ColdError as error:
-        return Unknown("ssh", trouble_of(error).words)
-    if not done.ok:
-        return Unknown("ssh", f"crictl on {pod.node}: {plain(' '.join(done.err[-1:]) or f'exit {done.exit}')}")
-    try:
-        return Known(runs_in("\n".join(done.out), pod), "ssh", means.clock.now())
-    except ValueError:
-        return Unknown("ssh", f"crictl on {pod.node} gives no list of containers")
-
-
-def runs_in(listing: str, pod: Pod) -> bool:
-    """Whether `crictl ps -o json` has the server's container of a pod, of this pod or of a namesake. Raises ValueError."""
-    found = json.loads(listing)
-    if not isinstance(found, dict) or not isinstance(found.get("containers"), list):
-        raise ValueError("no list of containers")
-    return any(isinstance(one, dict) and _is_server(one.get("labels"), pod) for one in found["containers"])
-
-
-def _is_server(labels: object, pod: Pod) -> bool:
-    wanted = {
-        "io.kubernetes.pod.namespace": pod.namespace,
-        "io.kubernetes.pod.name": pod.name,
-        "io.kubernetes.container.name": CONTAINER,
-    }
-    return isinstance(labels, Mapping) and all(labels.get(key) == value for key, value in wanted.items())
-
-
 # ------------------------------------------------------------ signs
 
 
@@ -320,56 +269,3 @@ def _turned_back(events: Reading[tuple[Event, ...]], cluster: PgCluster, now: da
         if event.reason == "FailingOver" and cluster.current_primary in event.message.split() and now - event.last < STALLED:
             begun += [event.first, *([event.last] * (event.count - 1))]
     return tuple(sorted(begun))[:-1]
-
-
-# ------------------------------------------------------------ positions
-
-
-def received(pg: PgFacts, name: str) -> int | None:
-    manager, sql = pg.manager(name), pg.status(name)
-    found = [v for v in (manager.received if manager is not None else None, sql.received if sql is not None else None) if v is not None]
-    return max(found) if found else None
-
-
-def replayed(pg: PgFacts, name: str) -> int | None:
-    manager, sql = pg.manager(name), pg.status(name)
-    found = [v for v in (manager.replayed if manager is not None else None, sql.replayed if sql is not None else None) if v is not None]
-    return max(found) if found else None
-
-
-def end_of_primary(pg: PgFacts, given: str) -> Position | None:
-    """The last known WAL position of the primary; None: nobody knows any. `given`: what whoever asks has seen before."""
-    name = pg.primary
-    sql, manager = pg.status(name), pg.manager(name)
-    if sql is not None and sql.current is not None:
-        return Position(sql.current, f"SQL of {name}")
-    if manager is not None and manager.current is not None:
-        return Position(manager.current, f"/pg/status of {name}")
-    seen = lsn(given) if given else None
-    return Position(seen, "as it was last seen") if seen is not None else None
-
-
-def floor_of(pg: PgFacts) -> tuple[int, str] | None:
-    """(position that the primary had reached for certain, who proves it): what any replica has received, or the archive has."""
-    found = [(position, f"{name} has received it") for name in pg.cluster.instance_names if (position := received(pg, name)) is not None]
-    found += [(end, f"segment {wal} is archived") for wal, end in _archived(pg)]
-    return max(found, default=None)
-
-
-def _archived(pg: PgFacts) -> list[tuple[str, int]]:
-    found = []
-    for name in pg.cluster.instance_names:
-        manager = pg.manager(name)
-        wal = manager.last_archived_wal if manager is not None else ""
-        if len(wal) == 24 and (end := end_of_segment(wal)) is not None:
-            found.append((wal, end))
-    return found
-
-
-def end_of_segment(wal: str) -> int | None:
-    """The position at which a segment of 16 MiB (`000000070000000500000001`) ends. None: no such name."""
-    try:
-        high, low = int(wal[8:16], 16), int(wal[16:24], 16)
-    except ValueError:
-        return None
-    return (high << 32) + ((low + 1) << 24)

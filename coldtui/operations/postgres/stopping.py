@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from ...domain.errors import ColdError, Conflict, Forbidden, Invalid, NotFound, Refused, StepFailed, Unreachable
+from ...domain.errors import Conflict, Forbidden, Invalid, NotFound, Refused, StepFailed, Unreachable
 from ...domain.kinds import NODES, PG_CLUSTERS, PODS
 from ...domain.nodes import Node
 from ...domain.plans import PlannedStep
 from ...domain.pods import Pod
 from ...domain.postgres import PgCluster
-from ...domain.readings import Known
 from ...domain.troubles import trouble_of
-from ...ports import HeldLease, PatchForm
+from ...ports import PatchForm
 from ..engine import RunContext, Step
-from ..host_steps import kept
 from .facts import INSTANCE_S
-from .failover_facts import CONTAINER, FailoverFacts, gather_failover, moved, server_on_host
-from .failover_findings import DELETE, POWER, Proof, container_stopped
+from .failover_facts import FailoverFacts, gather_failover
+from .failover_ways import POWER
 from .following import Pace, _or_none
 
 TAINT = {"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}
@@ -178,191 +175,3 @@ async def _node(ctx: RunContext, name: str) -> Node | None:
     except NotFound:
         return None
     return found
-
-
-# ------------------------------------------------------------ the proof
-
-
-@dataclass
-class Watch:
-    """A Lease looked at again and again, by our own clock."""
-
-    first: HeldLease | None = None
-    since: float = 0.0
-    """Monotonic; when it was first seen as it is."""
-    renewals: int = 0
-
-    def see(self, lease: HeldLease | None, now: float) -> None:
-        if self.first is None or lease is None or lease.holder != self.first.holder or moved(self.first, lease):
-            self.renewals += self.first is not None and lease is not None and moved(self.first, lease)
-            self.first, self.since = lease, now
-
-    def left_s(self, now: float) -> float:
-        """Until it has been left alone for its whole duration."""
-        duration = (self.first.duration_s if self.first is not None else 0) or LEASE_S
-        return duration - (now - self.since)
-
-
-@dataclass
-class Look:
-    """One look at what may prove it; None: not told."""
-
-    cluster: PgCluster
-    pod: Pod | None
-    gone: bool
-    """There is no pod of that name."""
-    node: Node | None
-    lease: HeldLease | None
-    lease_read: bool
-
-
-@dataclass
-class Proving:
-    planned: PlannedStep
-    ctx: RunContext
-    pace: FailoverPace
-    watch: Watch = field(default_factory=Watch)
-    asked_host: float | None = None
-    pod: Pod | None = None
-    """As it was last seen, for the name of its node."""
-
-    async def run(self) -> Proof:
-        """Waits until there is a proof. Raises StepFailed when the old primary lives, or the run is out of time."""
-        lacking, began = "", self.ctx.means.clock.monotonic()
-        try:
-            while True:
-                look = await self.ctx.patiently(self._look)
-                proof = await self._proof(look)
-                if proof is not None:
-                    return proof
-                lacking = self._lacking(look)
-                await self.ctx.waiting(lacking)
-                await self._lives(look, self.ctx.means.clock.monotonic() - began)
-                await self.ctx.sleep(self.pace.look_s)
-        except StepFailed as error:
-            if self.ctx.deadline is None or self.ctx.now < self.ctx.deadline:
-                raise
-            hint = "see that its machine is off, then answer for it with --old-primary-is-off"
-            raise StepFailed(f"it was not proven in time that {self.old} is stopped", detail=lacking, hint=hint) from error
-
-    @property
-    def old(self) -> str:
-        return str(self.planned.args["from"])
-
-    @property
-    def way(self) -> str:
-        return str(self.planned.args["way"])
-
-    async def _look(self) -> Look:
-        args, kube, s = self.planned.args, self.ctx.means.kube, self.pace.answer_s
-        cluster: PgCluster = await kube.read(PG_CLUSTERS, args["cluster"], args["namespace"], deadline_s=s)
-        (pod, gone), (lease, told) = await asyncio.gather(self._pod(), self._lease())
-        self.pod = pod or self.pod
-        name = pod.node if pod is not None else str(args["node"])
-        node: Node | None = await _or_none(kube.read(NODES, name, deadline_s=s)) if name else None
-        return Look(cluster, pod, gone, node, lease, told)
-
-    async def _pod(self) -> tuple[Pod | None, bool]:
-        args = self.planned.args
-        try:
-            return await self.ctx.means.kube.read(PODS, args["from"], args["namespace"], deadline_s=self.pace.answer_s), False
-        except NotFound:
-            return None, True
-        except ColdError as error:
-            if isinstance(error, Unreachable):
-                raise
-            return None, False
-
-    async def _lease(self) -> tuple[HeldLease | None, bool]:
-        args = self.planned.args
-        try:
-            return await self.ctx.means.kube.lease(args["namespace"], args["cluster"], deadline_s=self.pace.answer_s), True
-        except ColdError as error:
-            if isinstance(error, Unreachable):
-                raise
-            return None, False
-
-    async def _proof(self, look: Look) -> Proof | None:
-        if self.planned.args["off"]:
-            return Proof("declared", f"whoever confirmed answers for it that {self.old} is off")
-        if self.way == POWER:
-            return await self._by_host(look)
-        return self._by_lease(look) or self._by_kubelet(look) or await self._by_host(look)
-
-    def _by_kubelet(self, look: Look) -> Proof | None:
-        ready = look.node is not None and look.node.ready == "True"
-        where = look.node.name if look.node is not None else ""
-        deleted = str(kept(self.ctx, "uid") or "") if self.way == DELETE else ""
-        pod = look.pod
-        if pod is not None and ready and pod.uid != deleted and (stopped := container_stopped(pod)):
-            return Proof("container", f"the kubelet of {where} says that container {CONTAINER} of {self.old} {stopped}")
-        if look.gone and ready and not deleted:  # a pod that was just removed without grace may still be ending
-            return Proof("gone", f"{self.old} has no pod, and the kubelet of {where} answers")
-        if deleted and ready and look.lease_read and look.lease is None and (look.gone or (pod is not None and pod.uid != deleted)):
-            return Proof("gone", f"the pod of {self.old} is gone, and the kubelet of {where} answers")
-        return None
-
-    def _by_lease(self, look: Look) -> Proof | None:
-        if not look.lease_read:
-            return None
-        lease, now = look.lease, self.ctx.means.clock.monotonic()
-        if lease is None:
-            return None
-        if not lease.holder:
-            return Proof("released", f"{self.old} has given the lease back, which it does once its server is down")
-        if lease.holder != self.old:
-            return Proof("taken", f"{lease.holder} has taken the lease")
-        self.watch.see(lease, now)
-        if self.watch.left_s(now) > 0:
-            return None
-        return Proof(
-            "lease",
-            f"the lease of {self.old} was not renewed for {now - self.watch.since:.0f} s, and it holds for {lease.duration_s}",
-            hard=False,
-        )
-
-    async def _by_host(self, look: Look) -> Proof | None:
-        now = self.ctx.means.clock.monotonic()
-        troubled = look.node is None or look.node.ready != "True"
-        if not troubled or self.pod is None or (self.asked_host is not None and now - self.asked_host < self.pace.host_s):
-            return None
-        self.asked_host = now
-        runs = await server_on_host(self.ctx.means, self.pod, look.node, self.pace.answer_s)
-        if isinstance(runs, Known) and not runs.value:
-            return Proof("host", f"no container {CONTAINER} of {self.old} runs on {self.pod.node}, by its container runtime over SSH")
-        return None
-
-    def _lacking(self, look: Look) -> str:
-        now = self.ctx.means.clock.monotonic()
-        if self.way == POWER:
-            return f"{self.planned.args['node']} to answer over SSH without a server of {self.old}"
-        if look.lease is not None and look.lease.holder == self.old:
-            return f"the lease of {self.old} to run out: {max(0.0, self.watch.left_s(now)):.0f} s more without a renewal"
-        return f"{self.old} to stop"
-
-    async def _lives(self, look: Look, after_s: float) -> None:
-        """Raises StepFailed when nobody needs to be promoted, or nobody can be."""
-        if self.way != DELETE and look.cluster.current_primary == self.old and await well_again(self.planned, self.ctx):
-            raise StepFailed(f"{self.old} is well again: nobody was promoted", hint="switch over instead, if another one is to lead")
-        if self.watch.renewals > 1 and after_s > self.pace.alive_s:
-            detail = f"its lease was renewed {self.watch.renewals} times in {after_s:.0f} s"
-            raise StepFailed(f"the manager of {self.old} lives", detail=detail, hint="stop it first: --way delete-pod, or its machine")
-
-
-class ProveStopped(Step):
-    """Arguments: those of the failover. Memo: `proof` (its kind), `sentence`, `hard`, `proven` (at what time)."""
-
-    name = "postgres.prove-stopped"
-
-    def __init__(self, pace: FailoverPace | None = None) -> None:
-        self.pace = pace or FailoverPace()
-
-    async def done(self, planned: PlannedStep, ctx: RunContext) -> bool:
-        """A proof of an earlier attempt stands: what was stopped then is watched by the promotion itself."""
-        return bool(ctx.memo_of(planned).get("proven"))
-
-    async def run(self, planned: PlannedStep, ctx: RunContext) -> None:
-        proof = await Proving(planned, ctx, self.pace).run()
-        await ctx.waiting("")
-        await ctx.remember(proof=proof.kind, sentence=proof.sentence, hard=proof.hard, proven=ctx.now.isoformat())
-        await ctx.say(f"{planned.args['from']} is stopped: {proof.sentence}")

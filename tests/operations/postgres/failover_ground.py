@@ -19,7 +19,8 @@ from coldtui.live.pace import SystemClock
 from coldtui.operations.engine import RunContext, Step, left_behind, offline, perform
 from coldtui.operations.postgres.failover import FAILOVER, Failover
 from coldtui.operations.postgres.promoting import Promote
-from coldtui.operations.postgres.stopping import FailoverPace, ProveStopped, StopPrimary
+from coldtui.operations.postgres.proving import ProveStopped
+from coldtui.operations.postgres.stopping import FailoverPace, StopPrimary
 from coldtui.operations.postgres.verifying import VerifyFailover
 from coldtui.ports import Means
 from tests.journals import a_run, an_entry

@@ -1,0 +1,143 @@
+"""One cluster whose primary is lost, and what is asked for: with what follows from both worked out once. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ...domain.failover import Prospect, Signs, candidates, prospect
+from ...domain.plans import Fate, PlanItem
+from ...domain.readings import Known, Unknown
+from ...domain.replication import lsn_text
+from .checks import Judge, address, timeline_of, timeline_of_standby
+from .failover_facts import FailoverFacts
+from .failover_ways import Asked, choose, proof_of
+from .positions import received, replayed
+
+
+class Case:
+    """One cluster and what is asked for, with what follows from both worked out once."""
+
+    def __init__(self, facts: FailoverFacts, asked: Asked, now: datetime) -> None:
+        self.facts, self.asked, self.now = facts, asked, now
+        self.judge = Judge(facts.pg, asked.to, now)
+        self.signs: Signs = facts.signs(now)
+        self.prospect: Prospect = prospect(self.signs)
+        self.ranked = ranked(facts, self.signs)
+        self.to = asked.to or (self.ranked[0] if self.ranked else "")
+        self.proof = proof_of(facts, asked.off)
+        self.chosen = choose(self)
+
+    @property
+    def primary(self) -> str:
+        return self.facts.primary
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """Of the causes for which the operator does nothing and that do not end by themselves."""
+        return frozenset(cause.code for cause in self.prospect.causes if cause.until is None)
+
+    @property
+    def operator_runs(self) -> bool:
+        found = self.facts.pg.operator
+        return isinstance(found, Known) and found.value is not None and found.value.available > 0
+
+    @property
+    def renews(self) -> bool | None:
+        """Whether the old primary's manager was seen to renew the Lease; None: could not be seen."""
+        lease, seen = self.facts.lease, self.facts.renews
+        if isinstance(seen, Unknown):
+            return None
+        return seen.value and lease is not None and lease.holder == self.primary
+
+    @property
+    def unread(self) -> bool:
+        """Nothing tells how the primary is: neither its pod nor its manager nor SQL."""
+        silent = self.facts.pg.manager(self.primary) is None and self.facts.pg.status(self.primary) is None
+        return bool(self.primary) and silent and not self.facts.pods_read and not self.facts.node_trouble
+
+    def shortfall(self, name: str) -> int:
+        """Bytes that the best replica has received and this one has not."""
+        best = max((received(self.facts.pg, n) or 0 for n in self.ranked), default=0)
+        return max(0, best - (received(self.facts.pg, name) or 0))
+
+
+# ------------------------------------------------------------ who
+
+
+def ranked(facts: FailoverFacts, signs: Signs) -> tuple[str, ...]:
+    """Replicas that may lead, in the operator's own order: most received, then most replayed, then by name."""
+    fit = [name for name in candidates(signs) if not unfit(facts, signs, name)]
+    return tuple(sorted(fit, key=lambda n: (-(received(facts.pg, n) or 0), -(replayed(facts.pg, n) or 0), n)))
+
+
+def unfit(facts: FailoverFacts, signs: Signs, name: str) -> str:
+    """Why a replica may not lead; empty: nothing known against it."""
+    pg, c = facts.pg, facts.cluster
+    if name == pg.primary:
+        return "is the old primary"
+    if c.is_fenced(name):
+        return "is fenced"
+    pod = pg.pod(name)
+    if facts.pods_read and pod is None:
+        return "has no pod"
+    if pod is not None and (pod.deleted is not None or not pod.is_ready):
+        return "is being deleted" if pod.deleted is not None else f"is not ready: {pod.state}"
+    manager = pg.manager(name)
+    if manager is None:
+        reading = pg.managers.get(name)
+        return f"does not answer at /pg/status: {reading.reason if isinstance(reading, Unknown) else 'not asked'}"
+    if manager.is_primary:
+        return "says that it is primary"
+    if manager.rewinding or manager.might_be_unavailable:
+        return "is being rewound" if manager.rewinding else "comes out of a fence"
+    if not facts.pods_read:
+        return "its pod could not be read"
+    return _of_another_history(facts, name)
+
+
+def _of_another_history(facts: FailoverFacts, name: str) -> str:
+    pg, manager, sql = facts.pg, facts.pg.manager(name), facts.pg.status(name)
+    own = {s for s in (manager.system_id if manager is not None else "", sql.system_id if sql is not None else "") if s}
+    if pg.cluster.system_id and own - {pg.cluster.system_id}:
+        return f"is of another database: system ID {', '.join(sorted(own))}, the cluster's is {pg.cluster.system_id}"
+    (line, sure), newest = timeline_of_standby(pg, name), newest_timeline(facts)
+    if sure and line is not None and newest is not None and line < newest:
+        return f"is on timeline {line}, the cluster on {newest}"
+    return ""
+
+
+def newest_timeline(facts: FailoverFacts) -> int | None:
+    lines = [timeline_of(facts.pg, facts.primary), facts.cluster.timeline]
+    found = [line for line in lines if line]
+    return max(found) if found else None
+
+
+def items_of(case: Case) -> tuple[PlanItem, ...]:
+    """A row for each replica: what it has, and whether it may lead."""
+    facts, signs = case.facts, case.signs
+    return tuple(_item(case, name, unfit(facts, signs, name)) for name in facts.cluster.instance_names if name != facts.primary)
+
+
+def _item(case: Case, name: str, why: str) -> PlanItem:
+    facts, pg = case.facts, case.facts.pg
+    manager, pod = pg.manager(name), pg.pod(name)
+    active = manager.receiver_active if manager is not None else None
+    line, _ = timeline_of_standby(pg, name)
+    told = (
+        ("received", _position(received(pg, name))),
+        ("replayed", _position(replayed(pg, name))),
+        ("timeline", str(line) if line is not None else "not known"),
+        ("WAL receiver", "not known" if active is None else "runs" if active else "stopped"),
+        ("pod", pod.state if pod is not None else "not known" if not facts.pods_read else "none"),
+        ("node", (pod.node if pod is not None else "") or "none"),
+    )
+    if why:
+        fate = Fate.NEVER if facts.pods_read else Fate.NOT_EVALUATED
+        return PlanItem(address(facts.cluster, name), fate, f"{name} {why}", facts=told)
+    leads = name == case.to
+    words = f"{name} is to lead" if leads else f"{name} could lead"
+    return PlanItem(address(facts.cluster, name), Fate.GOES if leads else Fate.STAYS, words, facts=told)
+
+
+def _position(value: int | None) -> str:
+    return "not known" if value is None else lsn_text(value)

@@ -1,0 +1,338 @@
+"""The plan of a failover: who, by which way, with what proof, at what loss; and each thing that refuses it, with its numbers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from coldtui.domain.events import Event
+from coldtui.domain.plans import Fate, Outlook, Rung, Weight, worse
+from coldtui.domain.postgres import Synchronous
+from coldtui.domain.readings import Unknown
+from coldtui.domain.replication import FailoverQuorum, lsn_text
+from coldtui.operations.postgres.failover_case import Case
+from coldtui.operations.postgres.failover_facts import Rights
+from coldtui.operations.postgres.failover_ways import Asked
+from coldtui.operations.postgres.hosted import runs_in
+from coldtui.operations.postgres.positions import end_of_segment
+from coldtui.ports import HeldLease
+from tests.operations.postgres.failover_scene import (
+    BEST,
+    OLD,
+    OTHER,
+    Change,
+    all_of,
+    behind,
+    cut_off,
+    finding,
+    in_pg,
+    killed,
+    names_of_steps,
+    operator_with,
+    plan_of,
+    wedged,
+    well,
+    with_,
+)  # fmt: skip
+from tests.operations.postgres.scene import HEAD, NOW, SYSTEM, TIMELINE, cluster_with, facts_with, known, manager_with, pod_with, sql_with
+
+SEGMENT = 1 << 24
+
+
+def free() -> Change:
+    """The lease was given back."""
+    return in_pg(facts_with(lease=known(HeldLease("database", "cold-postgres", "", "18", NOW, 1))))
+
+
+# ------------------------------------------------------------ the ways
+
+
+def test_the_operator_is_waited_for_as_long_as_it_may_do_it_itself() -> None:
+    """34 s after the death of a pod, with an operator that runs: nothing is done but to follow it, and the plan says how long it may take."""
+    plan = plan_of(killed())
+    assert names_of_steps(plan) == ["promote", "verify-failover"]
+    assert finding(plan, "waiting").sentence == "the operator has had 34 of 10 to 40 s: waiting is gentler"
+    assert finding(plan, "way").sentence == "by wait: let the operator fail over"
+    assert (plan.rung, plan.needs_reason, plan.confirm, plan.locks) == (Rung.DESTRUCTIVE, True, "cold-postgres", ("site",))
+    assert plan.steps[0].args["by_hand"] is False
+
+
+def test_once_its_time_is_over_the_best_replica_is_named_by_hand() -> None:
+    """The proof is the kubelet's word; waiting and the node are left out, each with its reason."""
+    plan = plan_of(in_pg(cluster_with(primary_failing_since=NOW - timedelta(seconds=75)))(killed()))
+    assert names_of_steps(plan) == ["prove-stopped", "promote", "verify-failover"]
+    assert finding(plan, "way-wait").sentence == "not by wait: the operator has had 75 s and needs 10 to 40 s"
+    assert "is Ready: declaring a living node out of service corrupts data" in finding(plan, "way-out-of-service").sentence
+    assert finding(plan, "way-delete-pod").sentence.startswith("delete-pod is open too")
+    assert "container postgres of postgres-1 does not run: CrashLoopBackOff" in finding(plan, "proof").sentence
+    assert plan.title == "Fail cold-postgres over to postgres-2"
+
+
+def test_without_an_operator_the_service_is_said_to_stay_behind() -> None:
+    """The promotion is the instances' own; the -rw Service is not."""
+    plan = plan_of(operator_with(0)(killed()))
+    assert names_of_steps(plan) == ["prove-stopped", "promote", "verify-failover"]
+    assert "the operator is down: 0 of" in finding(plan, "cause-operator").sentence
+    assert "the -rw Service does not lead to it before the operator works again" in finding(plan, "service").sentence
+
+
+def test_a_wedged_primary_is_deleted_first() -> None:
+    """Naming another one would hang: the old manager renews its lease."""
+    plan = plan_of(wedged())
+    assert names_of_steps(plan) == ["stop-primary", "prove-stopped", "promote", "verify-failover"]
+    assert plan.steps[0].title == "Delete the pod of postgres-1 without grace"
+    assert "renews the lease: postgres-2 would wait for it without end" in finding(plan, "way-patch").sentence
+    assert "still renews the Lease" in finding(plan, "cause-wedged").sentence
+    assert plan.steps[2].args["by_hand"] is False
+
+
+def test_a_wedged_primary_without_an_operator_is_deleted_and_the_next_one_named() -> None:
+    """Nobody else would elect one."""
+    plan = plan_of(operator_with(0)(wedged()))
+    assert names_of_steps(plan) == ["stop-primary", "prove-stopped", "promote", "verify-failover"]
+    assert plan.steps[2].args["by_hand"] is True
+    assert finding(plan, "way").sentence.endswith("then name postgres-2 by hand")
+
+
+def test_a_node_that_is_gone_is_declared_out_of_service_only_with_proof() -> None:
+    """SSH does not answer: the taint is not among what is open, and says why; answered for, it comes first and names what it leaves."""
+    overdue = in_pg(cluster_with(primary_failing_since=NOW - timedelta(seconds=200)))
+    facts = overdue(cut_off())
+    assert "nothing proves that k3s-worker-1 is off: no route to host" in finding(plan_of(facts), "way-out-of-service").sentence
+    plan = plan_of(facts, old_primary_is_off=True)
+    assert names_of_steps(plan) == ["prove-stopped", "stop-primary", "promote", "verify-failover"]
+    assert plan.steps[1].title == "Declare k3s-worker-1 out of service"
+    assert finding(plan, "proof").weight is Weight.WARNING
+    assert "the taint stays on k3s-worker-1" in finding(plan, "taint").sentence
+    assert "deleting a pod stops nothing there" in finding(plan, "way-delete-pod").sentence
+
+
+def test_a_host_that_answers_without_the_server_is_proof() -> None:
+    """The node is NotReady, but its container runtime tells over SSH."""
+    facts = with_(host=known(False))(in_pg(cluster_with(primary_failing_since=NOW - timedelta(seconds=200)))(cut_off()))
+    plan = plan_of(facts)
+    assert names_of_steps(plan)[:2] == ["prove-stopped", "stop-primary"]
+    assert "by its container runtime over SSH" in finding(plan, "proof").sentence
+    assert "still runs there" in finding(plan_of(with_(host=known(True))(facts)), "way-out-of-service").sentence
+
+
+def test_a_cut_off_node_needs_proof_where_the_lease_tells_nothing() -> None:
+    """No lease, no SSH, no kubelet: it is refused until somebody answers for it."""
+    facts = in_pg(cluster_with(primary_failing_since=NOW - timedelta(seconds=200)), facts_with(lease=known(None)))(cut_off())
+    plan = plan_of(facts)
+    assert plan.outlook is Outlook.REFUSED
+    assert plan.steps == ()
+    assert "--old-primary-is-off (" not in plan.blocked
+    assert "then answer for it with --old-primary-is-off" in plan.blocked
+    assert not plan_of(facts, old_primary_is_off=True).blocked
+
+
+def test_a_lease_left_alone_behind_a_cut_off_node_may_lose_what_is_written_there() -> None:
+    """Two primaries are possible for whoever reaches the old one: said, with the outlook of a loss."""
+    plan = plan_of(in_pg(cluster_with(primary_failing_since=NOW - timedelta(seconds=200)))(cut_off()))
+    assert names_of_steps(plan) == ["prove-stopped", "promote", "verify-failover"]
+    assert finding(plan, "cut-off").outlook is Outlook.WOULD_LOSE
+    assert "the run waits until 15 s have passed" in finding(plan, "proof").sentence
+
+
+@pytest.mark.parametrize(
+    ("rights", "way", "missing"),
+    [
+        (Rights(patch_status=False), "patch", "patch on clusters/status"),
+        (Rights(delete_pods=False), "delete-pod", "delete on pods"),
+    ],
+)
+def test_a_right_that_is_missed_closes_its_way(rights: Rights, way: str, missing: str) -> None:
+    """Asked before anything is done."""
+    plan = plan_of(with_(rights=rights)(killed()), way=way)
+    assert plan.outlook is Outlook.REFUSED
+    assert missing in finding(plan, "way").sentence
+
+
+def test_a_way_that_is_asked_for_is_taken_where_it_is_open() -> None:
+    """Naming one by hand while the operator could still do it itself."""
+    assert names_of_steps(plan_of(killed(), way="patch")) == ["prove-stopped", "promote", "verify-failover"]
+    assert names_of_steps(plan_of(killed(), way="delete-pod"))[0] == "stop-primary"
+
+
+# ------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize(
+    ("change", "params", "code", "words"),
+    [
+        (in_pg(cluster_with(fenced=(OLD,))), {}, "fenced", "postgres-1 is fenced"),
+        (in_pg(cluster_with(fenced=("*",))), {}, "fenced", "all instances are fenced"),
+        (in_pg(cluster_with(hibernation="on")), {}, "hibernated", "cold-postgres is hibernated"),
+        (in_pg(cluster_with(replica_cluster=True)), {}, "replica-cluster", "follows another cluster"),
+        (in_pg(cluster_with(fenced=(BEST,))), {"to": BEST}, "unfit", "postgres-2 is fenced"),
+        (in_pg(pod_with(BEST, is_ready=False, state="Pending")), {"to": BEST}, "unfit", "postgres-2 is not ready: Pending"),
+        (in_pg(manager_with(BEST, system_id="9")), {"to": BEST}, "unfit", f"system ID {', '.join(sorted(('9', SYSTEM)))}"),
+        (in_pg(sql_with(BEST, timeline=TIMELINE - 1)), {"to": BEST}, "unfit", f"is on timeline {TIMELINE - 1}, the cluster on {TIMELINE}"),
+        (in_pg(manager_with(BEST, replay_paused=True)), {"to": BEST}, "paused", "replay is paused on postgres-2"),
+        (behind(BEST, SEGMENT), {"to": BEST}, "worse", "postgres-2 has received 16,777,216 bytes less than postgres-3"),
+        (in_pg(), {"to": OLD}, "same", "is the primary that is lost"),
+    ],
+)
+def test_what_refuses_it(change: Change, params: dict[str, Any], code: str, words: str) -> None:
+    """Each by itself, with its numbers and a remedy; nothing is left to confirm."""
+    plan = plan_of(change(killed()), **params)
+    found = finding(plan, code)
+    assert (found.weight, found.outlook) == (Weight.STOP, Outlook.REFUSED)
+    assert words in found.sentence
+    assert found.remedy
+    assert found.sentence in plan.blocked
+    assert plan.steps == ()
+
+
+def test_nobody_fit_is_said_for_each() -> None:
+    """The rows say why."""
+    facts = in_pg(pod_with(BEST, is_ready=False, state="Pending"), facts_with(managers={}))(killed())
+    plan = plan_of(facts)
+    assert finding(plan, "nobody").outlook is Outlook.REFUSED
+    assert [(i.fate, i.why) for i in plan.items] == [
+        (Fate.NEVER, "postgres-2 is not ready: Pending"),
+        (Fate.NEVER, "postgres-3 does not answer at /pg/status: not asked"),
+    ]
+
+
+def test_a_primary_that_is_well_is_to_be_switched_over() -> None:
+    """The emergency is for one that is lost."""
+    plan = plan_of(well())
+    assert finding(plan, "well").sentence == "postgres-1 is well: switch over instead"
+    assert finding(plan, "well").remedy == "coldtui postgres switchover --to postgres-2"
+    assert plan.blocked
+
+
+def test_a_primary_of_which_nothing_can_be_read_is_not_evaluated() -> None:
+    """Neither its pod nor its manager nor SQL: that is no proof of anything."""
+    facts = in_pg(facts_with(pods=Unknown("pods", "needs list on pods")))(killed())
+    plan = plan_of(facts)
+    assert finding(plan, "primary-unread").outlook is Outlook.NOT_EVALUATED
+    assert plan.blocked
+
+
+# ------------------------------------------------------------ who
+
+
+def test_the_best_has_received_most_then_replayed_most_then_the_first_name() -> None:
+    """As the operator elects."""
+    assert plan_of(killed()).steps[0].args["to"] == BEST
+    assert plan_of(behind(BEST, 8)(killed())).steps[0].args["to"] == OTHER
+    replays = in_pg(manager_with(BEST, replayed=HEAD - 8), sql_with(BEST, replayed=HEAD - 8))
+    assert plan_of(replays(killed())).steps[0].args["to"] == OTHER
+
+
+def test_a_worse_one_that_is_accepted_says_what_it_costs() -> None:
+    """And is named by hand: the operator would elect the other."""
+    plan = plan_of(behind(BEST, SEGMENT)(killed()), to=BEST, accept_worse_candidate=True)
+    assert finding(plan, "worse").outlook is Outlook.WOULD_LOSE
+    assert finding(plan, "way-wait").sentence == "not by wait: it would elect postgres-3"
+    assert plan.steps[1].args["by_hand"] is True
+
+
+def test_each_replica_has_a_row() -> None:
+    """What it has, where it is, and that it may lead."""
+    first, second = plan_of(killed()).items
+    assert (first.object, first.fate, second.fate) == ("pods/database/postgres-2", Fate.GOES, Fate.STAYS)
+    told = dict(first.facts)
+    assert told["received"] == told["replayed"] == lsn_text(HEAD)
+    assert (told["timeline"], told["WAL receiver"], told["pod"]) == (str(TIMELINE), "stopped", "Running")
+    assert told["node"]
+
+
+# ------------------------------------------------------------ the loss
+
+
+def test_the_loss_by_what_was_last_seen_of_the_primary() -> None:
+    """In bytes, with both positions and the source."""
+    plan = plan_of(killed(), primary_lsn=lsn_text(HEAD + SEGMENT))
+    found = finding(plan, "loss")
+    assert found.sentence.startswith("about 16,777,216 bytes would be lost: postgres-1 had written up to 5/1000000 (as it was last seen)")
+    assert found.outlook is Outlook.WOULD_LOSE
+    assert plan.steps[0].args["estimate"] == SEGMENT
+
+
+def test_a_loss_that_cannot_be_known_is_never_nothing() -> None:
+    """With the reason, and the least that it must be."""
+    plan = plan_of(killed())
+    assert finding(plan, "loss").sentence.startswith("what would be lost cannot be known: postgres-1 answers neither SQL nor /pg/status")
+    assert plan.steps[0].args["estimate"] is None
+    unfit = all_of(in_pg(pod_with(OTHER, is_ready=False, state="Pending")), behind(BEST, 4096))
+    assert "at least 4,096 bytes, since postgres-3 has received it" in finding(plan_of(unfit(killed())), "loss").sentence
+    older = plan_of(killed(), primary_lsn=lsn_text(HEAD - 8))
+    assert "postgres-2 has received more than what was last seen" in finding(older, "loss").sentence
+
+
+def test_a_quorum_that_is_not_met_is_a_loss_with_numbers() -> None:
+    """The operator would not elect; by hand it may be done."""
+    sync = cluster_with(synchronous=Synchronous("any", 1, quorum=True))
+    quorum = FailoverQuorum("database", "cold-postgres", "any", OLD, (BEST, OTHER), 1)
+    facts = all_of(in_pg(sync, pod_with(OTHER, is_ready=False, state="Pending")), with_(quorum=known(quorum)))(killed())
+    plan = plan_of(facts)
+    assert "1 + 1 is not more than 2" in finding(plan, "quorum").sentence
+    assert finding(plan, "quorum").outlook is Outlook.WOULD_LOSE
+    assert names_of_steps(plan) == ["prove-stopped", "promote", "verify-failover"]
+    assert "the failover quorum is not met" in finding(plan, "way-wait").sentence
+
+
+def test_an_archived_segment_is_a_least_for_the_position() -> None:
+    """It was written to its end."""
+    assert end_of_segment("000000070000000500000001") == 0x5_0200_0000
+    assert end_of_segment("00000008.history") is None
+
+
+# ------------------------------------------------------------ signs
+
+
+def test_failovers_that_were_begun_again_are_seen_in_the_events() -> None:
+    """Each but the last has gone back to the old primary."""
+
+    def begun(count: int) -> Event:
+        message = f"Initiating a failover from {OLD}"
+        first, last = NOW - timedelta(seconds=90), NOW - timedelta(seconds=1)
+        return Event(
+            "database", "e", "Normal", "FailingOver", message, "Cluster", "cold-postgres", "database", count, first, last, "operator"
+        )
+
+    case = Case(with_(events=known((begun(3),)))(killed()), Asked(), NOW)
+    assert len(case.signs.turned_back) == 2
+    assert "stalled" in case.codes
+    assert case.chosen.way == "patch"
+    assert Case(with_(events=known((begun(1),)))(killed()), Asked(), NOW).signs.turned_back == ()
+
+
+def test_a_plan_that_stays_the_same_is_not_worse() -> None:
+    """Two seconds later, with a little less to wait: the run begins."""
+    facts = killed()
+    before = plan_of(facts)
+    assert worse(before, plan_of(in_pg(cluster_with(primary_failing_since=NOW - timedelta(seconds=36)))(facts))) == ()
+    assert worse(before, plan_of(in_pg(cluster_with(primary_failing_since=NOW - timedelta(seconds=75)))(facts)))
+
+
+def test_a_container_of_the_server_is_found_among_those_of_its_host() -> None:
+    """By pod and container; another instance or a sidecar is none."""
+    pod = killed().pod
+    assert pod is not None
+
+    def listing(name: str, container: str) -> str:
+        labels = {"io.kubernetes.pod.namespace": "database", "io.kubernetes.pod.name": name, "io.kubernetes.container.name": container}
+        return json.dumps({"containers": [{"id": "1", "labels": labels}]})
+
+    assert runs_in(listing(OLD, "postgres"), pod)
+    assert not runs_in(listing(OLD, "plugin-barman-cloud"), pod)
+    assert not runs_in(listing(BEST, "postgres"), pod)
+    for broken in ("[]", "{}", '{"containers": 3}'):
+        with pytest.raises(ValueError, match="no list"):
+            runs_in(broken, pod)
+
+
+def test_a_lease_that_was_given_back_is_proof() -> None:
+    """It is released once the server is down."""
+    running = in_pg(pod_with(OLD, containers=tuple(replace(c, state="running") for c in killed().pod.containers)))  # type: ignore[union-attr]
+    plan = plan_of(all_of(running, free())(killed()), way="patch")
+    assert "has given the lease back" in finding(plan, "proof").sentence
