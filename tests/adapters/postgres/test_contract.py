@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tempfile
 import time
 from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
@@ -22,10 +24,12 @@ T = TypeVar("T")
 
 
 @pytest.fixture(scope="module", params=["18", "15"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """In a folder of its own: pytest closes its root to the servers' user whenever a session of it begins."""
     if request.param == "15" and not (DEBIAN / "postgres").exists():
         pytest.skip(f"PostgreSQL 15 is not installed in {DEBIAN}")
-    with running(DEBIAN if request.param == "15" else wheel(), tmp_path_factory.mktemp("pg") / "server") as made:
+    programs = DEBIAN if request.param == "15" else wheel()
+    with tempfile.TemporaryDirectory(prefix="coldtui-pg-") as folder, running(programs, Path(folder) / "server") as made:
         yield made
 
 
