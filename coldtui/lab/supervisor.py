@@ -145,6 +145,7 @@ SCENARIOS: dict[str, Scenario] = {
     "pg-primary-killed": Scenario("the primary was killed under load", fault="pg-primary-killed"),
     "pg-primary-wedged": Scenario("the primary's server is frozen, and its pod is Ready", fault="pg-primary-wedged"),
     "pg-status-cut": Scenario("the status of the primary cannot be read", fault="pg-status-cut"),
+    "pg-primary-unready": Scenario("the primary is not ready, though its server works", fault="pg-primary-unready"),
     "pg-split-brain": Scenario("two instances say that they are primary", fault="pg-split-brain"),
     "pg-blocking": Scenario("three sessions wait for each other in a chain", fault="pg-blocking"),
     "pg-load": Scenario("a client writes through the VIP", fault="pg-load"),

@@ -15,6 +15,7 @@ ABOUT: dict[str, str] = {
     FAULT: "the primary is killed with -9 under load; its container comes back after its back-off, with stays=1 only at the end of the fault",
     "pg-primary-wedged": "the primary's server is frozen: its pod stays Ready and its lease is renewed, its status fails, and nobody fails over",
     "pg-status-cut": "the status of the primary cannot be read; its server works",
+    "pg-primary-unready": "the readiness probe of the primary fails; its server works, so that the operator waits for it",
     "archiver-failing": "no WAL segment can be archived",
 }
 
@@ -29,7 +30,8 @@ class PrimaryFaults:
 
     def all(self) -> dict[str, Switch]:
         return {
-            FAULT: self.killed, "pg-primary-wedged": self._wedged, "pg-status-cut": self._status_cut, "archiver-failing": self._archiver,
+            FAULT: self.killed, "pg-primary-wedged": self._wedged, "pg-status-cut": self._status_cut, "pg-primary-unready": self._unready,
+            "archiver-failing": self._archiver,
         }  # fmt: skip
 
     async def killed(self, on: bool, options: Options) -> str:
@@ -79,6 +81,11 @@ class PrimaryFaults:
         names, mute = self.means.take_primary("pg-status-cut", on), self.means.orders.mute
         (mute.update if on else mute.difference_update)(names)
         return f"the status of {listed(names)} cannot be read; its server works" if on else f"the status of {listed(names)} can be read"
+
+    async def _unready(self, on: bool, options: Options) -> str:
+        names, unready = self.means.take_primary("pg-primary-unready", on), self.means.orders.unready
+        (unready.update if on else unready.difference_update)(names)
+        return f"the readiness probe of {listed(names)} {'fails; its server works' if on else 'succeeds again'}"
 
     async def _archiver(self, on: bool, options: Options) -> str:
         await asyncio.to_thread(self.means.database.servers.fail_archiving, on)

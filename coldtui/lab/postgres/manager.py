@@ -391,7 +391,7 @@ class Manager:
             if self.server.running:
                 self._say(Process(ready=False))
             return
-        self._say(Process(ready=True))
+        self._say(Process(ready=self.name not in self.orders.unready))
 
     # --- slots
 

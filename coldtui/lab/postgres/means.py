@@ -101,7 +101,7 @@ class Means:
         await until(self._settled, "the servers do not all run")
 
     def _settled(self) -> bool:
-        down = self.orders.lost | self.orders.diverged
+        down = self.orders.lost | self.orders.diverged | self.orders.unready
         return bool(self.primary) and all(m.state.ready or m.name in down or m.fenced for m in self.database.managers.by_name.values())
 
 

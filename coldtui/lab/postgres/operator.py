@@ -10,15 +10,15 @@ import asyncio
 
 from coldtui.domain.errors import Unreachable
 from coldtui.lab.client import CLAIMS, PG_CLUSTERS, PODS, ApiError, Json, Key
-from coldtui.lab.controllers.base import Lab, deleting, micro, moment, set_condition
+from coldtui.lab.controllers.base import Lab, deleting, micro, moment
 from coldtui.lab.controllers.cnpg import COMPONENT, FAILOVER, LOOP, RESTARTED, SWITCHOVER, WAITING, Instances, Operator, differs
+from coldtui.lab.postgres import hibernation
 from coldtui.lab.postgres.manager import RESTARTING, fenced
 from coldtui.lab.postgres.managers import Managers
 from coldtui.lab.postgres.quorum import Quorum, Synchronous
-from coldtui.lab.postgres.scene import PENDING, Scene, position
+from coldtui.lab.postgres.scene import PENDING, Scene
 from coldtui.lab.postgres.telling import told
 
-HIBERNATION = "cnpg.io/hibernation"
 UNRECOVERABLE_POD = "alpha.cnpg.io/unrecoverable"
 
 
@@ -71,8 +71,11 @@ class RealOperator(Operator):
         scene = Scene(cluster, self._instances(cluster), {})
         if not self._awake() or scene.annotation(LOOP) == "disabled":
             return
-        if scene.annotation(HIBERNATION) == "on":
-            await self._hibernate(scene)
+        if said := hibernation.status(scene, self.lab.stamp()):
+            await self._conclude(scene, said)
+            return
+        if hibernation.reason(scene) not in ("", hibernation.WAITING):
+            await self._put_to_sleep(scene)
             return
         await self._keep_quorum(key, cluster)
         scene = Scene(cluster, scene.found, await self._ask(scene.found))
@@ -80,7 +83,8 @@ class RealOperator(Operator):
 
     async def _decide(self, key: Key, scene: Scene) -> None:
         if scene.target != scene.current:
-            await self._recreate(scene.cluster, scene.found)
+            if scene.target != PENDING or not scene.candidates:  # else the old primary would be back before somebody is elected
+                await self._recreate(scene.cluster, scene.found)
             await self._change_role(scene)
         elif len(scene.claimants) > 1:
             await self._recreate(scene.cluster, scene.found)
@@ -170,8 +174,8 @@ class RealOperator(Operator):
                 await self._conclude(scene, {"currentPrimaryFailingSinceTimestamp": None})
                 return True
             return False
-        if scene.primary_fenced or not scene.candidates or scene.phase == RESTARTING:
-            return False
+        if scene.primary_fenced or scene.phase == RESTARTING or scene.first not in scene.candidates:
+            return False  # the one who is first in line is waited for, whoever else is ready
         delay = float(scene.cluster["spec"].get("failoverDelay") or 0)
         if delay and not scene.cluster["status"].get("currentPrimaryFailingSinceTimestamp"):
             await self._conclude(scene, {"currentPrimaryFailingSinceTimestamp": micro(self.lab.now())})
@@ -189,21 +193,20 @@ class RealOperator(Operator):
         return True
 
     async def _elect(self, scene: Scene) -> None:
-        """Once every WAL receiver is down: the instance that has received most, then replayed most, then by name."""
+        """Once every WAL receiver is down: the first in line."""
         await self._role(scene.found.pods.get(scene.current), "unhealthy")
         since = moment(scene.cluster["status"].get("targetPrimaryTimestamp"))
         if since is not None and (self.lab.now() - since).total_seconds() < self.pace.notice:
             return  # the next look, as the real one has it
-        if self.managers.orders.stalls:  # issue 11346 of 1.30.0: ``pending`` is taken for an instance whose pod is missing
-            await self._aim(scene, scene.current, WAITING, f"{PENDING} is not active")
-            return
         names = fenced(scene.cluster)
-        standing = {
-            n: said for n, said in scene.facts.items() if said is not None and n in scene.candidates and n not in names and not said["isPrimary"]
-        }  # fmt: skip
-        if not standing or any(said["isWalReceiverActive"] for said in standing.values()):
-            return
-        winner = min(standing, key=lambda n: (-position(standing[n], "receivedLsn"), -position(standing[n], "replayLsn"), n))
+        standing = [n for n in scene.order if n in scene.candidates and n not in names and not scene.claims(n)]
+        if self.managers.orders.stalls or any(scene.says(n)["isWalReceiverActive"] for n in standing):
+            # Issue 11346 of 1.30.0: ``pending`` is taken for a target whose pod is missing. The next look begins anew.
+            await self._aim(scene, scene.current, scene.phase, f"{PENDING} is not active")
+        elif standing:
+            await self._choose(scene, standing[0])
+
+    async def _choose(self, scene: Scene, winner: str) -> None:
         said = f"Failing over from {scene.current} to {winner}"
         await self._aim(scene, winner, FAILOVER, said)
         await self.lab.event(scene.cluster, "FailoverTarget", said, component=COMPONENT)
@@ -222,23 +225,9 @@ class RealOperator(Operator):
 
     # --- instances
 
-    async def _hibernate(self, scene: Scene) -> None:
-        """Pods go, the primary first; volumes stay."""
-        order = sorted(scene.found.pods, key=lambda n: (n != scene.current, n))
-        for name in order:
-            pod = scene.found.pods[name]
-            if not deleting(pod):
-                await self.client.delete(PODS, name, pod["metadata"]["namespace"], uid=pod["metadata"]["uid"])
-                return
-        off = not scene.found.pods
-        words = ("Hibernated", "Cluster has been hibernated") if off else ("DeletingPods", "The cluster is being hibernated")
-        condition = {"type": HIBERNATION, "status": "True" if off else "False", "reason": words[0], "message": words[1]}
-        status: Json = {
-            "readyInstances": len(scene.found.ready),
-            "conditions": set_condition(scene.cluster["status"].get("conditions") or (), condition, self.lab.stamp()),
-        }
-        if differs(scene.cluster["status"], status):
-            await self._patch(scene.cluster, status)
+    async def _put_to_sleep(self, scene: Scene) -> None:
+        if (pod := hibernation.next_to_go(scene)) is not None:
+            await self.client.delete(PODS, pod["metadata"]["name"], pod["metadata"]["namespace"], uid=pod["metadata"]["uid"])
 
     async def _replace_lost(self, scene: Scene) -> None:
         """An instance that is marked unrecoverable is made anew from nothing."""

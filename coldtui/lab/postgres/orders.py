@@ -25,6 +25,8 @@ class Orders:
     """Standbys that crash at each start for as long as they have the data that they have."""
     receiving: set[str] = field(default_factory=set)
     """Standbys that say of their WAL receiver that it runs, whatever it does."""
+    unready: set[str] = field(default_factory=set)
+    """Their readiness probe fails; the server works."""
     mute: set[str] = field(default_factory=set)
     """Their status endpoint fails; all else works."""
     wedged: set[str] = field(default_factory=set)

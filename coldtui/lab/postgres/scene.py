@@ -32,10 +32,31 @@ class Scene:
     def phase(self) -> str:
         return str(self.cluster["status"].get("phase", ""))
 
+    def says(self, name: str) -> Json:
+        """What its manager says; empty: nothing."""
+        return self.facts.get(name) or {}
+
+    def claims(self, name: str) -> bool:
+        """Whether it says that it is primary."""
+        return bool(self.says(name).get("isPrimary"))
+
     @property
     def claimants(self) -> list[str]:
-        """Those that say they are primary."""
-        return [name for name, said in self.facts.items() if said is not None and said["isPrimary"]]
+        return [name for name in self.facts if self.claims(name)]
+
+    @property
+    def order(self) -> list[str]:
+        """Who answers, as the operator has them in line: a primary, then who has received most, replayed most, by name."""
+
+        def key(name: str) -> tuple[bool, int, int, str]:
+            said = self.says(name)
+            return (not self.claims(name), -position(said, "receivedLsn"), -position(said, "replayLsn"), name)
+
+        return sorted((n for n, said in self.facts.items() if said is not None and n in self.found.active), key=key)
+
+    @property
+    def first(self) -> str:
+        return next(iter(self.order), "")
 
     @property
     def candidates(self) -> list[str]:

@@ -100,7 +100,8 @@ class Place:
             setattr(orders, part.name, False) if isinstance(held, bool) else held.clear()
         for name in self.database.servers:
             self.database.servers.close_archive(False, name)
-            self.lab.machines.power_on((await self.pod(name))["spec"].get("nodeName", ""))
+        for machine in list(self.lab.machines.down):
+            self.lab.machines.power_on(machine)
         self.database.servers.fail_archiving(False)
         await self.client.patch(PG_CLUSTERS, NAME, {"spec": {"failoverDelay": 0, "postgresql": {"synchronous": None}}}, NS)
         await self.annotate(fencedInstances=None, hibernation=None)

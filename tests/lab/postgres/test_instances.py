@@ -9,6 +9,7 @@ import pytest
 
 from coldtui.lab.client import PG_CLUSTERS, PODS
 from coldtui.lab.controllers.base import micro
+from coldtui.lab.controllers.cnpg import HEALTHY
 from coldtui.lab.postgres.load import writing
 from tests.lab.conftest import until
 from tests.lab.postgres.conftest import NAME, NS, Place, Site
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def test_hibernation(real: Site) -> None:
-    """All servers stop, the primary first, and the condition says so; afterwards the same primary leads the same data."""
+    """All servers stop, the primary first, and the condition says so; afterwards it is gone, and the same primary leads the same data."""
 
     async def scene(on: Place) -> None:
         primary = (await on.status())["currentPrimary"]
@@ -30,9 +31,39 @@ def test_hibernation(real: Site) -> None:
             return conditions.get("cnpg.io/hibernation") == "True" and not pods and not any(s.running for s in on.database.servers.values())
 
         await until(asleep, 30)
+        ended = {n: max(line for line in s.log.read_text().splitlines() if "is shut down" in line) for n, s in on.database.servers.items()}
+        assert min(ended, key=lambda n: ended[n]) == primary
         await on.annotate(hibernation="off")
         assert await on.until_whole() == primary
         assert on.sql(primary, "SELECT to_regclass('kept')", "app") == [("kept",)]
+        assert "cnpg.io/hibernation" not in {c["type"] for c in (await on.status())["conditions"]}
+
+    real.play(scene)
+
+
+def test_hibernation_waits_for_health(real: Site) -> None:
+    """Asked of a cluster with a standby that crashes it is put off, and the condition says so; taken back, nothing has happened."""
+
+    async def scene(on: Place) -> None:
+        primary = (await on.status())["currentPrimary"]
+        name = next(n for n in on.database.servers if n != primary)
+        on.database.managers.orders.lost.add(name)
+        on.database.servers[name].kill()
+
+        async def unwell() -> bool:
+            return bool((await on.status())["phase"] != HEALTHY)
+
+        await until(unwell)
+        await on.annotate(hibernation="on")
+
+        async def put_off() -> bool:
+            return "WaitingForHealthy" in {c["reason"] for c in (await on.status())["conditions"]}
+
+        await until(put_off)
+        assert len((await on.client.list(PODS, NS, labels="cnpg.io/podRole=instance"))[0]) == 3
+        await on.annotate(hibernation=None)
+        on.database.managers.orders.lost.discard(name)
+        assert await on.until_whole() == primary
 
     real.play(scene)
 

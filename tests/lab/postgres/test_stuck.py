@@ -53,6 +53,21 @@ async def leads(on: Place, *names: str, seconds: float = 30.0) -> str:
     return str((await on.status())["currentPrimary"])
 
 
+async def turns(on: Place, primary: str) -> set[str]:
+    """The targets between which the operator goes to and fro while nobody is elected."""
+    seen: list[str] = []
+
+    async def went_twice() -> bool:
+        status = await on.status()
+        assert status["currentPrimary"] == primary
+        if seen[-1:] != [status["targetPrimary"]]:
+            seen.append(status["targetPrimary"])
+        return len(seen) >= 5
+
+    await until(went_twice, 30)
+    return set(seen)
+
+
 def others(on: Place, name: str) -> list[str]:
     return [n for n in on.database.servers if n != name]
 
@@ -118,21 +133,12 @@ def test_a_failover_that_stalls(real: Site) -> None:
     """The target alternates between ``pending`` and the dead primary, and nobody is elected until somebody patches the target."""
 
     async def scene(on: Place) -> None:
-        faults, seen = PgFaults(on.lab, on.database), list[str]()
+        faults = PgFaults(on.lab, on.database)
         old = faults.primary
         target = others(on, old)[1]
         await faults.switch("failover-stalls", True, {})
         await faults.switch("pg-primary-killed", True, {"stays": 1})
-
-        async def alternates() -> bool:
-            status = await on.status()
-            assert status["currentPrimary"] == old
-            if not seen or seen[-1] != status["targetPrimary"]:
-                seen.append(status["targetPrimary"])
-            return len(seen) >= 5
-
-        await until(alternates, 30)
-        assert set(seen) == {old, "pending"}
+        assert await turns(on, old) == {old, "pending"}
         while (await on.status())["currentPrimary"] == old:  # it may be taken back in the same moment
             await on.promote(target)
             await asyncio.sleep(1)
@@ -196,22 +202,37 @@ def test_a_quorum_that_is_not_met(real: Site) -> None:
     real.play(scene)
 
 
+def test_a_primary_that_is_not_ready(real: Site) -> None:
+    """Its server works and answers as primary: it is taken out of the service, and nobody is elected."""
+
+    async def scene(on: Place) -> None:
+        faults = PgFaults(on.lab, on.database)
+        name = faults.primary
+        await faults.switch("pg-primary-unready", True, {})
+
+        async def out() -> bool:
+            return not await on.endpoints("rw")
+
+        await until(out)
+        await left_alone(on)
+        assert (await on.manager(name))["isPrimary"] is True
+        await faults.switch("pg-primary-unready", False, {})
+        assert await on.until_whole() == name
+
+    real.play(scene)
+
+
 def test_a_receiver_that_does_not_end(real: Site) -> None:
-    """The target stays ``pending`` for as long as a standby says that its WAL receiver runs."""
+    """The target is ``pending`` and the old primary by turns for as long as a standby says that its WAL receiver runs."""
 
     async def scene(on: Place) -> None:
         faults = PgFaults(on.lab, on.database)
         old = faults.primary
         await faults.switch("pg-receiver-held", True, {})
         await faults.switch("pg-primary-killed", True, {"stays": 1})
-
-        async def pending() -> bool:
-            return bool((await on.status())["targetPrimary"] == "pending")
-
-        await until(pending)
-        await asyncio.sleep(on.lab.pace.lease * 2)
-        assert await pending()
+        assert await turns(on, old) == {old, "pending"}
         assert (await on.manager(others(on, old)[-1]))["isWalReceiverActive"] is True
+        assert (await on.status())["phase"] == "Failing over"
         await faults.switch("pg-receiver-held", False, {})
         await leads(on, *others(on, old))
         await faults.switch("pg-primary-killed", False, {})
