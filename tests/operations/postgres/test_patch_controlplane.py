@@ -24,22 +24,22 @@ NS, NAME = "switchover-patch", "cold-postgres"
 
 
 @contextlib.asynccontextmanager
-async def cluster(plane: ControlPlane) -> AsyncIterator[tuple[KubeAdapter, KubeClient]]:
+async def cluster(plane: ControlPlane, space: str = NS) -> AsyncIterator[tuple[KubeAdapter, KubeClient]]:
     """The seeded Cluster in a namespace of its own, with its status."""
     seeded = next(o for o in site.build().objects if o["kind"] == "Cluster")
     kubeconfig = plane.kubeconfigs["admin"]
     kube = connect(kubeconfig=kubeconfig, writable=True)
     async with KubeClient.from_kubeconfig(kubeconfig) as client:
-        await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}})
+        await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})
         try:
-            meta = {"name": NAME, "namespace": NS, "annotations": seeded["metadata"].get("annotations") or {}}
-            await client.create(CLUSTERS, {**{k: seeded[k] for k in ("apiVersion", "kind", "spec")}, "metadata": meta}, NS)
-            await client.patch(CLUSTERS, NAME, {"status": seeded["status"]}, NS, sub="status")
+            meta = {"name": NAME, "namespace": space, "annotations": seeded["metadata"].get("annotations") or {}}
+            await client.create(CLUSTERS, {**{k: seeded[k] for k in ("apiVersion", "kind", "spec")}, "metadata": meta}, space)
+            await client.patch(CLUSTERS, NAME, {"status": seeded["status"]}, space, sub="status")
             yield kube, client
         finally:
             with contextlib.suppress(ApiError):
-                await client.delete(CLUSTERS, NAME, NS)
-            await client.delete(NAMESPACES, NS)
+                await client.delete(CLUSTERS, NAME, space)
+            await client.delete(NAMESPACES, space)
             await kube.aclose()
 
 
