@@ -18,7 +18,7 @@ from coldtui.domain.values import dataclass
 
 from ..domain.drains import LH_ATTACHMENTS
 from ..domain.errors import ColdError, Exit, Forbidden, Unauthorized
-from ..domain.kinds import LEASES, NODE_USAGE, NODES, POD_USAGE, WATCHED, Kind
+from ..domain.kinds import LEASES, NODE_USAGE, NODES, PG_QUORUMS, POD_USAGE, WATCHED, Kind
 from ..domain.readings import Freshness, Known, Unknown
 from ..domain.sources import SKEW_S
 from ..domain.text import counted, one_of
@@ -238,7 +238,7 @@ def _rights(kind: Kind) -> tuple[Right, ...]:
 
 
 RIGHTS: tuple[Right, ...] = (
-    *(right for kind in (*WATCHED, NODE_USAGE, POD_USAGE, LH_ATTACHMENTS) for right in _rights(kind)),
+    *(right for kind in (*WATCHED, NODE_USAGE, POD_USAGE, LH_ATTACHMENTS, PG_QUORUMS) for right in _rights(kind)),
     Right("get", "pods/log", "", "", False),
 )
 """What the account of deploy/viewer-rbac.yaml grants, but for the kubelets' summary, which has two ways."""
@@ -439,14 +439,18 @@ def _alike(world: World, node: str, reason: str) -> str:
 
 
 async def _site_checks(site: Site, facts: KubeconfigFacts) -> list[Check]:
+    from . import doctor_postgres
     from .doctor_hosts import hosts
 
     checks, world = await _api_checks(site, facts)
+    if world is None:
+        checks += await doctor_postgres.without_api(site)
     return [*checks, *await hosts(site, world)]
 
 
 async def _api_checks(site: Site, facts: KubeconfigFacts) -> tuple[list[Check], World | None]:
     from ..wiring import reach
+    from . import doctor_postgres
 
     if facts.trouble is not None:
         return [Check("Kubernetes API", FAIL, "not tried: no usable kubeconfig", "mend the kubeconfig first", Exit.UNREACHABLE)], None
@@ -459,10 +463,15 @@ async def _api_checks(site: Site, facts: KubeconfigFacts) -> tuple[list[Check], 
         if trip_s is None:
             return checks, None
         # Six requests, one after the other, are what the longest of these takes; the rights are more than a hundred, side by side.
-        read, rights = site.live.once(_READ, 4.0 + 8 * trip_s), _permissions(kube, trip_s)
+        read, rights = site.live.once((*_READ, *doctor_postgres.READ), 4.0 + 8 * trip_s), _permissions(kube, trip_s)
         world, granted = await asyncio.gather(read, rights)
         now = datetime.now(UTC)
-        found = [*nodes(world), *components(world)]
+        database = [
+            *doctor_postgres.servers(world, site.config.postgres.user),
+            *doctor_postgres.managers(world),
+            *await doctor_postgres.rights(kube, world, 5.0 + 5 * trip_s),
+        ]
+        found = [*nodes(world), *components(world), *database]
         if any(check.exit is Exit.NOT_PERMITTED for check in granted):  # they name what is missing; the parts would say it again
             found = [check for check in found if check.exit is not Exit.NOT_PERMITTED]
         return [*checks, *granted, *skew(world), *clock(world, now, kube.clock_skew_s), *found], world
