@@ -6,18 +6,20 @@ console and operations gather the same signs, each in its own way, and read the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from .elections import Cause as Cause
+from .elections import Signs as Signs
+from .elections import candidates as candidates
+from .elections import of_instances
 from .postgres import FAILING_OVER, NO_FAILOVER, ONLINE_UPGRADE, PgCluster
-from .readings import Known, Reading, Unknown
-from .replication import FailoverQuorum, ManagerStatus, PrimaryLease, SqlStatus
+from .readings import Known, Unknown
 from .text import counted
 from .values import dataclass
 
 if TYPE_CHECKING:
-    from .deployments import Deployment
     from .pods import Pod
 
 PENDING = "pending"
@@ -35,65 +37,6 @@ OUTLIVED = timedelta(seconds=5)
 """A Lease renewed so long after the pod was Ready last tells of a manager that lives (it does so every 2 s; clocks differ)."""
 POD_S, NODE_S = (10, 40), (60, 110)
 """From the primary's death to a new primary, as seen on a running cluster of 1.30: a dead container or pod, a dead or cut-off node."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signs:
-    """What is known of a cluster, from whatever source."""
-
-    cluster: PgCluster
-    now: datetime
-    pods: Mapping[str, Pod] | None
-    """Of instances, by name; None: not read."""
-    managers: Mapping[str, Reading[ManagerStatus]]
-    sql: Mapping[str, Reading[SqlStatus]]
-    operator: Reading[Deployment | None]
-    lease: Reading[PrimaryLease | None]
-    quorum: Reading[FailoverQuorum | None]
-    """Asked only where the cluster wants one (`spec.postgresql.synchronous.failoverQuorum`)."""
-    check_failed: Reading[datetime | None]
-    """When the operator last said PrimaryStatusCheckFailed of this cluster; None: never, as far as events go back."""
-    node_trouble: str = ""
-    """Why the node of the primary is not to be trusted; empty: nothing known against it."""
-    turned_back: tuple[datetime, ...] = ()
-    """When targetPrimary was seen to go from `pending` back to the old primary."""
-
-    @property
-    def primary(self) -> str:
-        return self.cluster.current_primary
-
-    def manager(self, name: str) -> ManagerStatus | None:
-        found = self.managers.get(name)
-        return found.value if isinstance(found, Known) else None
-
-    def server(self, name: str) -> SqlStatus | None:
-        found = self.sql.get(name)
-        return found.value if isinstance(found, Known) else None
-
-    def ready(self, name: str) -> bool | None:
-        """Of its pod; None: not known."""
-        if self.pods is None:
-            return None
-        pod = self.pods.get(name)
-        return pod is not None and pod.is_ready and pod.deleted is None
-
-    @property
-    def replicas(self) -> tuple[str, ...]:
-        return tuple(name for name in self.cluster.instance_names if name != self.primary)
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """One reason why no failover happens."""
-
-    code: str
-    """`fenced`, `status-check`, `phase`, `no-replica`, `unready`, `delay`, `quorum`, `receiver`, `two-primaries`, `operator`, `disabled`, `hibernated`,
-    `stalled`, `wedged`."""
-    sentence: str
-    """Names the object and the number."""
-    remedy: str
-    until: datetime | None = None
-    """When it ends by itself, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +117,7 @@ def lost_primary(signs: Signs) -> tuple[str, datetime | None]:
 def _causes(signs: Signs, lost: bool) -> Iterator[Cause]:
     yield from _of_operator(signs)
     yield from _of_cluster(signs)
-    yield from _of_instances(signs, lost)
+    yield from of_instances(signs, lost)
     if lost:
         yield from _of_primary(signs)
         yield from _of_election(signs)
@@ -213,100 +156,6 @@ def _of_cluster(signs: Signs) -> Iterator[Cause]:
         yield Cause("phase", f"no failover is attempted in phase {c.phase!r}{why}", "mend what the phase names")
     if c.replica_cluster:
         yield Cause("phase", f"{c.name} follows another cluster and has no writable primary", "promote it by spec.replica")
-
-
-def _of_instances(signs: Signs, lost: bool) -> Iterator[Cause]:
-    c = signs.cluster
-    claims = {name for name in c.instance_names if (m := signs.manager(name)) is not None and m.is_primary}
-    claims |= {name for name in c.instance_names if (s := signs.server(name)) is not None and not s.in_recovery}
-    if len(claims) > 1:
-        names = " and ".join(sorted(claims))
-        what = f"{names} both say that they are primary: the operator does nothing until one has changed"
-        yield Cause("two-primaries", what, f"fence {_wrong(c, claims)}, then delete its pod: it comes back as a standby")
-    if not signs.replicas:
-        yield Cause("no-replica", f"{c.name} has no instance beside {signs.primary or 'its primary'}", "scale it up, or restore")
-    elif not (standing := candidates(signs)) and signs.pods is not None and _asked(signs):
-        dead = "; ".join(f"{name}: {_why(signs, name)}" for name in signs.replicas)
-        yield Cause("no-replica", f"no replica could be elected: {dead}", "bring a replica back first")
-    elif standing:
-        yield from _of_quorum(signs, standing)
-    if lost:
-        yield from _of_first(signs, standing)
-
-
-def _wrong(c: PgCluster, claims: set[str]) -> str:
-    others = claims - {c.current_primary}
-    return others.pop() if len(others) == 1 and c.current_primary in claims else "the one whose data is not wanted"
-
-
-def _of_first(signs: Signs, standing: tuple[str, ...]) -> Iterator[Cause]:
-    """The operator looks at one only: the first of those that answer. While its pod is not Ready it waits, whoever else is (cluster_controller.go)."""
-    first = next(iter(in_order(signs)), "")
-    manager = signs.manager(first)
-    if not first or manager is None or signs.ready(first) is not False:
-        return
-    if manager.is_primary and first == signs.primary and not manager.might_be_unavailable:
-        what = f"{first} answers as primary while its pod is not Ready: the operator waits for it"
-        yield Cause("unready", what, f"see why it is not Ready; delete pod {first} without grace to have another one elected")
-    elif not manager.is_primary and standing:
-        what = f"{first} is first in line and answers, and its pod is not Ready: the operator waits for it, not taking {standing[0]}"
-        yield Cause("unready", what, f"see why pod {first} is not Ready, or delete it")
-
-
-def in_order(signs: Signs) -> tuple[str, ...]:
-    """Instances that answer the operator, in the order in which it elects (status.go): who says it is primary, then by received, replayed, name."""
-    found = []
-    for name in signs.cluster.instance_names:
-        manager, pod = signs.manager(name), signs.pods.get(name) if signs.pods is not None else None
-        if manager is not None and pod is not None and pod.deleted is None and pod.phase == "Running":
-            received = max(manager.received or 0, manager.replayed or 0)
-            found.append((not manager.is_primary, -received, -(manager.replayed or 0), name))
-    return tuple(entry[-1] for entry in sorted(found))
-
-
-def _asked(signs: Signs) -> bool:
-    """Whether the managers of the replicas were asked at all."""
-    return all(name in signs.managers and getattr(signs.managers[name], "reason", "") != "not asked" for name in signs.replicas)
-
-
-def candidates(signs: Signs) -> tuple[str, ...]:
-    """Replicas that the operator could elect: ready, not fenced, answering at /pg/status as a replica."""
-    fit = []
-    for name in signs.replicas:
-        manager = signs.manager(name)
-        if manager is not None and not manager.is_primary and signs.ready(name) and not signs.cluster.is_fenced(name):
-            fit.append(name)
-    return tuple(fit)
-
-
-def _why(signs: Signs, name: str) -> str:
-    if signs.cluster.is_fenced(name):
-        return "fenced"
-    pod = signs.pods.get(name) if signs.pods is not None else None
-    if signs.pods is not None and pod is None:
-        return "no pod"
-    if pod is not None and not pod.is_ready:
-        return pod.state
-    reading = signs.managers.get(name)
-    return reading.reason if isinstance(reading, Unknown) else "says that it is primary" if reading is not None else "not asked"
-
-
-def _of_quorum(signs: Signs, standing: tuple[str, ...]) -> Iterator[Cause]:
-    """R + W > N (CloudNativePG, failover quorum): of N synchronous standbys, W confirm each commit, R can be elected now."""
-    c, found = signs.cluster, signs.quorum
-    if c.synchronous is None or not c.synchronous.quorum or isinstance(found, Unknown):
-        return
-    if found.value is None or not found.value.standby_names or found.value.standby_number <= 0:
-        yield Cause("quorum", f"{c.name} wants a failover quorum, and none is recorded yet", "wait until the primary has recorded one")
-        return
-    q = found.value
-    fit = [name for name in standing if name in q.standby_names]
-    if len(fit) + q.standby_number <= len(q.standby_names):
-        what = (
-            f"the failover quorum is not met: {len(fit)} of {counted(len(q.standby_names), 'synchronous standby', 'synchronous standbys')} "
-            f"can be elected, {q.standby_number} confirmed each commit ({len(fit)} + {q.standby_number} is not more than {len(q.standby_names)})"
-        )
-        yield Cause("quorum", what, "bring another standby back, or accept the loss and promote by hand")
 
 
 def _of_primary(signs: Signs) -> Iterator[Cause]:

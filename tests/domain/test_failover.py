@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from coldtui.domain.failover import Cause, Prospect, Signs, candidates, in_order, prospect
+from coldtui.domain.elections import in_order
+from coldtui.domain.failover import Cause, Prospect, Signs, candidates, prospect
 from coldtui.domain.failover_signs import KEPT, follow
 from coldtui.domain.objects import Condition
 from coldtui.domain.postgres import FAILING_OVER, HEALTHY, PgCluster, Synchronous
