@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from coldtui.domain.errors import Refused, StepFailed
+from coldtui.domain.plans import Outlook
 from coldtui.lab.client import CLAIMS
 from coldtui.operations.postgres.recloning import RECLONE_INSTANCE, RecloneInstance
-from coldtui.operations.postgres.recloning_steps import Recloning
+from coldtui.operations.postgres.recloning_steps import Copying, Recloning
+from tests.lab.conftest import until
 from tests.lab.postgres.conftest import NS, Place, Site
 from tests.operations.postgres.ground import QUICK, Ground, ground
 from tests.operations.postgres.running import Act, planned
@@ -48,6 +52,35 @@ def test_a_standby_is_copied_anew(real: Site, tmp_path: Path) -> None:
             assert all(after[n] == before[n] for n in after if n != name)
         assert await on.until_whole() == primary
         assert on.sql(name, "SELECT n FROM copied", "app") == [(7,)]
+
+    real.play(scene)
+
+
+def test_one_that_cannot_start_is_cured(real: Site, tmp_path: Path) -> None:
+    """Its data is broken and it crashes at each start: the plan says that nobody knows what it has, and afterwards it streams with all rows."""
+
+    async def scene(on: Place) -> None:
+        primary = (await on.status())["currentPrimary"]
+        name = next(n for n in on.database.servers if n != primary)
+        server = on.database.servers[name]
+        on.sql(primary, "CREATE TABLE cured AS SELECT 9 AS n", "app")
+        (server.data / "global" / "pg_control").write_bytes(b"broken")
+        await asyncio.to_thread(server.kill)
+        async with ground(on, tmp_path) as at:
+            params = RecloneInstance(name)
+
+            async def unknown() -> bool:
+                plan = await planned(at, RECLONE_INSTANCE, params)
+                return "postgres.reclone.data-unread" in {f.code for f in plan.findings}
+
+            await until(unknown, 30)
+            plan = await planned(at, RECLONE_INSTANCE, params)
+            assert (plan.outlook, plan.blocked) == (Outlook.NOT_EVALUATED, "")
+            act = Act(at, plan, params, (Recloning(QUICK),), 1)
+            await act.perform()
+            assert act.memo["outcome"].startswith(f"{name} was thrown away")
+        assert await on.until_whole() == primary
+        assert on.sql(name, "SELECT n FROM cured", "app") == [(9,)]
 
     real.play(scene)
 
@@ -96,5 +129,37 @@ def test_one_that_is_to_lead_keeps_its_data(real: Site, tmp_path: Path) -> None:
                 await act.perform()
             assert (await uids(on, name))[0] == claim
         await on.until_whole()
+
+    real.play(scene)
+
+
+def test_a_copy_is_followed(real: Site, tmp_path: Path) -> None:
+    """A base backup that goes slowly is told with how much is there, of how much, and the rate between two looks; without one nothing is said."""
+
+    async def scene(on: Place) -> None:
+        primary = on.database.servers[(await on.status())["currentPrimary"]]
+        folder = primary.data.parent / "slow-copy"
+        folder.mkdir(mode=0o700)
+        primary.programs.own(folder)
+        source = f"host=127.0.0.1 port={primary.port} user=streaming_replica passfile={on.database.servers.inner_passfile}"
+        async with ground(on, tmp_path) as at:
+            _, act = await act_on(on, at)
+            copying, ctx = Copying(), act.context()
+            assert await copying.look(primary.name, ctx) == ""
+            copy = primary.programs.spawn(
+                "pg_basebackup", "-D", str(folder), "-d", source, "-c", "fast", "-r", "1M", log=tmp_path / "copy.log"
+            )
+            try:
+
+                async def measured() -> bool:
+                    words = await copying.look(primary.name, ctx)
+                    return "streaming database files" in words and "/s, " in words and " copied, " in words and words.endswith(" s left")
+
+                await until(measured, 20)
+                assert 0 < copying.rate_b < 4 << 20
+            finally:
+                copy.terminate()
+                await asyncio.to_thread(copy.wait, 10)
+                await asyncio.to_thread(shutil.rmtree, folder)
 
     real.play(scene)
