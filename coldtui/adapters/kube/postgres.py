@@ -179,7 +179,7 @@ def _fenced(text: str) -> tuple[tuple[str, ...], str]:
     if not text:
         return (), ""
     try:
-        return tuple(plain(name) for name in msgspec.json.decode(text, type=list[str])), ""
+        return tuple(plain(name) for name in msgspec.json.decode(text, type=list[str] | None) or ()), ""
     except (msgspec.MsgspecError, ValueError):
         return (), plain(text)[:200]
 

@@ -225,7 +225,8 @@ def fenced_names(raw: Any) -> list[str]:
     try:
         found = json.loads(text)
     except ValueError:
-        found = None
+        found = text
+    found = [] if found is None else found  # null is an empty list to the operator
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         raise Refused("what is fenced cannot be told", detail=f"{ANNOTATION} is no list", hint="mend the annotation first")
     return found

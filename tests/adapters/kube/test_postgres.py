@@ -43,6 +43,9 @@ def test_a_fence_that_is_no_list_is_kept_as_unreadable() -> None:
     raw["metadata"]["annotations"] = {"cnpg.io/fencedInstances": "postgres-2"}
     c = decode("pg_clusters", raw)
     assert (c.fenced, c.fenced_unreadable) == ((), "postgres-2")
+    raw["metadata"]["annotations"] = {"cnpg.io/fencedInstances": "null"}
+    nobody = decode("pg_clusters", raw)
+    assert (nobody.fenced, nobody.fenced_unreadable) == ((), "")
 
 
 def test_hostile_text_is_made_plain() -> None:

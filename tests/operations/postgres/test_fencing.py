@@ -98,6 +98,7 @@ def test_the_list_is_kept_and_guarded() -> None:
         return {"metadata": {"resourceVersion": "9", "annotations": {ANNOTATION: text}}}
 
     assert fenced_names(raw('["postgres-3"]')) == ["postgres-3"]
+    assert fenced_names(raw("null")) == []
     assert annotation_of(raw("[]"), ["postgres-3", "postgres-2", "postgres-3"]) == {
         "metadata": {"resourceVersion": "9", "annotations": {ANNOTATION: '["postgres-2", "postgres-3"]'}}
     }
