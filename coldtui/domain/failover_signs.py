@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .world import World
 
 T = TypeVar("T")
+SECOND = timedelta(seconds=1)
+"""The API tells no part of one."""
 KEPT = 300
 """Turns of an election: one a second while it waits for a WAL receiver, for as long as they count."""
 
@@ -35,14 +37,16 @@ def prospect_of(world: World, t: Topology, now: datetime) -> Prospect | None:
 def signs_of(world: World, c: PgCluster, now: datetime) -> Signs:
     """Only what is known to be true now: an old answer is none. Moments are by the clock of the API server."""
     skew = timedelta(seconds=world.site.clock_skew_s or 0.0)
-    names = tuple(i.name for i in instances(world, c))
-    primary = next((i for i in instances(world, c) if i.is_current), None)
+    found = instances(world, c)
+    names = tuple(i.name for i in found)
+    primary = next((i for i in found if i.is_current), None)
+    fell = {i.name: i.pod.ready_since - skew for i in found if i.pod is not None and not i.pod.is_ready and i.pod.ready_since is not None}
     return Signs(
         cluster=c,
         now=now + skew,
         pods=_pods(world, c, names),
-        managers={n: _answer(r, now) for n in names if (r := world.pg_managers.get(f"{c.namespace}/{n}")) is not None},
-        sql={n: _answer(s, now) for n in names if (s := world.pg_sql.get(n)) is not None},
+        managers={n: _answer(r, now, fell.get(n)) for n in names if (r := world.pg_managers.get(f"{c.namespace}/{n}")) is not None},
+        sql={n: _answer(s, now, fell.get(n)) for n in names if (s := world.pg_sql.get(n)) is not None},
         operator=Unknown("deployments", doubt) if (doubt := unsure(world, "deployments")) else _known(operator(world), now, "deployments"),
         lease=_now(world.pg_lease, now),
         quorum=_now(world.pg_quorum, now),
@@ -77,9 +81,12 @@ def _known(value: T, now: datetime, source: str) -> Reading[T]:
     return Known(value, source, now)
 
 
-def _answer(reading: Reading[T], now: datetime) -> Reading[T]:
-    """One that is old was not asked for anew: a server that was, and does not answer, has none."""
-    return Unknown(reading.source, NOT_ASKED) if isinstance(reading, Known) and now - reading.as_of > FRESH else reading
+def _answer(reading: Reading[T], now: datetime, fell: datetime | None) -> Reading[T]:
+    """One that is old was not asked for anew: a server that was, and does not answer, has none. One from before its pod fell says nothing of now."""
+    if not isinstance(reading, Known):
+        return reading
+    before = fell is not None and reading.as_of < fell + SECOND
+    return Unknown(reading.source, NOT_ASKED) if before or now - reading.as_of > FRESH else reading
 
 
 def _now(reading: Reading[T], now: datetime) -> Reading[T]:

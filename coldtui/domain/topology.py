@@ -191,7 +191,7 @@ def _member(
     standby = _standby_of(i.name, first, told)
     by_sql = _map(asked, lambda s: "replica" if s.in_recovery else "primary")
     is_primary = isinstance(by_sql, Known) and by_sql.value == "primary"
-    behind: Reading[int] = Unknown("sql", "it is the primary") if i.name == primary or is_primary else _between(position, replayed)
+    behind: Reading[int] = Unknown("sql", "it is the primary") if i.name == primary or is_primary else _behind(position, replayed, standby)
     return Member(
         instance=i,
         sql=asked,
@@ -292,6 +292,17 @@ def _between(ahead: Reading[int], behind: Reading[int]) -> Reading[int]:
     return Known(max(0, ahead.value - behind.value), source, min(ahead.as_of, behind.as_of))
 
 
+def _behind(position: Reading[int], replayed: Reading[int], standby: Reading[Standby]) -> Reading[int]:
+    """By what the primary knew of it when it told its position: two servers are never asked at the same moment."""
+    at_once = (
+        isinstance(standby, Known) and isinstance(position, Known) and standby.as_of == position.as_of and standby.value.replay is not None
+    )
+    if at_once and isinstance(standby, Known) and isinstance(position, Known) and isinstance(replayed, Known):
+        seen = max(standby.value.replay or 0, replayed.value)
+        return Known(max(0, position.value - seen), position.source, position.as_of)
+    return _between(position, replayed)
+
+
 def _seconds(behind: Reading[int], standby: Reading[Standby]) -> float | None:
     if not isinstance(behind, Known) or behind.value == 0 or not isinstance(standby, Known):
         return None
@@ -324,6 +335,8 @@ def _loss(world: World, members: tuple[Member, ...], primary: str, now: datetime
     best: tuple[int, str, datetime] | None = None
     for m in members:
         has = [r for r in (m.received, m.replayed) if isinstance(r, Known) and now - r.as_of <= FRESH]
+        if isinstance(m.standby, Known) and m.standby.value.flush is not None and not gone:
+            has.append(Known(m.standby.value.flush, m.standby.source, m.standby.as_of))  # as the primary knew it when it told its own
         if m.name == claim.name or not has:
             continue
         got = max(has, key=lambda r: r.value)  # what was fetched from the archive is replayed, never received

@@ -92,7 +92,8 @@ def wrap_line(line: Line, cells: int, most: int = 0) -> tuple[Line, ...]:
         if most and len(done) == most - 1:
             now += cut_line((Cell(""), Cell(""), cell, *rest) if done or len(now) > 1 else (Cell(""), cell, *rest), room)
             break
-        head, tail = _broken(cell.text, room)
+        together = len(cell.text.split()) <= 3 and room < cells - indent and width(cell.text.strip()) <= cells - indent
+        head, tail = ("", cell.text) if together else _broken(cell.text, room)
         fresh = room == cells - indent
         if not head.strip() and fresh:
             head, tail = cut(cell.text, room), ""  # a word that is longer than a line

@@ -128,5 +128,7 @@ def gone_cell(world: World, t: Topology, now: datetime) -> Cell | None:
     gone = lost_for(world, t, p, now)
     _, _, what = p.lost.partition(t.cluster.current_primary if t.cluster is not None else "")
     since = f"gone for {seconds(gone)}" if gone is not None else "gone"
-    first = (what or p.lost).lstrip(" :").removeprefix("is ").partition(";")[0]
+    first = (what or p.lost).lstrip(" :").removeprefix("is ").partition(";")[0].removeprefix("does not answer: ")
+    if t.cluster is not None and first.startswith(t.cluster.current_primary):
+        first = first.removeprefix(t.cluster.current_primary).lstrip(" :") or first
     return Cell(f"  {since}: {first}", Tone.BAD)

@@ -321,7 +321,7 @@ def _primary_line(world: World, t: Topology, c: PgCluster, now: datetime) -> Lin
         line.append(Cell(f"  to be {c.target_primary}", Tone.WARN))
     line += _lease_cells(world, t, now)
     lead = next((m for m in t.members if m.name == t.primary), None)
-    if lead is not None and isinstance(lead.position, Known):
+    if lead is not None and isinstance(lead.position, Known) and gone is None:
         line.append(Cell(f"  at {lsn_text(lead.position.value)}", Tone.MUTED))
     return tuple(line)
 

@@ -14,8 +14,8 @@ from typing import Any, cast
 
 from coldtui.domain.errors import Unauthorized
 from coldtui.domain.readings import Known, Unknown
-from coldtui.domain.replication import ManagerStatus, SqlStatus
-from coldtui.domain.sessions import DatabaseFacts, Progress, Session
+from coldtui.domain.replication import ManagerStatus, PrimaryLease, SqlStatus
+from coldtui.domain.sessions import DatabaseFacts, Progress, Session, TableFacts
 from coldtui.domain.troubles import LineTrouble
 from coldtui.domain.world import DATABASE, World
 from coldtui.lab.fakes import FakeKube
@@ -76,6 +76,9 @@ class Servers:
 
     async def databases(self, target: str, *, deadline_s: float = 5.0) -> tuple[DatabaseFacts, ...]:
         return (DatabaseFacts("app", 1 << 20, 100),)
+
+    async def tables(self, target: str, database: str, *, most: int = 200, deadline_s: float = 5.0) -> tuple[TableFacts, ...]:
+        return (TableFacts(database, "public", "orders", 9, 3, None),)
 
     async def aclose(self) -> None:
         self.closed = True
@@ -257,3 +260,56 @@ def test_trends() -> None:
     after = history.sample(at(30, commits=5, started=NOW), NOW.replace(second=30), 30.0)
     assert after["pg_tps"][-1] != after["pg_tps"][-1]
     assert not PgHistory(15.0).sample(base, NOW, 0.0)
+
+
+def test_the_lease_and_the_quorum_are_read_beside() -> None:
+    """Holder, renewal and duration of the Lease; the failover quorum only where the Cluster wants one, and None where there is none."""
+
+    async def scene() -> None:
+        from coldtui.ports import HeldLease
+
+        kube = site()
+        kube.leases["cold/cold-postgres"] = HeldLease("cold", "cold-postgres", "postgres-1", "1", NOW, 15)
+        async with looking(kube, Servers()) as live:
+            world = await live.until(lambda w: isinstance(w.pg_lease, Known), 5)
+            assert world.pg_lease.value == PrimaryLease("postgres-1", NOW, 15)  # type: ignore[union-attr]
+            assert world.pg_quorum == Unknown("kube", "not asked")
+            wants = cluster()
+            wants["spec"]["postgresql"] = {"synchronous": {"method": "any", "number": 1, "failoverQuorum": True}}
+            kube.put("pg_clusters", decode("pg_clusters", wants))
+            world = await live.until(lambda w: isinstance(w.pg_quorum, Known), 5)
+            assert world.pg_quorum.value is None  # type: ignore[union-attr]
+
+    asyncio.run(scene())
+
+
+def test_a_change_of_the_cluster_is_followed() -> None:
+    """The time of a phase is that of the change that was seen; a pod that falls makes everyone be asked at once."""
+
+    async def scene() -> None:
+        servers, kube = Servers(), site()
+        async with looking(kube, servers) as live:
+            await live.until(lambda w: known(w, "postgres-1") and w.pg_watched.phase != "", 5)
+            assert not live.world.pg_watched.phase_seen
+            kube.put("pg_clusters", decode("pg_clusters", cluster(phase="Failing over", targetPrimary="pending")))
+            await live.until(lambda w: w.pg_watched.phase == "Failing over" and w.pg_watched.phase_seen, 5)
+            kube.put("pg_clusters", decode("pg_clusters", cluster(phase="Failing over")))
+            await live.until(lambda w: len(w.pg_watched.turned_back) == 1, 5)
+
+    asyncio.run(scene())
+
+
+def test_tables_are_read_only_while_they_are_looked_at() -> None:
+    """The tables with the most dead rows, by database; gone from the World afterwards."""
+
+    async def scene() -> None:
+        servers = Servers()
+        async with looking(site(), servers) as live:
+            await live.until(lambda w: known(w, "postgres-1"), 5)
+            end = live.attend(DATABASE, "pg_sessions", "pg_tables")
+            world = await live.until(lambda w: isinstance(w.pg_tables.get("app"), Known), 5)
+            assert world.pg_tables["app"].value[0].dead == 3  # type: ignore[union-attr]
+            end()
+            await live.until(lambda w: not w.pg_tables, 5)
+
+    asyncio.run(scene())
