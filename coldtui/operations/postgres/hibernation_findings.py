@@ -95,6 +95,9 @@ def of_use(j: Judge) -> Iterator[Finding]:
         if clients:
             sentence = f"{counted(len(clients), 'connection')} to {c.current_primary} will break: {told}"
             yield j.warn("hibernate.sessions", sentence, "stop these applications first")
+            if c.smart_shutdown_s and c.smart_shutdown_s < c.stop_delay_s:
+                wait = f"while sessions are open each server takes up to {c.smart_shutdown_s:,} s to stop (spec.smartShutdownTimeout)"
+                yield j.note("hibernate.wait", wait)
         since = [j.now - s.transaction_at for s in clients if s.transaction_at is not None]
         if long := [age for age in since if age > LONG_TRANSACTION]:
             oldest = int(max(long).total_seconds())

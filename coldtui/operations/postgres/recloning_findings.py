@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from ...domain.plans import Finding, Weight
+from ...domain.plans import Finding, Outlook, Weight
 from ...domain.postgres import changing
 from ...domain.readings import Reading, Unknown
 from ...domain.replication import lsn_text
@@ -160,7 +161,8 @@ def _of_data(j: Judge) -> Iterator[Finding]:
         )
     elif ours and theirs and theirs < ours and row is None:
         sentence = f"{name} is on timeline {theirs} at {lsn_text(own)}, the primary on {ours}: what it has beyond the fork, nobody else has"
-        yield j.warn("reclone.diverged", sentence, "take a copy first if that matters", name)
+        found = j.warn("reclone.diverged", sentence, "take a copy first if that matters", name)
+        yield replace(found, outlook=Outlook.WOULD_LOSE)
     if row is not None and row.state == "streaming":
         left = behind(facts, name)
         sentence = (

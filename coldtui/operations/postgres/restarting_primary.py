@@ -122,7 +122,13 @@ def _of_work(j: Judge) -> Iterator[Finding]:
         )
         yield j.warn("restart.archive", sentence, "mend the archive first", name)
     operator = facts.operator
-    if isinstance(operator, Unknown) or operator.value is None or operator.value.available < 1:
+    if c.reconciliation_disabled:
+        yield j.warn(
+            "restart.no-operator",
+            f"the operator ignores {c.name}: if {name} does not come back, nothing fails over",
+            "let it look again first",
+        )
+    elif isinstance(operator, Unknown) or operator.value is None or operator.value.available < 1:
         yield j.warn(
             "restart.no-operator", f"no operator is seen to run: if {name} does not come back, nothing fails over", "bring it back first"
         )

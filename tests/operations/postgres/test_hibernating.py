@@ -146,6 +146,7 @@ def test_whom_it_hits() -> None:
         schedules=known((HOURLY, replace(HOURLY, name="off", suspended=True), replace(HOURLY, name="other", cluster="x"))),
     )
     assert found(plan, "hibernate.sessions").sentence == "3 connections to postgres-1 will break: shop on app (2), report on app (1)"
+    assert "up to 180 s to stop (spec.smartShutdownTimeout)" in found(plan, "hibernate.wait").sentence
     assert "1 transaction open for longer than 30 s will be cut, the oldest after 40 s" in found(plan, "hibernate.transactions").sentence
     assert found(plan, "hibernate.readers").sentence == "connections to standbys will break: postgres-2 4"
     assert found(plan, "hibernate.backup").sentence == "backup nightly-1 is running and breaks off"

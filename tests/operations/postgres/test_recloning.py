@@ -61,7 +61,13 @@ def diverged(facts: PgFacts) -> PgFacts:
 def test_a_diverged_standby_may_be_cloned() -> None:
     """Rung 3: the name is typed. What is deleted, what it has that nobody else has, how much is copied, and who can take over meanwhile."""
     plan = reclone(diverged)
-    assert (plan.rung, plan.confirm, plan.needs_reason, plan.outlook, plan.blocked) == (Rung.DESTRUCTIVE, TARGET, True, Outlook.GO, "")
+    assert (plan.rung, plan.confirm, plan.needs_reason, plan.outlook, plan.blocked) == (
+        Rung.DESTRUCTIVE,
+        TARGET,
+        True,
+        Outlook.WOULD_LOSE,
+        "",
+    )
     assert finding(plan, "reclone.claims").sentence == "1 volume claim will be deleted with all data: postgres-2"
     assert finding(plan, "reclone.diverged").sentence.startswith("postgres-2 is on timeline 5 at 4/FFFFFF9C, the primary on 7")
     assert finding(plan, "reclone.size").sentence == "4 GiB are copied from postgres-1 (its databases by SQL)"
