@@ -79,7 +79,7 @@ class Verifying:
             if head is not None and head.archiving is None and not head.last_archived_wal:
                 return "nothing is archived: the cluster has no archive"
             if head is not None and self._new(head, since):
-                return f"{head.last_archived_wal or 'WAL'} was archived since"
+                return f"its archive works: {head.last_archived_wal or 'WAL'} was archived since"
             if self.ctx.means.clock.monotonic() > end:
                 told = head.last_failed_wal if head is not None else ""
                 return f"nothing was archived since{f', {told} failed' if told else ''}: see the archive of {self.leads}"

@@ -12,11 +12,14 @@ from typing import Any
 from coldtui.adapters.journal import SqliteJournal
 from coldtui.adapters.kube.adapter import connect as connect_kube
 from coldtui.adapters.postgres import connect as connect_database
+from coldtui.adapters.ssh import connect as open_shell
+from coldtui.config.settings import Config, NodeSection
 from coldtui.domain.plans import Plan
 from coldtui.domain.runs import RunEvent, What
+from coldtui.lab.client import NODES
 from coldtui.lab.postgres.faults import PgFaults
 from coldtui.live.pace import SystemClock
-from coldtui.operations.engine import RunContext, Step, left_behind, offline, perform
+from coldtui.operations.engine import RunContext, Step, left_behind, perform
 from coldtui.operations.postgres.failover import FAILOVER, Failover
 from coldtui.operations.postgres.promoting import Promote
 from coldtui.operations.postgres.proving import ProveStopped
@@ -97,13 +100,18 @@ class Ground:
 
 @asynccontextmanager
 async def ground(place: Place, folder: Path) -> AsyncIterator[Ground]:
+    """No host answers over SSH."""
     kube = connect_kube(kubeconfig=place.kubeconfig, writable=True)
     database = connect_database(config_of(place), writable=True, environ={})
     clock = SystemClock()
-    means = Means(kube, offline(clock, ME).shell, clock, ME, pg_cluster="database/cold-postgres", database=database)
+    nodes = [node["metadata"]["name"] for node in (await place.client.list(NODES))[0]]
+    hosts = Config(nodes={name: NodeSection(ssh="nobody@127.0.0.1:1") for name in nodes})
+    shell = open_shell(hosts, writable=True, secrets={}, clock=clock, environ={})
+    means = Means(kube, shell, clock, ME, pg_cluster="database/cold-postgres", database=database)
     try:
         with journal_in(folder) as journal:
             yield Ground(place, means, journal)
     finally:
+        await shell.aclose()
         await database.aclose()
         await kube.aclose()
