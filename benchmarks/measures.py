@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.journal import journal
 from benchmarks.places import PYTHON, Site, console, home, k9s, lab, real, rival
+from benchmarks.postgres import servers
 from benchmarks.runs import runs
 from benchmarks.table import HERE, Report
 from benchmarks.terminal import Terminal
@@ -235,4 +236,5 @@ PARTS: dict[str, Callable[[Report, Path, bool], None]] = {
     "help": help_,
     "journal": journal,
     "runs": runs,
+    "servers": servers,
 }

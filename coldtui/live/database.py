@@ -282,7 +282,10 @@ class DatabaseWatch:
             found = await within(target.ask(), deadline_s + 0.3)
             reading: Reading[Any] = Known(found, target.source, self._clock.now())
             target.failures = 0
-        except (ColdError, TimeoutError) as error:
+        except TimeoutError:  # it could not even be told to let the question go
+            target.failures += 1
+            reading = Unknown(target.source, f"{target.name} did not answer within {deadline_s:.0f} s", "timeout")
+        except ColdError as error:
             target.failures += 1
             reading = _unknown(target.source, error)
         except Exception as error:
