@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .failover_signs import lost_for, prospect_of, settling
-from .postgres import PgCluster, changing
+from .postgres import PgCluster, changing, electing
 from .problems import Problem, Severity
 from .readings import Freshness, Known, Reading, Unknown
 from .replication import Claim
@@ -227,7 +227,7 @@ def _nobody(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[
 def _silent(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
     """The primary answers nobody, while the others do: by the same way, so the way is not at fault."""
     m = next((x for x in t.members if x.name == t.primary), None)
-    if m is None or changing(c) or c.is_fenced(m.name) or c.replica_cluster:
+    if m is None or changing(c) or electing(c, m.instance) or c.is_fenced(m.name) or c.replica_cluster:
         return
     others = [x for x in t.members if x is not m]
     by_sql = not isinstance(m.sql, Known) and any(_now(x.sql, now) for x in others)

@@ -374,6 +374,13 @@ def changing(cluster: PgCluster) -> str:
     return "failover" if cluster.target_primary == "pending" or cluster.phase == FAILING_OVER else "switchover"
 
 
+def electing(cluster: PgCluster, primary: Instance | None) -> bool:
+    """A failover that has found nobody yet. While it waits the operator takes the target back each second (replicas.go), which means no end of it."""
+    if cluster.phase != FAILING_OVER or cluster.target_primary not in ("pending", cluster.current_primary):
+        return False
+    return cluster.target_primary == "pending" or primary is None or (primary.pods_known and not primary.ready)
+
+
 def two_primaries(cluster: PgCluster, found: tuple[Instance, ...]) -> tuple[str, ...]:
     """Instances that claim to be primary at once. What instances reported is old during a role change, so it counts only outside one."""
     if changing(cluster) or cluster.phase in (SWITCHING_OVER, FAILING_OVER):
@@ -428,6 +435,8 @@ def _verdict(world: World, c: PgCluster, now: datetime) -> Verdict:
         return Verdict(Grade.BAD, "fenced", "all instances" if c.all_fenced else f"primary {c.current_primary}")
     if grade is Grade.BAD and c.phase != FAILING_OVER:
         return Verdict(Grade.BAD, word, c.phase_reason or c.phase)
+    if electing(c, primary):
+        return Verdict(Grade.BAD, "failing over", f"{c.current_primary} → pending")
     if change := changing(c):
         what = f"{c.current_primary} → {c.target_primary}"
         return Verdict(Grade.BAD, "failing over", what) if change == "failover" else Verdict(Grade.PART, "switching over", what)
@@ -497,9 +506,9 @@ def _role_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now:
             c.ref, Severity.CRITICAL, f"{c.name}: {' and '.join(doubles)} both say that they are primary", c.current_primary_since,
             f"data may split; {_write_hits(world, c)}", "roles from pod labels and from what the instances report",
         )  # fmt: skip
-    if change := changing(c):
-        since = c.target_primary_since
-        target = "nobody yet" if c.target_primary == "pending" else c.target_primary
+    if change := "failover" if electing(c, primary) else changing(c):
+        since = c.primary_failing_since or c.target_primary_since
+        target = "nobody yet" if c.target_primary in ("pending", c.current_primary) else c.target_primary
         severity = Severity.CRITICAL if change == "failover" else Severity.WARNING
         yield Problem(
             c.ref,
@@ -507,7 +516,7 @@ def _role_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now:
             f"{c.name}: {change} from {c.current_primary} to {target}",
             since,
             _write_hits(world, c),
-            c.phase_reason or c.phase,
+            c.phase if electing(c, primary) else c.phase_reason or c.phase,
         )
     elif not c.current_primary and c.phase == HEALTHY:
         yield Problem(c.ref, Severity.CRITICAL, f"{c.name} has no primary", None, _write_hits(world, c), c.phase_reason)

@@ -349,6 +349,10 @@ def _loss(world: World, members: tuple[Member, ...], primary: str, now: datetime
 
 
 def _last_claim(world: World, names: set[str], primary: str) -> Claim | None:
-    """Of who is primary now; else of the one that was, by its last word."""
+    """Of who is primary now, by SQL where that tells, since what it knows of its standbys is by SQL too; else of the one that was, by its last word."""
     found = [c for c in world.pg_claims.values() if c.name in names and c.lsn is not None]
-    return max(found, key=lambda c: (not c.ended, c.name == primary, c.seen), default=None)
+
+    def by_sql(c: Claim) -> bool:
+        return c.source == "sql" and not c.ended and world.at - c.seen <= FRESH
+
+    return max(found, key=lambda c: (not c.ended, c.name == primary, by_sql(c), c.seen), default=None)

@@ -11,6 +11,7 @@ from coldtui.domain.values import dataclass
 
 from ..domain import postgres as domain
 from ..domain.disagreements import SOURCES as SAID
+from ..domain.failover import PENDING
 from ..domain.pgdisks import CRITICAL, WARNING, disks, fullest
 from ..domain.postgres import PgCluster
 from ..domain.readings import Known, Reading
@@ -247,9 +248,10 @@ def _told_at(world: World, now: datetime) -> str:
 
 def phase_time(world: World, c: PgCluster, now: datetime) -> str:
     """`  for 3m`, `  for at least 3m`; empty where nothing is known yet."""
-    if domain.changing(c) and c.phase in (domain.SWITCHING_OVER, domain.FAILING_OVER) and c.target_primary_since is not None:
-        return f"  for {words.age(max(timedelta(0), now - c.target_primary_since))}"  # both are written at once
     seen = world.pg_watched
+    exact = seen.phase == c.phase and seen.phase_seen
+    if not exact and domain.changing(c) and c.phase in (domain.SWITCHING_OVER, domain.FAILING_OVER) and c.target_primary_since is not None:
+        return f"  for {words.age(max(timedelta(0), now - c.target_primary_since))}"  # both are written at once
     if seen.phase != c.phase or seen.phase_since is None:
         return ""
     lasts = max(timedelta(0), now - seen.phase_since)
@@ -317,7 +319,7 @@ def _primary_line(world: World, t: Topology, c: PgCluster, now: datetime) -> Lin
         line = [line[0], Cell(c.current_primary or "nobody", Tone.BAD), gone]
     if c.current_primary and c.current_primary != t.primary:
         line.append(Cell(f"  Cluster names {c.current_primary}", Tone.BAD))
-    if c.target_primary and c.target_primary != c.current_primary:
+    if c.target_primary and c.target_primary not in (c.current_primary, PENDING):
         line.append(Cell(f"  to be {c.target_primary}", Tone.WARN))
     line += _lease_cells(world, t, now)
     lead = next((m for m in t.members if m.name == t.primary), None)

@@ -126,7 +126,8 @@ def electing() -> World:
     }  # fmt: skip
     parted: dict[str, Any] = {f"p{n}": known(server(receiver=None)) for n in (2, 3)}
     world = lost(build(raw({"postgres-1": CRASHED}, **status)), for_s=13, **parted)
-    return replace(world, pg_managers=world.pg_managers.update(_parted()))
+    watched = Watched("Failing over", before(9), phase_seen=True)
+    return replace(world, pg_managers=world.pg_managers.update(_parted()), pg_watched=watched)
 
 
 def operator_down() -> World:
