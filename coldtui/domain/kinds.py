@@ -57,6 +57,8 @@ DEPLOYMENTS = Kind("deployments", "apps", "v1", "deployments", True, "deployment
 REPLICASETS = Kind("replicasets", "apps", "v1", "replicasets", True, "replica sets")
 STATEFULSETS = Kind("statefulsets", "apps", "v1", "statefulsets", True, "stateful sets")
 DAEMONSETS = Kind("daemonsets", "apps", "v1", "daemonsets", True, "daemon sets")
+JOBS = Kind("jobs", "batch", "v1", "jobs", True, "jobs")
+"""Not watched: asked for by name."""
 BUDGETS = Kind("budgets", "policy", "v1", "poddisruptionbudgets", True, "disruption budgets")
 SERVICES = _core("services", "services", True, "services")
 ENDPOINTSLICES = Kind("endpointslices", "discovery.k8s.io", "v1", "endpointslices", True, "endpoint slices")

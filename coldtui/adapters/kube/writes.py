@@ -54,6 +54,8 @@ class Writes:
 
     def delete(self, kind: Kind, name: str, namespace: str, uid: str, grace_s: int | None, dry_run: bool, deadline_s: float) -> None:
         options = {"apiVersion": "v1", "kind": "DeleteOptions", **_options(uid, grace_s, dry_run)}
+        if kind.group == "batch":
+            options["propagationPolicy"] = "Background"  # batch/v1 alone would leave the pods of a job behind
         query: Query = [("dryRun", "All")] if dry_run else []
         self._send(
             "DELETE", _path(kind, namespace, name), Question.of("delete", kind, namespace, name), query, options, deadline_s, told=False

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...domain.errors import ColdError, Conflict, NotFound, StepFailed, Unauthorized
-from ...domain.kinds import CLAIMS, PG_CLUSTERS, PODS
+from ...domain.errors import ColdError, Conflict, Forbidden, NotFound, StepFailed, Unauthorized
+from ...domain.kinds import CLAIMS, JOBS, PG_CLUSTERS, PODS
 from ...domain.plans import PlannedStep
 from ...domain.pods import Pod
 from ...domain.postgres import PgCluster, changing
@@ -22,6 +22,8 @@ from .ordering import facts_of, refuse, waited
 from .recloning_findings import against
 
 NAME = "postgres.reclone-instance"
+MADE_BY = ("join", "snapshot-recovery")
+"""Endings of the names of jobs that fill the volume of a standby (CloudNativePG, pkg/specs/jobs.go)."""
 
 
 class Recloning(Step):
@@ -110,11 +112,27 @@ class Recloning(Step):
             await _gone(kube.delete(PODS, pod.name, args["namespace"], uid=pod.uid))
             await ctx.say(f"pod {pod.name} is told to end")
             await self._guard(planned, ctx)
+        await self._remove_jobs(planned, ctx)
         for claim in old:
             if claim.deleted is None:
                 await ctx.ready()
                 await _gone(kube.delete(CLAIMS, claim.name, args["namespace"], uid=claim.uid))
                 await ctx.say(f"volume claim {claim.name} is deleted, it goes when its pod has ended")
+
+    async def _remove_jobs(self, planned: PlannedStep, ctx: RunContext) -> None:
+        """Those that filled the old volume and are there still: the operator would take one that is complete for its own, and start the new instance
+        on an empty volume (cluster_create.go, joinReplicaInstance). They are cleaned up only where all instances have become ready."""
+        args, kube = planned.args, ctx.means.kube
+        for name in (f"{args['instance']}-{ending}" for ending in MADE_BY):
+            try:
+                raw = await kube.fetch(JOBS, name, args["namespace"])
+                await _gone(kube.delete(JOBS, name, args["namespace"], uid=str(raw["metadata"]["uid"])))
+            except NotFound:
+                continue
+            except Forbidden as error:
+                await ctx.say(f"whether job {name} is left is not known: {error.title}; with it the copy would not come")
+                return
+            await ctx.say(f"job {name} is deleted, it was left of the old copy")
 
     async def _guard(self, planned: PlannedStep, ctx: RunContext) -> None:
         """Raises StepFailed where it leads now, or may be chosen to."""

@@ -6,12 +6,13 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from coldtui.domain.errors import Refused, StepFailed
 from coldtui.domain.plans import Outlook
-from coldtui.lab.client import CLAIMS
+from coldtui.lab.client import CLAIMS, JOBS
 from coldtui.operations.postgres.recloning import RECLONE_INSTANCE, RecloneInstance
 from coldtui.operations.postgres.recloning_steps import Copying, Recloning
 from tests.lab.conftest import until
@@ -26,6 +27,11 @@ async def uids(on: Place, name: str) -> tuple[str, str]:
     return (await on.client.get(CLAIMS, name, NS))["metadata"]["uid"], (await on.pod(name))["metadata"]["uid"]
 
 
+def job_of(name: str) -> dict[str, Any]:
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "join", "image": "postgresql"}]}}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": NS}, "spec": {"template": template}}
+
+
 async def act_on(on: Place, at: Ground, number: int = 1) -> tuple[str, Act]:
     primary = (await on.status())["currentPrimary"]
     name = next(n for n in on.database.servers if n != primary)
@@ -34,7 +40,7 @@ async def act_on(on: Place, at: Ground, number: int = 1) -> tuple[str, Act]:
 
 
 def test_a_standby_is_copied_anew(real: Site, tmp_path: Path) -> None:
-    """Another volume, another pod, none of its old files, all rows; the others keep their volumes, and it streams."""
+    """Another volume, another pod, none of its old files, all rows; the others keep their volumes, and it streams. The job of an older copy is gone."""
 
     async def scene(on: Place) -> None:
         async with ground(on, tmp_path) as at:
@@ -44,7 +50,10 @@ def test_a_standby_is_copied_anew(real: Site, tmp_path: Path) -> None:
             mark.touch()
             primary = (await on.status())["currentPrimary"]
             on.sql(primary, "CREATE TABLE copied AS SELECT 7 AS n", "app")
+            await on.client.create(JOBS, job_of(f"{name}-join"))
             await act.perform()
+            assert await on.client.find(JOBS, f"{name}-join", NS) is None
+            assert f"job {name}-join is deleted, it was left of the old copy" in act.said
             assert act.memo["outcome"].startswith(f"{name} was thrown away; {name} is a new copy and streams from {primary}")
             after = {n: await uids(on, n) for n in on.database.servers}
             assert not mark.exists()
