@@ -26,23 +26,24 @@ demo: $(V)/.run
 	$(BIN)/coldtui demo
 
 # Whole sites and whole programs at play. They mostly wait: for machines, servers and processes, as operators do. The rest is quick.
-WHOLE := tests/whole tests/docs tests/lab/hosts tests/lab/postgres tests/lab/test_controllers.py tests/lab/test_demo.py \
-	tests/operations/postgres tests/operations/drain/test_live.py tests/operations/drain/test_kubectl.py \
-	tests/operations/test_reboot.py tests/operations/test_restart_k3s.py tests/operations/test_clean_disk.py \
-	tests/operations/test_processes.py tests/adapters/ssh/test_contract.py tests/adapters/ssh/test_sudo.py
+WHOLE := tests/whole tests/docs tests/operations/postgres tests/lab/hosts tests/lab/postgres $(wildcard tests/cli/test_postgres*.py) \
+	$(addprefix tests/lab/test_,controllers.py demo.py acting.py) tests/cli/test_acts.py tests/adapters/ssh \
+	$(addprefix tests/operations/,drain/test_live.py drain/test_kubectl.py) \
+	$(addprefix tests/operations/test_,reboot.py restart_k3s.py clean_disk.py processes.py)
 # Many tests start the program anew: without kept bytecode each start would compile it.
 unexport PYTHONDONTWRITEBYTECODE
-PYTEST := $(BIN)/python -m pytest -m "not controlplane and not long" --dist worksteal
+# For two cores. Where one test waits, another computes: hence more workers than cores.
+WORKERS ?= 3
+PYTEST := $(BIN)/python -m pytest -m "not controlplane" -n $(WORKERS) --dist worksteal
 
 test: test-quick test-whole
 
-# One worker for each of two cores: these compute.
+# Units and the console: under two minutes.
 test-quick: $(V)/.dev
-	$(PYTEST) -n 2 $(WHOLE:%=--ignore=%)
+	$(PYTEST) $(WHOLE:%=--ignore=%)
 
-# Two workers a core: while one waits, the other computes.
 test-whole: $(V)/.dev
-	$(PYTEST) -n 4 $(WHOLE)
+	$(PYTEST) $(WHOLE)
 
 lint: $(V)/.dev
 	$(BIN)/ruff format --check coldtui tests benchmarks

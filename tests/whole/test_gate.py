@@ -34,8 +34,11 @@ from coldtui.tui.dialogs.planwords import Stage
 from coldtui.tui.screens import SCREENS
 from coldtui.tui.site import Options
 from coldtui.wiring import open_site
+from tests.tui import harness
 from tests.whole.ground import Embedded, environment
 from tests.whole.recorder import Recorder
+
+harness.install()
 
 NODE = "k3s-worker-2"
 ARM = frozenset({"arm"})
