@@ -56,7 +56,7 @@ class Electing:
     began: datetime
     told: set[str] = field(default_factory=set)
     received: dict[str, int] = field(default_factory=dict)
-    """What each had received when it was last seen as a standby."""
+    """How far the data of each went when it was last seen as a standby."""
 
     @property
     def old(self) -> str:
@@ -135,8 +135,8 @@ class Electing:
                 continue
             if manager.is_primary and name != self.old:
                 await self._stage(f"promoted {name}", f"{name} says that it is the primary, on timeline {manager.timeline or '?'}")
-            elif not manager.is_primary and manager.received is not None:
-                self.received[name] = manager.received
+            elif not manager.is_primary and (has := max(manager.received or 0, manager.replayed or 0)):
+                self.received[name] = has
         if c.current_primary != self.old:
             await self._stage(f"current {c.current_primary}", f"currentPrimary is {c.current_primary}")
 

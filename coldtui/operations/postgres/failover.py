@@ -20,7 +20,7 @@ from .failover_case import Case, items_of
 from .failover_facts import FailoverFacts, gather_failover
 from .failover_findings import failover_findings
 from .failover_ways import AUTO, DELETE, PATCH, POWER, WAIT, WAYS, Asked
-from .positions import end_of_primary, received
+from .positions import end_of_primary, reached
 from .promoting import Promote
 from .proving import ProveStopped
 from .stopping import StopPrimary
@@ -121,7 +121,7 @@ def arguments(case: Case) -> Mapping[str, Any]:
 
 def _estimate(case: Case) -> int | None:
     """Bytes that would be lost; None: cannot be known."""
-    end, own = end_of_primary(case.facts.pg, case.asked.primary_lsn), received(case.facts.pg, case.to)
+    end, own = end_of_primary(case.facts.pg, case.asked.primary_lsn), reached(case.facts.pg, case.to)
     return end.lsn - own if end is not None and own is not None and end.lsn >= own else None
 
 

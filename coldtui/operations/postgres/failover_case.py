@@ -11,14 +11,14 @@ from ...domain.replication import lsn_text
 from .checks import Judge, address, timeline_of, timeline_of_standby
 from .failover_facts import FailoverFacts
 from .failover_ways import Asked, choose, proof_of
-from .positions import received, replayed
+from .positions import reached, received, replayed
 
 
 class Case:
     """One cluster and what is asked for, with what follows from both worked out once."""
 
     def __init__(self, facts: FailoverFacts, asked: Asked, now: datetime) -> None:
-        self.facts, self.asked, self.now = facts, asked, now
+        self.facts, self.asked, self.now = facts, asked, facts.there(now)
         self.judge = Judge(facts.pg, asked.to, now)
         self.signs: Signs = facts.signs(now)
         self.prospect: Prospect = prospect(self.signs)
@@ -57,8 +57,8 @@ class Case:
 
     def shortfall(self, name: str) -> int:
         """Bytes that the best replica has received and this one has not."""
-        best = max((received(self.facts.pg, n) or 0 for n in self.ranked), default=0)
-        return max(0, best - (received(self.facts.pg, name) or 0))
+        best = max((reached(self.facts.pg, n) or 0 for n in self.ranked), default=0)
+        return max(0, best - (reached(self.facts.pg, name) or 0))
 
 
 # ------------------------------------------------------------ who
@@ -67,7 +67,7 @@ class Case:
 def ranked(facts: FailoverFacts, signs: Signs) -> tuple[str, ...]:
     """Replicas that may lead, in the operator's own order: most received, then most replayed, then by name."""
     fit = [name for name in candidates(signs) if not unfit(facts, signs, name)]
-    return tuple(sorted(fit, key=lambda n: (-(received(facts.pg, n) or 0), -(replayed(facts.pg, n) or 0), n)))
+    return tuple(sorted(fit, key=lambda n: (-(reached(facts.pg, n) or 0), -(replayed(facts.pg, n) or 0), n)))
 
 
 def unfit(facts: FailoverFacts, signs: Signs, name: str) -> str:

@@ -55,6 +55,8 @@ class FailoverFacts:
     host: Reading[bool] = field(default_factory=lambda: Unknown("ssh", "not asked"))
     """Whether a container of the old primary's server runs on its host, by its container runtime over SSH."""
     premises: tuple[Premise, ...] = ()
+    skew_s: float = 0.0
+    """The API server's clock minus ours: moments in its objects are by that one."""
 
     @property
     def cluster(self) -> PgCluster:
@@ -83,8 +85,13 @@ class FailoverFacts:
         found = self.pg.lease
         return found.value if isinstance(found, Known) else None
 
+    def there(self, now: datetime) -> datetime:
+        """A moment of ours by the clock of the API server."""
+        return now + timedelta(seconds=self.skew_s)
+
     def signs(self, now: datetime) -> Signs:
-        return signs_of(self, now)
+        """`now` by our own clock."""
+        return signs_of(self, self.there(now))
 
 
 async def gather_failover(key: str, means: Means, deadline_s: float) -> FailoverFacts:
@@ -100,7 +107,7 @@ async def gather_failover(key: str, means: Means, deadline_s: float) -> Failover
     some = min(3.0, deadline_s / 2)
     asked = (
         _ask("failover quorum", _quorum(kube, c, some), some, at) if wants else _not_asked(),
-        _ask("events", kube.events_of("Cluster", c.name, c.namespace, deadline_s=some), some, at),
+        _ask("events", _events(kube, c, some), some, at),
         _renews(pg, means, some),
         _rights(kube, c.namespace, some),
         _node_trouble(pg, means, some),
@@ -108,7 +115,7 @@ async def gather_failover(key: str, means: Means, deadline_s: float) -> Failover
     quorum, events, renews, rights, node_trouble = await asyncio.gather(*asked)
     host = await _on_host(pg, means, node_trouble, some)
     premises = (*pg.premises, *_premises(wants, quorum, events, renews, host, node_trouble))
-    return FailoverFacts(pg, quorum, events, renews, rights, node_trouble, host, premises)
+    return FailoverFacts(pg, quorum, events, renews, rights, node_trouble, host, premises, kube.clock_skew_s or 0.0)
 
 
 def without_api(error: Unreachable) -> Unreachable:
@@ -128,6 +135,13 @@ async def _quorum(kube: Kube, cluster: PgCluster, deadline_s: float) -> Failover
     except NotFound:
         return None
     return found
+
+
+async def _events(kube: Kube, cluster: PgCluster, deadline_s: float) -> tuple[Event, ...]:
+    """About the Cluster and about the pod of its primary."""
+    objects = [("Cluster", cluster.name), *([("Pod", cluster.current_primary)] if cluster.current_primary else [])]
+    found = await asyncio.gather(*(kube.events_of(kind, name, cluster.namespace, deadline_s=deadline_s) for kind, name in objects))
+    return tuple(event for every in found for event in every)
 
 
 async def _not_asked() -> Reading[FailoverQuorum | None]:
@@ -250,7 +264,7 @@ def _lease_of(facts: FailoverFacts) -> Reading[PrimaryLease | None]:
     if isinstance(found, Unknown) or found.value is None:
         return found if isinstance(found, Unknown) else Known(None, found.source, found.as_of)
     seen = isinstance(facts.renews, Known) and facts.renews.value
-    renewed = facts.pg.at if seen else None if isinstance(facts.renews, Known) else found.value.renewed
+    renewed = facts.there(facts.pg.at) if seen else None if isinstance(facts.renews, Known) else found.value.renewed
     return Known(PrimaryLease(found.value.holder, renewed, found.value.duration_s), found.source, found.as_of)
 
 

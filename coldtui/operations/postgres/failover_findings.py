@@ -12,7 +12,7 @@ from ...domain.text import counted
 from .checks import Judge, address
 from .failover_case import Case, unfit
 from .failover_ways import AUTO, DELETE, PATCH, POWER, WAIT, WAYS, WORDS, span
-from .positions import end_of_primary, floor_of, received, replayed
+from .positions import end_of_primary, floor_of, reached, replayed
 
 
 def failover_findings(case: Case) -> tuple[Finding, ...]:
@@ -107,9 +107,9 @@ def _of_target(case: Case) -> Iterator[Finding]:
             j, "failover.worse", f"{to} has received {short:,} bytes less than {best}: that much more is lost, and {best} diverges"
         )
     else:
-        end = received(facts.pg, to)
+        end = reached(facts.pg, to)
         yield j.note("failover.target", f"{to} has received most{f', up to {lsn_text(end)}' if end is not None else ''}", Weight.GOOD)
-    unplayed = (received(facts.pg, to) or 0) - (replayed(facts.pg, to) or 0)
+    unplayed = (reached(facts.pg, to) or 0) - (replayed(facts.pg, to) or 0)
     manager = facts.pg.manager(to)
     if manager is not None and manager.replay_paused:
         yield j.stop(
@@ -161,7 +161,7 @@ def _of_loss(case: Case) -> Iterator[Finding]:
     facts, j, to, name = case.facts, case.judge, case.to, case.primary
     if not to or not (case.prospect.lost or case.unread or case.prospect.under_way):
         return
-    own, end, floor = received(facts.pg, to), end_of_primary(facts.pg, case.asked.primary_lsn), floor_of(facts.pg)
+    own, end, floor = reached(facts.pg, to), end_of_primary(facts.pg, case.asked.primary_lsn), floor_of(facts.pg)
     if own is None:
         yield j.blind("failover.loss", "what would be lost", f"what {to} has received is not known")
     elif end is not None and end.lsn >= own:

@@ -165,6 +165,8 @@ def _no_power(case: Case) -> str:
         return f"the node of {case.primary} is not known"
     if not facts.node_trouble:
         return f"{pod.node} is Ready: declaring a living node out of service corrupts data"
+    if _no_election(case) and not facts.rights.patch_status:
+        return f"{_no_election(case)}, and naming one needs patch on clusters/status (RBAC)"
     if not facts.rights.patch_nodes:
         return "it needs patch on nodes (RBAC)"
     if case.proof is None or case.proof.kind not in ("host", "declared"):

@@ -28,6 +28,12 @@ def replayed(pg: PgFacts, name: str) -> int | None:
     return max(found) if found else None
 
 
+def reached(pg: PgFacts, name: str) -> int | None:
+    """How far its data goes: what it has replayed from the archive was never received."""
+    found = [value for value in (received(pg, name), replayed(pg, name)) if value is not None]
+    return max(found, default=None)
+
+
 def end_of_primary(pg: PgFacts, given: str) -> Position | None:
     """The last known WAL position of the primary; None: nobody knows any. `given`: what whoever asks has seen before."""
     name = pg.primary
@@ -42,7 +48,7 @@ def end_of_primary(pg: PgFacts, given: str) -> Position | None:
 
 def floor_of(pg: PgFacts) -> tuple[int, str] | None:
     """(position that the primary had reached for certain, who proves it): what any replica has received, or the archive has."""
-    found = [(position, f"{name} has received it") for name in pg.cluster.instance_names if (position := received(pg, name)) is not None]
+    found = [(position, f"{name} has it") for name in pg.cluster.instance_names if (position := reached(pg, name)) is not None]
     found += [(end, f"segment {wal} is archived") for wal, end in _archived(pg)]
     return max(found, default=None)
 

@@ -23,7 +23,7 @@ from .electing import Electing, Promoted
 from .facts import VIP, WRITES, gather_cluster
 from .failover_case import Case, unfit
 from .failover_ways import PATCH, Asked
-from .positions import received
+from .positions import reached
 from .probe import WriteProbe
 from .stopping import GATHER_S, FailoverPace, facts_of, well_again
 from .switchover import patch_of
@@ -46,7 +46,7 @@ class Promote(Step):
     async def before(self, planned: PlannedStep, ctx: RunContext) -> Mapping[str, Any]:
         """Recorded before anything is promoted: the only account of what each had."""
         facts = await gather_cluster(f"{planned.args['namespace']}/{planned.args['cluster']}", ctx.means, GATHER_S)
-        has = {name: got for name in facts.cluster.instance_names if (got := received(facts, name)) is not None}
+        has = {name: got for name in facts.cluster.instance_names if (got := reached(facts, name)) is not None}
         raw = await ctx.means.kube.fetch(PG_CLUSTERS, planned.args["cluster"], planned.args["namespace"])
         return {"received": has, "version": str(raw["metadata"]["resourceVersion"]), "target": facts.cluster.target_primary}
 

@@ -226,7 +226,8 @@ class VerifyFailover(Step):
     async def run(self, planned: PlannedStep, ctx: RunContext) -> None:
         won, old = outcome_of(ctx), str(planned.args["from"])
         facts = await ctx.patiently(lambda: gather_cluster(f"{planned.args['namespace']}/{planned.args['cluster']}", ctx.means, 10.0))
-        members = _members(facts, str(won["leads"]), old)
+        ahead = ahead_of(kept(ctx, "stood") or {}, won["switch"], (str(won["leads"]), old))
+        members = tuple(name for name in _members(facts, str(won["leads"]), old) if name not in ahead)
         seen = Verifying(planned, ctx, self.pace, str(won["leads"]), won["line"], old)
         since = datetime.fromisoformat(str(won["since"]))
         async with contextlib.AsyncExitStack() as stack:
@@ -237,6 +238,8 @@ class VerifyFailover(Step):
             if probe is not None:
                 await measured(ctx, probe, self.pace, began)
         await seen.following(members)
+        for name, more in ahead.items():
+            await ctx.say(f"{name} had received {more:,} bytes more than {won['leads']}: it has diverged, coldtui postgres reclone {name}")
         said = [] if won["returned"] else [await seen.archived(since), await seen.rejoined()]
         await ctx.waiting("")
         words = "; ".join([f"{won['leads']} leads on timeline {won['line'] or '?'}", *said])
@@ -246,6 +249,11 @@ class VerifyFailover(Step):
 
     def left_behind(self, planned: PlannedStep, ctx: RunContext) -> str:
         return str(ctx.memo_of(planned).get("outcome", ""))
+
+
+def ahead_of(stood: Mapping[str, int], switch: int | None, but: tuple[str, ...]) -> dict[str, int]:
+    """Replicas that had received more than what the new timeline begins with, and how many bytes: they do not follow it."""
+    return {} if switch is None else {name: has - switch for name, has in stood.items() if name not in but and has > switch}
 
 
 def _members(facts: PgFacts, leads: str, old: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from coldtui.operations.postgres.failover_facts import Rights
 from coldtui.operations.postgres.failover_ways import Asked
 from coldtui.operations.postgres.hosted import runs_in
 from coldtui.operations.postgres.positions import end_of_segment
+from coldtui.operations.postgres.verifying import ahead_of
 from coldtui.ports import HeldLease
 from tests.operations.postgres.failover_scene import (
     BEST,
@@ -263,7 +264,7 @@ def test_a_loss_that_cannot_be_known_is_never_nothing() -> None:
     assert finding(plan, "loss").sentence.startswith("what would be lost cannot be known: postgres-1 answers neither SQL nor /pg/status")
     assert plan.steps[0].args["estimate"] is None
     unfit = all_of(in_pg(pod_with(OTHER, is_ready=False, state="Pending")), behind(BEST, 4096))
-    assert "at least 4,096 bytes, since postgres-3 has received it" in finding(plan_of(unfit(killed())), "loss").sentence
+    assert "at least 4,096 bytes, since postgres-3 has it" in finding(plan_of(unfit(killed())), "loss").sentence
     older = plan_of(killed(), primary_lsn=lsn_text(HEAD - 8))
     assert "postgres-2 has received more than what was last seen" in finding(older, "loss").sentence
 
@@ -312,6 +313,26 @@ def test_a_plan_that_stays_the_same_is_not_worse() -> None:
     before = plan_of(facts)
     assert worse(before, plan_of(in_pg(cluster_with(primary_failing_since=NOW - timedelta(seconds=36)))(facts))) == ()
     assert worse(before, plan_of(in_pg(cluster_with(primary_failing_since=NOW - timedelta(seconds=75)))(facts)))
+
+
+def test_moments_are_by_the_clock_of_the_api_server() -> None:
+    """Ours is 30 s behind: the operator has had 64 s, which is too long."""
+    plan = plan_of(with_(skew_s=30.0)(killed()))
+    assert finding(plan, "waiting").sentence == "the operator has had 64 of 10 to 40 s: it should have promoted one"
+    assert finding(plan, "way").sentence.startswith("by patch")
+
+
+def test_what_was_replayed_from_the_archive_counts() -> None:
+    """A standby whose receiver ended early may have gone on from the archive."""
+    ahead = in_pg(manager_with(OTHER, replayed=HEAD + 512), sql_with(OTHER, replayed=HEAD + 512))
+    assert plan_of(ahead(killed())).steps[0].args["to"] == OTHER
+
+
+def test_replicas_that_had_more_are_not_waited_for() -> None:
+    """They have diverged from the new timeline, by so many bytes."""
+    stood = {OLD: 900, BEST: 500, OTHER: 700}
+    assert ahead_of(stood, 500, (BEST, OLD)) == {OTHER: 200}
+    assert ahead_of(stood, None, (BEST, OLD)) == {}
 
 
 def test_a_container_of_the_server_is_found_among_those_of_its_host() -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from coldtui.adapters.kube.adapter import connect as connect_kube
+from coldtui.domain.errors import Cancelled, NotFound, Unreachable, UsageError
 from coldtui.domain.plans import Outlook, Plan
 from coldtui.domain.replication import lsn, lsn_text
 from coldtui.lab.client import NODES
@@ -90,6 +94,61 @@ def test_a_killed_primary_is_replaced_by_hand_while_the_operator_is_down(real: S
         beyond = server.sql(f"SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '{lsn_text(going.promotion['switch'])}') > 0")
         assert beyond == [(True,)]
         assert not set(await load.missing(server.dsn("app"))) & set(safe)  # the last half second was on its way
+
+    real.play(scene)
+
+
+def test_a_primary_that_is_well_is_refused_and_a_cancelled_run_leaves_nothing(real: Site, tmp_path: Path) -> None:
+    """On real servers: nothing to fail over, a fence that stands in the way, a position that is none, and a run that is stopped before it acts."""
+
+    async def scene(on: Place) -> None:
+        old = (await on.status())["currentPrimary"]
+        async with ground(on, tmp_path) as at, operator_down(at):
+            assert f"{old} is well: switch over instead" in (await at.plan()).blocked
+            with pytest.raises(UsageError, match="no WAL position"):
+                await at.plan(primary_lsn="yesterday")
+            with pytest.raises(NotFound, match="no instance nobody"):
+                await at.plan(to="nobody")
+            await on.annotate(fencedInstances=f'["{old}"]')
+            try:
+                await until_down(on, old)
+                assert f"{old} is fenced: a fenced primary keeps its lease" in (await at.plan()).blocked
+            finally:
+                await on.annotate(fencedInstances=None)
+
+            async def up() -> bool:
+                return not (await at.plan()).steps
+
+            await until(up)
+            async with killed(on, old):
+                await until_down(on, old)
+                going = at.going(await at.plan())
+                going.ctx.cancel()
+                with pytest.raises(Cancelled):
+                    await going.perform()
+            assert going.left == ""
+            assert (await on.status())["targetPrimary"] == old
+
+    real.play(scene)
+
+
+def test_with_the_api_away_it_says_what_that_means(tmp_path: Path, real: Site) -> None:
+    """Instances act on the Cluster object alone: nothing can be promoted through an API that does not answer."""
+
+    async def scene(on: Place) -> None:
+        async with ground(on, tmp_path) as at:
+            away = tmp_path / "kubeconfig"
+            text = on.kubeconfig.read_text()
+            away.write_text(re.sub(r"(server: https://127\.0\.0\.1):\d+", r"\1:1", text))
+            kube = connect_kube(kubeconfig=away, writable=False)
+            try:
+                at.means = replace(at.means, kube=kube)
+                with pytest.raises(Unreachable) as failed:
+                    await at.plan()
+            finally:
+                await kube.aclose()
+            assert failed.value.title.startswith("nothing can be promoted while the Kubernetes API does not answer")
+            assert "restart-k3s" in failed.value.hint
 
     real.play(scene)
 
