@@ -28,14 +28,19 @@ async def _seed(plane: ControlPlane) -> None:
 
 
 @pytest.fixture(scope="session")
-def site_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
-    """A control plane that holds the site; leave it running, and unpaused."""
+def plane_programs() -> None:
+    """The programs of a control plane are built; without them a test is skipped, or fails where it is required."""
     try:
         programs()
     except BuildError as error:
         if os.environ.get("COLDTUI_REQUIRE_CONTROLPLANE") == "1" or os.environ.get("CI") == "true":
             pytest.fail(f"no control plane: {error}", pytrace=False)
         pytest.skip(f"no control plane: {error}")
+
+
+@pytest.fixture(scope="session")
+def site_plane(plane_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    """A control plane that holds the site; leave it running, and unpaused."""
     with ControlPlane.start(tmp_path_factory.mktemp("site-plane"), crds=lab_crds()) as plane:
         asyncio.run(_seed(plane))
         yield Real(plane)
