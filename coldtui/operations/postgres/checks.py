@@ -195,11 +195,9 @@ def timeline_of_standby(facts: PgFacts, name: str) -> tuple[int | None, bool]:
     manager, sql = facts.manager(name), facts.status(name)
     if sql is not None and sql.timeline and sql.timeline_sure:
         return sql.timeline, True
+    told = [line for line in (sql.timeline if sql is not None else None, manager.timeline if manager is not None else None) if line]
     reported = next((r.timeline for r in facts.cluster.reported if r.name == name), None)
-    told = [
-        line for line in (sql.timeline if sql is not None else None, manager.timeline if manager is not None else None, reported) if line
-    ]
-    return (max(told) if told else None), False
+    return (max(told) if told else reported or None), False
 
 
 def behind(facts: PgFacts, name: str) -> int | None:
@@ -321,6 +319,24 @@ def _of_end(j: Judge) -> Iterator[Finding]:
     elif not isinstance(path, Known):
         why = path.reason if isinstance(path, Unknown) else "vip.probe is not configured"
         yield j.note("vip-unread", f"the VIP: not evaluated, {why}; the outage is measured through the -rw Service, if that is reached")
+
+
+def of_remaking(j: Judge, act: str) -> Iterator[Finding]:
+    """Whether the operator, which runs, would make the pod of the target again: it makes none while another instance is fenced, or has a pod that waits
+    or ends (cluster_create.go, ensureInstancesAreCreated; cluster_controller.go, reconcileResources)."""
+    c, name = j.cluster, j.target
+    fenced = [n for n in c.instance_names if n != name and c.is_fenced(n)]
+    if fenced and not c.maintenance:
+        sentence = f"{', '.join(fenced)} fenced: the operator makes no pod again until that is lifted"
+        yield j.stop(f"{act}.other-fenced", sentence, f"coldtui postgres unfence {fenced[0]}", fenced[0])
+    pods = {} if isinstance(j.facts.pods, Unknown) else j.facts.pods.value
+    for other in (n for n in c.instance_names if n != name and n in pods):
+        pod = pods[other]
+        if pod.deleted is not None or pod.phase == "Pending":
+            state = "is being deleted" if pod.deleted is not None else f"is {pod.state}"
+            yield j.stop(
+                f"{act}.other-waits", f"{other} {state}: the operator makes no pod again before it runs", "wait, or mend it first", other
+            )
 
 
 def candidates(facts: PgFacts, now: datetime) -> tuple[str, ...]:

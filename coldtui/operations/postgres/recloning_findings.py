@@ -13,7 +13,7 @@ from ...domain.storage import Claim
 from ...domain.text import counted
 from ...domain.values import dataclass
 from ...present.words import size
-from .checks import RUNNING_BACKUP, Judge, behind, standby_row, timeline_of
+from .checks import RUNNING_BACKUP, Judge, behind, of_remaking, standby_row, timeline_of, timeline_of_standby
 from .facts import PgFacts
 from .rights import Right
 
@@ -57,6 +57,7 @@ def against(j: Judge) -> Iterator[Finding]:
     if c.fenced_unreadable or c.is_fenced(name):
         yield j.stop("reclone.fenced", f"{name} is fenced: it would be fenced when it comes back", "lift the fence first", name)
     yield from _of_operator(j)
+    yield from of_remaking(j, "reclone")
     yield from _of_source(j)
     yield from _of_backup(j)
     yield from _ahead(j)
@@ -152,7 +153,8 @@ def _of_claims(j: Judge, facts: RecloneFacts) -> Iterator[Finding]:
 def _of_data(j: Judge) -> Iterator[Finding]:
     """What is on it, and whether it needs the cure at all."""
     facts, name = j.facts, j.target
-    own, ours, theirs = position_of(facts, name), timeline_of(facts, facts.primary), timeline_of(facts, name)
+    own, ours = position_of(facts, name), timeline_of(facts, facts.primary)
+    theirs, sure = timeline_of_standby(facts, name)
     row, _ = standby_row(facts, name)
     if own is None:
         known = f"; the operator last saw it on timeline {theirs}, the primary on {ours}" if theirs and ours else ""
@@ -160,7 +162,10 @@ def _of_data(j: Judge) -> Iterator[Finding]:
             "reclone.data-unread", f"what is on {name} that nobody else has", f"it answers neither at /pg/status nor over SQL{known}", name
         )
     elif ours and theirs and theirs < ours and row is None:
-        sentence = f"{name} is on timeline {theirs} at {lsn_text(own)}, the primary on {ours}: what it has beyond the fork, nobody else has"
+        may = "" if sure else " (by its control file, which may be old)"
+        sentence = (
+            f"{name} is on timeline {theirs} at {lsn_text(own)}, the primary on {ours}{may}: what it has beyond the fork, nobody else has"
+        )
         found = j.warn("reclone.diverged", sentence, "take a copy first if that matters", name)
         yield replace(found, outlook=Outlook.WOULD_LOSE)
     if row is not None and row.state == "streaming":
@@ -181,6 +186,9 @@ def _of_rest(j: Judge) -> Iterator[Finding]:
         )
     if isinstance(facts.pods, Unknown):
         return
+    for other in (n for n, p in facts.pods.value.items() if n not in (name, c.current_primary) and p.phase == "Running" and not p.is_ready):
+        sentence = f"{other} is not ready: the operator makes no new instance until it is, or is re-cloned too"
+        yield j.warn("reclone.other-unready", sentence, f"mend {other} first", other)
     left = [n for n, p in facts.pods.value.items() if p.is_ready and n not in (name, c.current_primary) and not c.is_fenced(n)]
     if left:
         yield j.note("reclone.left", f"{', '.join(sorted(left))} can take over from {c.current_primary} meanwhile", Weight.GOOD)

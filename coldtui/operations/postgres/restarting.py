@@ -17,7 +17,7 @@ from ...domain.values import dataclass
 from ...ports import Means
 from ..engine import Operation, RunContext, Step
 from ..params import param
-from .checks import RUNNING_BACKUP, Judge, address, standby_row
+from .checks import RUNNING_BACKUP, Judge, address, of_remaking, standby_row
 from .facts import INSTANCE_S, PgFacts, gather_cluster
 from .following import Pace
 from .ordering import doubts_of
@@ -51,7 +51,7 @@ def plan_restart(facts: PgFacts, params: RestartInstance, now: datetime) -> Plan
         findings: tuple[Finding, ...] = tuple(primary_findings(judge))
         step = _step_of_primary(facts, findings)
     else:
-        findings = (*_of_cluster(judge), *_of_pod(judge), *_of_use(judge))
+        findings = (*_of_cluster(judge), *of_remaking(judge, "restart"), *_of_pod(judge), *_of_use(judge))
         args = {"namespace": c.namespace, "cluster": c.name, "instance": name, "primary": facts.primary}
         step = PlannedStep(NAME, f"Restart {name}", args, "cannot be recalled")
     stops = [f.sentence for f in findings if f.outlook is Outlook.REFUSED]

@@ -97,6 +97,13 @@ def test_of_one_that_does_not_answer_nothing_is_known() -> None:
             "source-fenced",
             "postgres-1, the primary, is fenced: postgres-2 may be the last good copy",
         ),
+        (
+            cluster_with(fenced=("postgres-3",)),
+            {},
+            "other-fenced",
+            "postgres-3 fenced: the operator makes no pod again until that is lifted",
+        ),
+        (pod_with("postgres-3", phase="Pending"), {}, "other-waits", "the operator makes no pod again before it runs"),
         (cluster_with(current_primary="", target_primary=""), {}, "no-source", "has no primary to copy from"),
         (facts_with(operator=known(None)), {}, "operator", "there is no operator: nobody would make postgres-2 anew"),
         (pod_with("postgres-1", is_ready=False), {}, "source", "postgres-2 may be the last good copy"),
@@ -124,6 +131,13 @@ def test_what_refuses(change: Change | None, more: dict[str, Any], code: str, wo
     assert plan.outlook is Outlook.REFUSED
     assert words in finding(plan, f"reclone.{code}").sentence
     assert words in plan.blocked
+
+
+def test_another_one_that_is_not_ready_is_told() -> None:
+    """The operator waits for it before it makes a new instance; no stop, as both may need the cure."""
+    plan = reclone(both(diverged, pod_with("postgres-3", is_ready=False)))
+    assert plan.blocked == ""
+    assert "postgres-3 is not ready: the operator makes no new instance until it is" in finding(plan, "reclone.other-unready").sentence
 
 
 def test_one_that_streams_is_never_ahead() -> None:
