@@ -96,7 +96,7 @@ def run_status(call: Call) -> Exit:
             text,
             status.status_json,
             lambda world, now: (plain_text(status.cluster_card(world, now, 200)), _quiet(status.status_json(world, now))),
-            more=(*(name for name in KINDS if name not in ("nodes", "replicasets", "pod_usage")), JOURNAL),
+            more=(*(name for name in KINDS if name not in ("nodes", "replicasets", "pod_usage")), JOURNAL, DATABASE),
         ),
     )
 

@@ -36,6 +36,12 @@ ENDLESS = [line for line in RUN.values() if line.endless]
 FAULTS = sorted({line.fault for line in RUN.values() if line.fault})
 
 
+def ground(line: Line, request: pytest.FixtureRequest) -> Place:
+    """The lab with real servers for the lines about them."""
+    found: Place = request.getfixturevalue("servers" if line.words[0] == "postgres" else "place")
+    return found
+
+
 def run_here(line: Line, place: Place) -> int:
     return main(list(line.words), place.environ)
 
@@ -50,8 +56,9 @@ def fault(place: Place, name: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("line", CALM, ids=lambda line: f"{line.where} {line.text.partition('#')[0].strip()}")
-def test_a_documented_command_ends_as_documented(line: Line, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_documented_command_ends_as_documented(line: Line, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
     """A reader who types a line of the documentation gets the exit code that stands there, and words or data."""
+    place = ground(line, request)
     switched = line.words[2] if line.words[:2] == ("demo", "fault") and line.words[3:4] == ("on",) else ""
     try:
         assert run_here(line, place) == line.exit
@@ -64,10 +71,13 @@ def test_a_documented_command_ends_as_documented(line: Line, place: Place, capsy
     assert "fault of this program" not in told.err
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_commands_under_a_fault_end_as_documented(name: str, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("name", "of_servers"), sorted({(line.fault, line.words[0] == "postgres") for line in RUN.values() if line.fault}))
+def test_commands_under_a_fault_end_as_documented(
+    name: str, of_servers: bool, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The exit codes that the documentation gives for a broken site are those that a broken site gives."""
-    mine = [line for line in RUN.values() if line.fault == name]
+    mine = [line for line in RUN.values() if line.fault == name and (line.words[0] == "postgres") == of_servers]
+    place = ground(mine[0], request)
     calm = Line("", "", ("status",), 0, False, "")
     assert run_here(calm, place) == 0, "there must be a last known state"
     with fault(place, name):
