@@ -84,10 +84,11 @@ class Recloning(Step):
         found: tuple[Claim, ...] = await ctx.means.kube.read_all(CLAIMS, namespace=planned.args["namespace"], labels=labels)
         return found
 
-    async def _old(self, planned: PlannedStep, ctx: RunContext) -> list[Claim]:
-        """Those of the claims that were there before which are there still."""
-        kept = set((ctx.memo_of(planned).get("claims") or {}).values())
-        return [claim for claim in await self._claims(planned, ctx, str(planned.args["instance"])) if claim.uid in kept]
+    @staticmethod
+    def _kept(claims: tuple[Claim, ...], memo: Mapping[str, Any]) -> list[Claim]:
+        """Those that were there before."""
+        uids = set((memo.get("claims") or {}).values())
+        return [claim for claim in claims if claim.uid in uids]
 
     async def _pod(self, name: str, planned: PlannedStep, ctx: RunContext) -> Pod | None:
         try:
@@ -99,18 +100,24 @@ class Recloning(Step):
     # --- acts
 
     async def _remove(self, planned: PlannedStep, ctx: RunContext) -> None:
-        """As long as an old volume is there: the pod that uses it, then the volume. Who leads is asked before either."""
+        """As long as an old volume is there: the pod that uses it, then the volume. Who leads is asked before either.
+
+        A pod that the operator made again in between is left without a volume: it goes too, or nobody would make the volume.
+        """
         args, kube = planned.args, ctx.means.kube
-        old = await self._old(planned, ctx)
-        pod = await self._pod(str(args["instance"]), planned, ctx) if old else None
+        pod = await self._pod(str(args["instance"]), planned, ctx)  # before the volumes: a new one is made before its pod
+        claims = await self._claims(planned, ctx, str(args["instance"]))
+        old = self._kept(claims, ctx.memo_of(planned))
         going = pod is None or pod.deleted is not None
-        if not old or (going and all(claim.deleted is not None for claim in old)):
+        if not old and (claims or going):
+            return  # gone, or somebody's new ones
+        if going and all(claim.deleted is not None for claim in old):
             return
         await self._guard(planned, ctx)
         if pod is not None and not going:
             await ctx.ready()
             await _gone(kube.delete(PODS, pod.name, args["namespace"], uid=pod.uid))
-            await ctx.say(f"pod {pod.name} is told to end")
+            await ctx.say(f"pod {pod.name} is told to end{'' if old else ': its volume is gone'}")
             await self._guard(planned, ctx)
         await self._remove_jobs(planned, ctx)
         for claim in old:
@@ -146,7 +153,7 @@ class Recloning(Step):
 
     async def _lacking(self, planned: PlannedStep, ctx: RunContext, copying: Copying) -> str:
         args, memo, name = planned.args, ctx.memo_of(planned), str(planned.args["instance"])
-        if old := await self._old(planned, ctx):
+        if old := self._kept(await self._claims(planned, ctx, name), memo):
             return f"volume claim {', '.join(claim.name for claim in old)} to go"
         cluster = await self._read(planned, ctx)
         fresh = _fresh(cluster, memo, name)
