@@ -207,7 +207,7 @@ class RestartPrimary(Step):
             await ctx.sleep(self.pace.look_s)
 
     def _late(self, name: str, left: str) -> StepFailed:
-        hint = f"see the log of {name}; the operator fails nothing over while the phase is {PHASE!r}"
+        hint = f"see the log of {name}; the operator elects nobody else as long as its manager answers (mightBeUnavailable)"
         return StepFailed(f"{name} was not back in time", detail=left, hint=hint)
 
     async def _read(self, planned: PlannedStep, ctx: RunContext) -> PgCluster:
