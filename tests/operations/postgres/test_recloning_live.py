@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from coldtui.domain.errors import Refused, StepFailed
 from coldtui.domain.plans import Outlook
-from coldtui.lab.client import CLAIMS, JOBS
+from coldtui.lab.client import CLAIMS, JOBS, PODS, ApiError
 from coldtui.operations.postgres.recloning import RECLONE_INSTANCE, RecloneInstance
 from coldtui.operations.postgres.recloning_steps import Copying, Recloning
 from tests.lab.conftest import until
@@ -120,6 +121,36 @@ def test_killed_it_is_thrown_away_once(moment: Callable[[Act], bool], real: Site
             await act.perform()
             assert await uids(on, name) == after
             assert sum("volume claim" in said and "is deleted" in said for said in act.said) <= 1
+        await on.until_whole()
+
+    real.play(scene)
+
+
+def test_a_pod_without_its_volume_does_not_stay(real: Site, tmp_path: Path) -> None:
+    """The operator made the pod again before the volume was deleted, and the runner died then: the run finds a pod without a volume, and has it made anew."""
+
+    async def scene(on: Place) -> None:
+        async with ground(on, tmp_path) as at:
+            name, act = await act_on(on, at)
+            before = await uids(on, name)
+            await act.killed_when("asked")
+            with contextlib.suppress(ApiError):
+                await on.client.delete(PODS, name, NS)
+
+            async def again() -> bool:
+                try:
+                    return bool((await on.pod(name))["metadata"]["uid"] != before[1])
+                except ApiError:
+                    return False
+
+            await until(again, 20)
+            between = (await on.pod(name))["metadata"]["uid"]
+            with contextlib.suppress(ApiError):
+                await on.client.delete(CLAIMS, name, NS)
+            await act.perform()
+            after = await uids(on, name)
+            assert after[0] != before[0]
+            assert after[1] not in (before[1], between)
         await on.until_whole()
 
     real.play(scene)
