@@ -176,6 +176,8 @@ class RealOperator(Operator):
             return False
         if scene.primary_fenced or scene.phase == RESTARTING or scene.first not in scene.candidates:
             return False  # the one who is first in line is waited for, whoever else is ready
+        if scene.phase == FAILOVER and self._just_aimed(scene):
+            return True  # an election was taken back
         delay = float(scene.cluster["spec"].get("failoverDelay") or 0)
         if delay and not scene.cluster["status"].get("currentPrimaryFailingSinceTimestamp"):
             await self._conclude(scene, {"currentPrimaryFailingSinceTimestamp": micro(self.lab.now())})
@@ -195,9 +197,8 @@ class RealOperator(Operator):
     async def _elect(self, scene: Scene) -> None:
         """Once every WAL receiver is down: the first in line."""
         await self._role(scene.found.pods.get(scene.current), "unhealthy")
-        since = moment(scene.cluster["status"].get("targetPrimaryTimestamp"))
-        if since is not None and (self.lab.now() - since).total_seconds() < self.pace.notice:
-            return  # the next look, as the real one has it
+        if self._just_aimed(scene):
+            return
         names = fenced(scene.cluster)
         standing = [n for n in scene.order if n in scene.candidates and n not in names and not scene.claims(n)]
         if self.managers.orders.stalls or any(scene.says(n)["isWalReceiverActive"] for n in standing):
@@ -205,6 +206,11 @@ class RealOperator(Operator):
             await self._aim(scene, scene.current, scene.phase, f"{PENDING} is not active")
         elif standing:
             await self._choose(scene, standing[0])
+
+    def _just_aimed(self, scene: Scene) -> bool:
+        """The target was written by the last look: what follows is for the next, as the real one has it."""
+        since = moment(scene.cluster["status"].get("targetPrimaryTimestamp"))
+        return since is not None and (self.lab.now() - since).total_seconds() < self.pace.notice
 
     async def _choose(self, scene: Scene, winner: str) -> None:
         said = f"Failing over from {scene.current} to {winner}"
