@@ -18,7 +18,7 @@ from coldtui.domain.errors import ColdError
 from coldtui.lab import site
 from coldtui.lab.apiserver.process import ApiServerProcess
 from coldtui.lab.client import LEASES, PG_CLUSTERS, PODS, SLICES, Informers, Json, KubeClient
-from coldtui.lab.controllers.base import Crew, Lab, micro, pod_ready
+from coldtui.lab.controllers.base import Crew, Lab, Pace, micro, pod_ready
 from coldtui.lab.controllers.cnpg import HEALTHY, Operator
 from coldtui.lab.postgres.database import Database
 from coldtui.lab.postgres.programs import wheel
@@ -113,14 +113,14 @@ class Place:
 
 
 @asynccontextmanager
-async def place(folder: Path) -> AsyncIterator[Place]:
+async def place(folder: Path, pace: Pace = PACE) -> AsyncIterator[Place]:
     with ApiServerProcess(folder / "api") as server:
         async with KubeClient.from_kubeconfig(server.kubeconfig) as client, contextlib.AsyncExitStack() as stack:
             seed = site.build(datetime.now(UTC))
             await site.load(client, [*seed.objects, *seed.derived])
             database = await asyncio.to_thread(Database.prepare, folder / "postgres")
             stack.push_async_callback(database.aclose)
-            lab = Lab(client, Informers(client), PACE, still=True)
+            lab = Lab(client, Informers(client), pace, still=True)
             database.attach(lab)
             crew = await Crew.start(lab, [database.operator if made is Operator else made for made in ALL] + [database.vip])
             stack.push_async_callback(crew.stop)
@@ -131,12 +131,12 @@ async def place(folder: Path) -> AsyncIterator[Place]:
 class Site:
     """Runs a `Place` in a thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pace: Pace = PACE) -> None:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         self._stack = contextlib.AsyncExitStack()
-        self.place: Place = self._do(self._stack.enter_async_context(place(folder)))
+        self.place: Place = self._do(self._stack.enter_async_context(place(folder, pace)))
 
     def _do(self, work: Coroutine[Any, Any, T], seconds: float = 120.0) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(seconds)
@@ -159,15 +159,21 @@ class Site:
         self.loop.close()
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+@contextlib.contextmanager
+def site_in(folder: Path, pace: Pace = PACE) -> Iterator[Site]:
     """A site with three real servers, an operator and a VIP."""
     try:
         wheel()
     except ColdError as error:
         pytest.skip(str(error))
-    made = Site(tmp_path_factory.mktemp("site"))
+    made = Site(folder, pace)
     try:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site_in(tmp_path_factory.mktemp("site")) as made:
+        yield made

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
@@ -11,10 +13,17 @@ from coldtui.domain.replication import lsn
 from coldtui.lab.client import EVENTS, PG_CLUSTERS, PG_QUORUMS, PODS, ApiError
 from coldtui.lab.postgres.faults import PgFaults
 from tests.lab.conftest import until
-from tests.lab.postgres.conftest import NAME, NS, Place, Site
+from tests.lab.postgres.conftest import NAME, NS, PACE, Place, Site, site_in
 
 pytestmark = pytest.mark.timeout(180)
 MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Here a killed primary stays down until it is told otherwise: its back-off need not be longer than a failover."""
+    with site_in(tmp_path_factory.mktemp("site"), dataclasses.replace(PACE, crash_backoff=0.4)) as made:
+        yield made
 
 
 async def warned(on: Place, since: datetime) -> bool:
@@ -250,7 +259,7 @@ def test_standbys_that_are_held_back(real: Site) -> None:
         old = faults.primary
         better, worse = others(on, old)
         await faults.switch("pg-held-back", True, {"instance": worse, "bytes": 16 * MIB})
-        said = await faults.switch("pg-held-back", True, {"instance": better, "bytes": 4 * MIB, "kill": 1})
+        said = await faults.switch("pg-held-back", True, {"instance": better, "bytes": 4 * MIB, "kill": 1, "stays": 1})
         there = {name: await on.manager(name) for name in (better, worse)}
         received = {name: lsn(s["receivedLsn"]) or 0 for name, s in there.items()}
         assert received[better] - received[worse] >= 16 * MIB
