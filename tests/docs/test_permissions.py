@@ -18,6 +18,7 @@ from coldtui.domain.drains import DRAIN_KINDS
 from coldtui.domain.errors import Forbidden
 from coldtui.domain.kinds import CLAIMS, NODES, PODS, VOLUMES, Kind
 from coldtui.lab.apiserver.process import ApiServerProcess
+from coldtui.operations.postgres.rights import CHANGE_CLUSTER, CHANGE_STATUS, DELETE_CLAIM, DELETE_POD, Right, missing
 from coldtui.ports import HeldLease, PatchForm
 from tests.controlplane.plane import ControlPlane
 from tests.docs import pages
@@ -27,6 +28,7 @@ T = TypeVar("T")
 Rule = tuple[str, str, str, str]
 """(verb, resource, group, namespace)."""
 DEPLOY, PAGE = pages.ROOT / "deploy", pages.ROOT / "docs" / "permissions.md"
+BYPASS = ("ClusterRoleBinding", "coldtui-operator-bypass")
 MAPS = Kind("maps", "", "v1", "configmaps", True, "config maps")
 _PATHS = {
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
@@ -159,6 +161,32 @@ class Rights:
             await kube.aclose()
 
         run(act())
+
+    def test_acts_ask_for_the_rights_before(self, cluster: Cluster) -> None:
+        """The operator lacks none; without the role for emergencies pods and volume claims may not be deleted, and a plan can say so; the viewer lacks all."""
+        wanted = (CHANGE_CLUSTER, CHANGE_STATUS, DELETE_POD, DELETE_CLAIM)
+        binding = next(d for d in documents("operator-rbac.yaml") if (d["kind"], d["metadata"]["name"]) == BYPASS)
+        path = _PATHS["ClusterRoleBinding"]
+
+        async def lacking(account: str) -> tuple[Right, ...]:
+            kube = cluster.account(account)
+            try:
+                return await missing(kube, wanted, "default", 5.0)
+            finally:
+                await kube.aclose()
+
+        async def until(account: str, rights: tuple[Right, ...]) -> None:
+            while await lacking(account) != rights:  # noqa: ASYNC110 (a real server looks at a role a moment later)
+                await asyncio.sleep(0.1)
+
+        run(until("coldtui-operator", ()))
+        run(until("coldtui-viewer", wanted))
+        assert cluster.admin.call("DELETE", f"{path}/{BYPASS[1]}").code == 200
+        try:
+            run(until("coldtui-operator", (DELETE_POD, DELETE_CLAIM)))
+        finally:
+            assert cluster.admin.call("POST", path, binding).code == 201
+        run(until("coldtui-operator", ()))
 
 
 @pytest.fixture(scope="module")
