@@ -90,7 +90,7 @@ def command_of(operation: Operation[Any, Any], name: str = "") -> Command:
 
 
 def _flag(p: Param) -> Flag:
-    about = p.about + (" (raises what must be confirmed)" if p.grave else "")
+    about = p.about + (f": {', '.join(p.choices)}" if p.choices else "") + (" (raises what must be confirmed)" if p.grave else "")
     if p.kind is bool and p.default:
         return Flag((f"--no-{p.flag[2:]}",), f"do not: {about}", dest=p.name)
     if p.kind is bool:

@@ -287,9 +287,10 @@ class Live:
         else:
             await self._read_once(self._kube, max(0.05, end - self._loop.time()))
         self._publish()
-        if early is not None:
-            await early
-        await self._servers_once(interests, end - self._loop.time())  # whom the API told of
+        if early is not None:  # and now whom the API told of, beside those that are being asked
+            await asyncio.gather(early, self._servers_once(tuple(i for i in interests if i != SESSIONS), end - self._loop.time()))
+        if early is None or SESSIONS in interests:
+            await self._servers_once(interests, end - self._loop.time())
         if runs is not None:
             await self._bounded(self._take_runs(runs), "reading the journal", max(end, self._loop.time() + OWN_WORDS_S))
         self._publish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from coldtui.cli.run import main
 from coldtui.lab.demo import DemoLab, DemoOptions, start
 
 
@@ -58,4 +60,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with ExitStack() as stack:
         with _as(home) as own:
             lab = stack.enter_context(start(DemoOptions(dir=home / "demo", still=True, postgres=True)))
-        yield _place(lab, own)
+        made = _place(lab, own)
+        end = time.monotonic() + 60
+        while main(["postgres", "sessions"], made.environ) != 0:  # they come up after the site does
+            assert time.monotonic() < end, "the servers do not come up"
+            time.sleep(0.2)
+        yield made
