@@ -32,7 +32,7 @@ _UNIT = re.compile(r"k3s(?:-agent)?(?:\.service)?")
 _ALONE: frozenset[Args] = frozenset(
     {
         ("hostname",), ("who",), ("uptime", "-s"), ("id", "-u"), ("uname", "-r"), ("sudo", "-n", "true"), ("k3s", "--version"),
-        ("systemctl", "is-system-running"), ("systemd-inhibit", "--list", "--no-legend", "--no-pager"),
+        ("pgrep", "-x", "-c", "postgres"), ("systemctl", "is-system-running"), ("systemd-inhibit", "--list", "--no-legend", "--no-pager"),
     }
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ cat /proc/uptime
 uptime -s
 who
 id -u
+pgrep -x -c postgres
 sudo -n true
 env LC_ALL=C uptime -s
 systemctl is-active k3s
@@ -46,6 +47,8 @@ systemctl is-active k3s; reboot
 systemctl is-active k3s --kill
 systemctl --force is-active k3s
 hostname evil
+pgrep -x -c sshd
+pgrep -f -c postgres
 hostname -F /etc/x
 cat /etc/shadow
 cat /proc/uptime /etc/shadow

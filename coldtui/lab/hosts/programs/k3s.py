@@ -170,4 +170,12 @@ def _version(call: Call, options: dict[str, str], names: list[str]) -> int:
     return 0
 
 
-PROGRAMS: dict[str, Program] = {"k3s": k3s, "crictl": crictl}
+async def pgrep(call: Call) -> int:
+    """``pgrep -x -c NAME``: the processes of a container have its name. They outlive k3s."""
+    names = [word for word in call.arguments if not word.startswith("-")]
+    count = sum(1 for c in _containers(call) if c["state"] == "CONTAINER_RUNNING" and c["metadata"]["name"] in names)
+    call.out(str(count))
+    return 0 if count else 1
+
+
+PROGRAMS: dict[str, Program] = {"k3s": k3s, "crictl": crictl, "pgrep": pgrep}
