@@ -14,7 +14,7 @@ from ...domain.text import counted
 from ...domain.troubles import trouble_of
 from ..engine import RunContext, Step
 from .checks import Judge
-from .facts import INSTANCE_S, PgFacts, writers, writing_path
+from .facts import INSTANCE_S, VIP, WRITES, PgFacts, writers, writing_path
 from .following import Pace
 from .hibernation_findings import against_sleep, against_waking
 from .ordering import facts_of, guarded, order, waited
@@ -203,14 +203,12 @@ async def _leads(cluster: PgCluster, ctx: RunContext, memo: Mapping[str, Any], s
 
 
 async def no_write(planned: PlannedStep, ctx: RunContext) -> str:
-    """Whether a write is accepted on the path of the applications; said once where that cannot be tried."""
+    """What keeps a write on the path of the applications from being accepted; empty: nothing, or there is no SQL to try it by."""
     if ctx.means.database is None:
         return ""
     facts: PgFacts = await facts_of(planned, ctx)  # tells where the servers are
+    if not {VIP, WRITES} & set(ctx.means.database.targets):
+        sql = facts.status(facts.primary)  # no path is known: the primary itself must say that it takes writes
+        return f"{facts.primary} to say over SQL that it takes writes" if sql is None or sql.in_recovery else ""
     path, why = await writing_path(ctx.means)
-    if path:
-        return ""
-    sql = facts.status(facts.primary)
-    if sql is not None and not sql.in_recovery and "neither vip.probe" in why:
-        return ""  # no path is known: the primary itself says that it takes writes
-    return f"a write to be accepted: {why}"
+    return "" if path else f"a write to be accepted: {why}"
