@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from .failover_signs import lost_for, prospect_of, settling
+from .failover_signs import STEADY, lost_for, prospect_of, settling
 from .postgres import PgCluster, changing, electing
 from .problems import Problem, Severity
 from .readings import Freshness, Known, Reading, Unknown
@@ -14,6 +14,7 @@ from .replication import Claim
 from .verdicts import Grade, Verdict
 
 if TYPE_CHECKING:
+    from .elections import Cause
     from .topology import Member, Topology
     from .world import World
 
@@ -249,8 +250,6 @@ def _silent(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[
 
 ALREADY_TOLD = frozenset({"operator", "fenced", "disabled", "phase", "two-primaries", "hibernated"})
 """Causes that are problems of their own."""
-STEADY = timedelta(seconds=5)
-"""A primary that is silent for less may only have missed one question."""
 
 
 def _failover(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
@@ -271,12 +270,17 @@ def _failover(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterato
     elif causes:
         others = "; ".join(x.sentence for x in found.causes if x is not causes[0])
         yield _problem(
-            c, f"will not fail over: {causes[0].sentence}", hits, "; ".join(x for x in (causes[0].remedy, others) if x), since=since
+            c, f"will not fail over: {_lasting(causes[0], c)}", hits, "; ".join(x for x in (causes[0].remedy, others) if x), since=since
         )
     elif not found.causes and found.overdue(now) and found.expected_s is not None:
         least, most = found.expected_s
         what = f"no new primary yet, though a failover takes {least} to {most} s"
         yield _problem(c, what, hits, f"not read: {', '.join(found.blind)}" if found.blind else found.lost, since=since)
+
+
+def _lasting(cause: Cause, c: PgCluster) -> str:
+    """A problem keeps its sentence as long as it lasts: it is known by that."""
+    return f"the election goes back to {c.current_primary} again and again" if cause.code == "stalled" else cause.sentence
 
 
 def _streams(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:

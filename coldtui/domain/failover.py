@@ -118,8 +118,8 @@ def _causes(signs: Signs, lost: bool) -> Iterator[Cause]:
     yield from _of_operator(signs)
     yield from _of_cluster(signs)
     yield from of_instances(signs, lost)
+    yield from _of_primary(signs, lost)
     if lost:
-        yield from _of_primary(signs)
         yield from _of_election(signs)
 
 
@@ -158,16 +158,16 @@ def _of_cluster(signs: Signs) -> Iterator[Cause]:
         yield Cause("phase", f"{c.name} follows another cluster and has no writable primary", "promote it by spec.replica")
 
 
-def _of_primary(signs: Signs) -> Iterator[Cause]:
-    """The pod looks well, or at least its manager does; what is in it does not."""
+def _of_primary(signs: Signs, lost: bool) -> Iterator[Cause]:
+    """The pod looks well, or at least its manager does; what is in it does not. Of a server that answers SQL only its status may fail."""
     name, pod = signs.primary, signs.pods.get(signs.primary) if signs.pods is not None else None
     if signs.node_trouble or pod is None or pod.deleted is not None:
         return
     reading = signs.managers.get(name)
     fails = isinstance(reading, Unknown) and reading.reason != "not asked"
     said = signs.check_failed.value if isinstance(signs.check_failed, Known) else None
-    event = said is not None and signs.now - said < CHECK_FRESH
-    if fails and _renews(signs, pod):
+    event = lost and said is not None and signs.now - said < CHECK_FRESH
+    if lost and fails and _renews(signs, pod):
         what = f"{name} does not answer, its pod is Ready and its manager still renews the Lease: it will neither stop nor be replaced"
         if not pod.is_ready:
             what = f"{name} does not answer, and its manager still renews the Lease: whoever is elected waits for it without end"

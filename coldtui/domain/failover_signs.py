@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from .failover import CHECK_FAILED, PENDING, Prospect, Signs, prospect
-from .postgres import PgCluster, changing, instances, operator, silent_node
+from .postgres import HEALTHY, PgCluster, changing, instances, operator, silent_node
 from .readings import Freshness, Known, Reading, Unknown
 from .replication import Watched
 from .topology import FRESH, NOT_ASKED
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SECOND = timedelta(seconds=1)
 """The API tells no part of one."""
+STEADY = timedelta(seconds=5)
+"""Who is silent for less may only have missed one question."""
 KEPT = 300
 """Turns of an election: one a second while it waits for a WAL receiver, for as long as they count."""
 
@@ -45,7 +47,11 @@ def signs_of(world: World, c: PgCluster, now: datetime) -> Signs:
         cluster=c,
         now=now + skew,
         pods=_pods(world, c, names),
-        managers={n: _answer(r, now, fell.get(n)) for n in names if (r := world.pg_managers.get(f"{c.namespace}/{n}")) is not None},
+        managers={
+            n: Unknown(r.source, NOT_ASKED) if _missed(world, n, r, now) else _answer(r, now, fell.get(n))
+            for n in names
+            if (r := world.pg_managers.get(f"{c.namespace}/{n}")) is not None
+        },
         sql={n: _answer(s, now, fell.get(n)) for n in names if (s := world.pg_sql.get(n)) is not None},
         operator=Unknown("deployments", doubt) if (doubt := unsure(world, "deployments")) else _known(operator(world), now, "deployments"),
         lease=_now(world.pg_lease, now),
@@ -57,13 +63,18 @@ def signs_of(world: World, c: PgCluster, now: datetime) -> Signs:
 
 
 def lost_for(world: World, t: Topology, p: Prospect, now: datetime) -> timedelta | None:
-    """How long the primary has been gone: it was not yet when it last said to be primary. None: it is not, or nobody can tell."""
+    """How long the primary has been gone: it was not yet when it last said to be primary, unless it says so still. None: it is not, or nobody can tell."""
     if not p.lost or t.cluster is None:
         return None
-    words = [c.seen for c in world.pg_claims.values() if c.name == t.cluster.current_primary]
+    words = [c.seen for c in world.pg_claims.values() if c.name == t.cluster.current_primary and not answers(world, c.name, now)]
     skew = timedelta(seconds=world.site.clock_skew_s or 0.0)
     since = max((at for at in (p.since - skew if p.since else None, max(words, default=None)) if at is not None), default=None)
     return max(timedelta(0), now - since) if since is not None else None
+
+
+def answers(world: World, primary: str, now: datetime) -> bool:
+    """Whether it says to be primary now, whatever its pod looks like."""
+    return any(c.name == primary and not c.ended and now - c.seen <= STEADY for c in world.pg_claims.values())
 
 
 def settling(c: PgCluster) -> bool:
@@ -89,6 +100,12 @@ def _answer(reading: Reading[T], now: datetime, fell: datetime | None) -> Readin
     return Unknown(reading.source, NOT_ASKED) if before or now - reading.as_of > FRESH else reading
 
 
+def _missed(world: World, name: str, reading: Reading[T], now: datetime) -> bool:
+    """A primary that answers SQL may miss one question of its manager."""
+    last = world.pg_claims.get(f"manager/{name}")
+    return isinstance(reading, Unknown) and isinstance(world.pg_sql.get(name), Known) and last is not None and now - last.seen < STEADY
+
+
 def _now(reading: Reading[T], now: datetime) -> Reading[T]:
     if isinstance(reading, Known) and now - reading.as_of > FRESH:
         return Unknown(reading.source, f"last told {int((now - reading.as_of).total_seconds()):,} s ago")
@@ -112,5 +129,6 @@ def follow(before: Watched, old: PgCluster | None, new: PgCluster, now: datetime
     if new.phase != before.phase:
         made = replace(made, phase=new.phase, phase_since=now, phase_seen=bool(before.phase) and not gap)
     if old is not None and old.target_primary == PENDING and new.target_primary == new.current_primary == old.current_primary:
-        made = replace(made, turned_back=(*made.turned_back, now)[-KEPT:])
-    return made
+        return replace(made, turned_back=(*made.turned_back, now)[-KEPT:])
+    over = new.phase == HEALTHY or (old is not None and new.current_primary != old.current_primary)
+    return replace(made, turned_back=()) if over and made.turned_back else made

@@ -445,7 +445,7 @@ def _verdict(world: World, c: PgCluster, now: datetime) -> Verdict:
     if not c.current_primary:
         return Verdict(Grade.PART, word, counted) if c.phase != HEALTHY else Verdict(Grade.UNKNOWN, "unknown", "no primary is named")
     if primary is None or not primary.ready:
-        return Verdict(Grade.BAD, "primary down", f"{c.current_primary}: {primary.state if primary else 'no pod'}")
+        return Verdict(Grade.BAD, "primary down", f"{c.current_primary} {_down(primary) if primary else 'has no pod'}")
     if silent := silent_node(world, primary, now):
         return Verdict(Grade.UNKNOWN, "unknown", f"{primary.name}: {silent}")
     if c.phase in (FAILING_OVER, SWITCHING_OVER):  # done, and written until all instances are ready
@@ -459,7 +459,7 @@ def _verdict(world: World, c: PgCluster, now: datetime) -> Verdict:
     if c.fenced_unreadable:
         return Verdict(Grade.UNKNOWN, "unknown", "what is fenced cannot be read")
     for bad in (i for i in found if not i.ready):
-        return Verdict(Grade.PART, "degraded", f"{bad.name} is {bad.state}, {counted}")
+        return Verdict(Grade.PART, "degraded", f"{bad.name} {_down(bad)}, {counted}")
     if c.ready_instances != c.instances or len(found) != c.instances:
         return Verdict(Grade.PART, "degraded", counted)
     for bad in found:

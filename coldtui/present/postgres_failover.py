@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from ..domain.failover import POD_S, Prospect, candidates
-from ..domain.failover_signs import lost_for, prospect_of, settling, signs_of
+from ..domain.failover_signs import answers, lost_for, prospect_of, settling, signs_of
 from ..domain.postgres import SWITCHING_OVER, PgCluster
 from ..domain.readings import Known
 from ..domain.text import counted
@@ -127,8 +127,9 @@ def gone_cell(world: World, t: Topology, now: datetime) -> Cell | None:
         return None
     gone = lost_for(world, t, p, now)
     _, _, what = p.lost.partition(t.cluster.current_primary if t.cluster is not None else "")
-    since = f"gone for {seconds(gone)}" if gone is not None else "gone"
+    says = t.cluster is not None and answers(world, t.cluster.current_primary, now)
+    since = "answers, but its pod is not well" if says else f"gone for {seconds(gone)}" if gone is not None else "gone"
     first = (what or p.lost).lstrip(" :").removeprefix("is ").partition(";")[0].removeprefix("does not answer: ")
     if t.cluster is not None and first.startswith(t.cluster.current_primary):
         first = first.removeprefix(t.cluster.current_primary).lstrip(" :") or first
-    return Cell(f"  {since}: {first}", Tone.BAD)
+    return Cell(f"  {since}: {first}", Tone.WARN if says else Tone.BAD)

@@ -89,6 +89,8 @@ def test_what_was_seen_of_the_cluster() -> None:
     assert follow(second, failing, back, later, gap=False).turned_back == (later,)
     won = replace(failing, target_primary="postgres-2", current_primary="postgres-2")
     assert follow(second, failing, won, later, gap=False).turned_back == ()
+    stuck = follow(second, failing, back, later, gap=False)
+    assert follow(stuck, back, won, later, gap=False).turned_back == (), "of an election that is over nothing is left for the next"
 
 
 def test_a_switchover_is_no_loss() -> None:

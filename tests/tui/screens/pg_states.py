@@ -173,6 +173,18 @@ def wedged() -> World:
     return lost(build(raw()), for_s=50, lease_s=2, sql=HANGS, why="the pod does not answer within 2 s")
 
 
+def status_cut() -> World:
+    """The server works, its manager does not."""
+    world = site(base=build(raw()), managers=silent("postgres-1", why="the pod does not answer within 2 s"))
+    cut = claim("postgres-1", seen_s=40, ended=True, source="manager")
+    return replace(world, pg_claims=world.pg_claims.set("manager/postgres-1", cut))
+
+
+def unready() -> World:
+    """The server answers, the probe of its pod fails."""
+    return site(base=build(raw({"postgres-1": {"ready": False}}, **TWO)))
+
+
 def quorum_not_met() -> World:
     site_ = raw({"postgres-1": CRASHED, "postgres-2": CRASHED}, readyInstances=1, currentPrimaryFailingSinceTimestamp=ago(seconds=48))
     site_["pg_clusters"][0]["spec"]["postgresql"] = {"synchronous": {"method": "any", "number": 1, "failoverQuorum": True}}
@@ -249,6 +261,8 @@ STATES: dict[str, Callable[[], World]] = {
     "archiver-fails": archiver_fails,
     "two-primaries": two_primaries,
     "wedged": wedged,
+    "status-cut": status_cut,
+    "unready": unready,
     "quorum-not-met": quorum_not_met,
     "sql-refused": refused,
     "api-down": api_down,
