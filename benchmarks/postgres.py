@@ -18,7 +18,7 @@ from benchmarks.terminal import Terminal
 LIVE = r"\A.*● kube +● pg +● lh +● lb|\A.*● all live"
 SHOWN = r"PostgreSQL instances"
 OURS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'coldtui'"
-LOOK_S = 0.25
+LOOK_S, START_S = 0.25, 60.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -57,11 +57,23 @@ def _asking(site: Site) -> Iterator[Asked]:
     try:
         for name, address in found.items():
             host, port = address.split(":")
-            made[name] = psycopg.connect(host=host, port=port, user="postgres", dbname="postgres", password=password, autocommit=True)
+            made[name] = _connected(host, port, password)
         yield dict(sorted(made.items(), key=lambda item: _in_recovery(item[1])))
     finally:
         for each in made.values():
             each.close()
+
+
+def _connected(host: str, port: str, password: str) -> psycopg.Connection[tuple[int]]:
+    """Once it runs: the site is there before its servers are."""
+    end = time.monotonic() + START_S
+    while True:
+        try:
+            return psycopg.connect(host=host, port=port, user="postgres", dbname="postgres", password=password, autocommit=True)
+        except psycopg.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
 
 
 def _in_recovery(connection: psycopg.Connection[tuple[int]]) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.whole.acting import Seat
 from tests.whole.ground import until
-from tests.whole.servers import Sampler, Servers, Watcher, size_of
+from tests.whole.servers import HEALTHY, Sampler, Servers, Watcher, size_of
 
 Record = Callable[[str, object], None]
 SEGMENT_B = 16 << 20
@@ -73,6 +77,7 @@ def test_killed_with_standbys_held_back(servers: Servers, seat: Seat, record_pro
     """Standbys that are 16 MiB behind and cannot get it from the archive: what the console said would be lost, before and after the death, is what was lost."""
     watcher, name = watched(servers, seat), servers.primary
     with servers.faulty("archiver-failing"), servers.faulty("pg-cut-off", instance="all"):
+        servers.fault("pg-load")  # else the fault begins with one
         sampler = Sampler(servers, name)
         watcher.look(2.5)
         before = size_of(watcher.now(rf"Loss now .* if {name} died"))
@@ -90,3 +95,71 @@ def test_killed_with_standbys_held_back(servers: Servers, seat: Seat, record_pro
     assert abs(before - lost) < SEGMENT_B / 16
     assert abs(after - lost) < SEGMENT_B / 16
     servers.until_whole(watcher.console)
+
+
+LOST = re.compile(r"([\d,]+) bytes of WAL lost: (postgres-\d) had written up to (\S+) .* it was estimated at ([\d,]+) bytes")
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+@contextmanager
+def dead(servers: Servers) -> Iterator[tuple[str, int]]:
+    """No operator, standbys that are 16 MiB behind, and a primary that is killed and stays so; yields it and where it was. All is well again after."""
+    name = servers.primary
+    try:
+        servers.fault("operator-down")
+        servers.fault("archiver-failing")
+        servers.fault("pg-cut-off", instance="all")
+        sampler = Sampler(servers, name)
+        servers.fault("pg-primary-killed", stays="1")
+        yield name, sampler.last()
+    finally:
+        for fault in ("pg-cut-off", "archiver-failing", "operator-down", "pg-primary-killed", "pg-load"):
+            servers.fault(fault, False)
+
+
+def test_failed_over_by_hand(servers: Servers, seat: Seat, record_property: Record) -> None:
+    """With the operator down nothing happens by itself: the failover from the command line proves the death, tells the loss before and after, both true, and waits for the operator to lead clients there."""
+    with contextlib.ExitStack() as stack:
+        name, written = stack.enter_context(dead(servers))
+        arguments = (
+            "--config",
+            str(servers.config),
+            "postgres",
+            "failover",
+            "--primary-lsn",
+            f"{written >> 32:X}/{written & 0xFFFFFFFF:X}",
+        )
+        plan = seat.run(*arguments, "--plan")
+        assert plan.code == 0, plan.err
+        assert "the operator is down" in plan.out
+        told = re.search(r"about ([\d,]+) bytes would be lost", plan.out)
+        assert told is not None, plan.out
+        estimate = number(told[1])
+        process = seat.start(*arguments, "--yes", "cold-postgres", "--reason", "the primary is dead, and nobody elects")
+        run = seat.begun()
+        until(lambda: bool(LOST.search(seat.story(run))), 60, "the new primary leads")
+        assert f"{name} is stopped" in seat.story(run)
+        stack.close()  # the operator is back, and so is the old primary
+        ended = finished(process)
+        servers.until_whole()
+        primary = servers.primary
+        found = LOST.search(ended)
+        assert found is not None, ended
+        lost = written - servers.branched_at(primary)
+        record_property("bytes_lost_estimate_told_truth", (estimate, number(found[1]), lost))
+        assert primary != name
+        assert found[2] == name
+        assert (estimate, number(found[4]), number(found[1])) == (lost, lost, lost)
+        assert lost >= SEGMENT_B
+        assert servers.status["phase"] == HEALTHY
+        assert servers.streaming(primary) == set(servers.addresses) - {primary}
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    """What a command told until it ended well."""
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+    return out
