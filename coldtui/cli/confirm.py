@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ..domain.errors import Refused
+from ..domain.errors import Cancelled, Refused
 from ..domain.plans import Plan, Rung, worse
 from ..domain.text import plain
 from . import out
@@ -71,14 +71,23 @@ def _on_terminal(call: Call, desk: Desk, plan: Plan, reason: str) -> str:
     else:
         word = plan.verb if plan.rung is Rung.DISRUPTIVE else plan.confirm
         wanted, question = [word], f"Type {word} to go on: "
-    typed = read_line(question)
+    typed = _asked(question)
     if typed.lower() not in wanted if plan.rung is Rung.VISIBLE else typed not in wanted:
         raise Refused(
             f"{plan.title} is not confirmed", detail="nothing was done", hint=f"not {wanted[0]}: {plain(typed)!r}" if typed else ""
         )
     if plan.needs_reason and not reason:
-        reason = read_line("Reason, for the audit: ")
+        reason = _asked("Reason, for the audit: ")
     return reason
+
+
+def _asked(question: str) -> str:
+    """Raises Cancelled for ctrl-c."""
+    try:
+        return read_line(question)
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # the question stands on this line still
+        raise Cancelled("cancelled", detail="nothing was done") from None
 
 
 def read_line(question: str) -> str:

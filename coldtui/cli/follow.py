@@ -209,7 +209,7 @@ def result(run: Run | None, state: str, outcome: str, code: Exit) -> None:
 
 def not_begun(error: ColdError) -> None:
     """An act that did not come to a run."""
-    state = {Exit.REFUSED: "refused", Exit.CANCELLED: "cancelled"}.get(error.exit, "failed")
+    state = {Exit.REFUSED: "refused", Exit.NOT_PERMITTED: "refused", Exit.CANCELLED: "cancelled"}.get(error.exit, "failed")
     result(None, state, str(error), error.exit)
 
 

@@ -19,8 +19,9 @@ from coldtui.cli import secrets
 from coldtui.cli.acts import ACT, Verbs, command_of, values_of
 from coldtui.cli.args import command_help
 from coldtui.cli.catalogue import COMMANDS, GLOBAL
+from coldtui.cli.follow import not_begun
 from coldtui.cli.run import understand
-from coldtui.domain.errors import Refused, UsageError
+from coldtui.domain.errors import Cancelled, ColdError, Forbidden, Refused, Unreachable, UsageError
 from coldtui.domain.plans import Finding, Plan, Rung, Weight
 from coldtui.lab.demo import DemoLab, DemoOptions, start
 from coldtui.operations.catalogue import CATALOGUE, OPERATIONS
@@ -257,12 +258,13 @@ def test_a_disruptive_act_shows_its_plan_and_wants_the_verb(at: Cli, node: Any, 
 
 
 def test_ctrl_c_at_the_question_does_nothing(at: Cli, node: Any) -> None:
-    """Leaving at the prompt ends at once with 6, and nothing was changed."""
+    """Leaving at the prompt ends at once with 6, says so, and nothing was changed."""
     t = on_terminal(at, "node", "drain", NODE, "--delete-emptydir")
     try:
         t.until("Type drain to go on:")
         t.send("\x03")
         assert t.wait() == 6
+        assert "coldtui: cancelled · nothing was done" in t.text
         assert not node()
     finally:
         t.close()
@@ -315,6 +317,22 @@ def test_every_operation_on_nodes_is_a_command(entry: Any) -> None:
     assert "Exit codes: 0 done" in command_help(command, GLOBAL)
     assert verb in COMMANDS[noun].about
     assert len(command.words) == sum(p.required for p in params_of(operation.params))
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "code"),
+    [
+        (Forbidden("needs patch on nodes"), "refused", 5),
+        (Refused("no"), "refused", 3),
+        (Cancelled("no"), "cancelled", 6),
+        (Unreachable("no"), "failed", 4),
+    ],
+)
+def test_an_act_that_did_not_begin_says_how(error: ColdError, state: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """The result as JSON: a missing right refuses an act, it does not fail it."""
+    not_begun(error)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["run"], told["state"], told["exit"]) == (None, state, code)
 
 
 def test_flags_become_parameters() -> None:
