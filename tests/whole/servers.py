@@ -92,6 +92,20 @@ class Servers(Lab):
         except psycopg.Error:
             return False
 
+    def calm(self) -> None:
+        """What a test that failed left switched on is switched off."""
+        for fault in ("pg-primary-killed", "pg-cut-off", "operator-down", "pg-load"):
+            self.fault(fault, False)
+
+        def led() -> bool:
+            try:
+                return bool(self.streaming(self.primary))
+            except psycopg.Error:
+                return False
+
+        until(led, WHOLE_S, "a standby streams")
+        self.fault("archiver-failing", False)
+
     def until_whole(self, *consoles: Console) -> str:
         """Returns the primary."""
         until(self.whole, WHOLE_S, "the database is whole", *consoles)
@@ -131,6 +145,8 @@ class Stand(Place):
 @contextlib.contextmanager
 def at_desk(servers: Servers, folder: Path) -> Iterator[Seat]:
     """A person with a home of their own; the database is whole before."""
+    if not servers.whole():
+        servers.calm()
     servers.until_whole()
     place = Stand(servers)
     seat = Seat(folder, place)

@@ -72,6 +72,8 @@ def aged(watcher: Watcher, servers: Servers, record: Record) -> None:
     assert min(ages(watcher, "pod")) >= 10
     assert re.search(r"Phase .* as of \d+s ago", watcher.console.text), watcher.console.text
     by_sql(watcher, servers, watcher.console.text)
+    wrong = [text for _, text in watcher.shown if "would not fail over" in text]
+    assert not wrong, f"an API that is away says nothing about the instances:\n{wrong[0]}"
 
 
 def by_sql(watcher: Watcher, servers: Servers, text: str) -> None:

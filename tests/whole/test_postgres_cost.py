@@ -13,8 +13,8 @@ from tests.whole.servers import Servers
 
 Record = Callable[[str, object], None]
 OURS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'coldtui'"
-WHILE_S = 7.0
-"""Three questions of each kind at least."""
+WHILE_S = 5.0
+"""Two questions of each kind at least."""
 
 pytestmark = pytest.mark.timeout(120)
 
