@@ -44,7 +44,8 @@ def worsened(base: Verdict, t: Topology) -> Verdict:
         return Verdict(Grade.BAD, _WORDS.get(_kind(worst), "contradiction"), what or head)
     warned = next((p for p in t.problems if p.severity is Severity.WARNING), None)
     if warned is not None and base.grade is Grade.GOOD:
-        return Verdict(Grade.PART, "degraded", warned.sentence.partition(": ")[2] or warned.sentence)
+        why = warned.sentence.partition(": ")[2] or warned.sentence
+        return Verdict(Grade.PART, "degraded", why.partition(": ")[0] if why.startswith(WOULD_NOT) else why)
     unheard = [m.name for m in t.members if not m.answers]
     if base.grade is Grade.GOOD and unheard and len(unheard) < len(t.members):
         return Verdict(Grade.UNKNOWN, "unknown", f"{unheard[0]} answers neither SQL nor /pg/status")
@@ -248,6 +249,7 @@ def _silent(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[
         )
 
 
+WOULD_NOT = "would not fail over now"
 ALREADY_TOLD = frozenset({"operator", "fenced", "disabled", "phase", "two-primaries", "hibernated"})
 """Causes that are problems of their own."""
 
@@ -264,7 +266,7 @@ def _failover(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterato
     if not found.lost:
         for cause in causes:
             severity = Severity.NOTICE if c.instances == 1 else Severity.WARNING
-            yield _problem(c, f"would not fail over now: {cause.sentence}", "if the primary is lost", cause.remedy, severity)
+            yield _problem(c, f"{WOULD_NOT}: {cause.sentence}", "if the primary is lost", cause.remedy, severity)
     elif gone is not None and gone < STEADY:
         return
     elif causes:

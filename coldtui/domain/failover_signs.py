@@ -42,13 +42,14 @@ def signs_of(world: World, c: PgCluster, now: datetime) -> Signs:
     found = instances(world, c)
     names = tuple(i.name for i in found)
     primary = next((i for i in found if i.is_current), None)
+    way_fails = _way_fails(world)
     fell = {i.name: i.pod.ready_since - skew for i in found if i.pod is not None and not i.pod.is_ready and i.pod.ready_since is not None}
     return Signs(
         cluster=c,
         now=now + skew,
         pods=_pods(world, c, names),
         managers={
-            n: Unknown(r.source, NOT_ASKED) if _missed(world, n, r, now) else _answer(r, now, fell.get(n))
+            n: Unknown(r.source, NOT_ASKED) if way_fails or _missed(world, n, r, now) else _answer(r, now, fell.get(n))
             for n in names
             if (r := world.pg_managers.get(f"{c.namespace}/{n}")) is not None
         },
@@ -98,6 +99,12 @@ def _answer(reading: Reading[T], now: datetime, fell: datetime | None) -> Readin
         return reading
     before = fell is not None and reading.as_of < fell + SECOND
     return Unknown(reading.source, NOT_ASKED) if before or now - reading.as_of > FRESH else reading
+
+
+def _way_fails(world: World) -> bool:
+    """No instance manager can be asked, and not because of the pods: the API, or a permission, is in the way."""
+    told = tuple(world.pg_managers.values())
+    return not any(isinstance(r, Known) or r.kind == "server" for r in told)
 
 
 def _missed(world: World, name: str, reading: Reading[T], now: datetime) -> bool:

@@ -38,6 +38,8 @@ log = logging.getLogger("coldtui.live")
 VIP = "vip"
 PORT = 5432
 DEADLINE_S = 2.0
+MISSED = 4
+"""So many questions may get no answer before it is said, while nobody else answers that way either."""
 TABLES_S = 30.0
 """Between two looks at the tables: each is a connection of its own to a database."""
 MOST_DATABASES, MOST_TABLES = 5, 8
@@ -248,13 +250,13 @@ class DatabaseWatch:
             return
         same = self._seen is not None and self._seen.key == cluster.key
         watched = follow(self._watched if same else Watched(), self._seen if same else None, cluster, self._clock.now(), gap=self._gap)
-        self._seen, self._gap = cluster, False
+        back, self._seen, self._gap = self._gap, cluster, False
         if watched != self._watched:
             self._watched = watched
             self._builder.database(False, pg_watched=watched)
         ready = tuple(i.ready for i in postgres.instances(world, cluster))
         acts = (cluster.phase, cluster.current_primary, cluster.target_primary, ready)
-        if acts != self._acts_at:
+        if acts != self._acts_at or back:
             self._acts_at = acts
             self.refresh()
 
@@ -293,6 +295,15 @@ class DatabaseWatch:
             target.failures += 1
             reading = Unknown(target.source, trouble_of(error).words, "bug")
         self._tell(target, reading, found, asked)
+
+    def _way_fails(self, target: _Target, reading: Reading[Any], asked: datetime) -> bool:
+        """Whether it may be the API that does not answer rather than the pod behind it: no other manager answered meanwhile. For a few questions:
+        by then the heartbeat knows."""
+        if target.source != "manager" or not isinstance(reading, Unknown) or reading.kind == "server" or reading.kind in _OPERATOR_ACTS:
+            return False
+        others = (r for key, r in self._managers.items() if key != target.key)
+        answered = any(isinstance(r, Known) and r.as_of >= asked for r in others)
+        return not answered and target.failures < MISSED and isinstance(self._managers.get(target.key), Known)
 
     def _tell(self, target: _Target, reading: Reading[Any], found: Value | None, asked: datetime) -> None:
         table: Map[str, Any] = getattr(self, f"_{target.field}")

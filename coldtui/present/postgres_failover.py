@@ -87,8 +87,7 @@ def _well(world: World, c: PgCluster, p: Prospect, now: datetime) -> tuple[Line,
             (label("", HEAD), Cell(f"→ {cause.remedy}{more}", Tone.MUTED)),
         )
     if p.blind:
-        unread = f" and {len(p.blind) - 1} more" if len(p.blind) > 1 else ""
-        return ((lead, Cell(f"automatic, if the operator can; not read: {p.blind[0]}{unread}", Tone.STALE)),)
+        return ((lead, Cell(f"automatic, if the operator can; not read: {_unread(p)}", Tone.STALE)),)
     delay = c.failover_delay_s
     if not any(isinstance(r, Known) for r in world.pg_managers.values()):
         return ((lead, Cell("automatic, if the operator can; not read: /pg/status of the candidates", Tone.STALE)),)
@@ -103,8 +102,14 @@ def _well(world: World, c: PgCluster, p: Prospect, now: datetime) -> tuple[Line,
 
 
 def _blind(p: Prospect) -> Line:
+    return (label("", HEAD), Cell(f"not read: {_unread(p)}", Tone.STALE))
+
+
+def _unread(p: Prospect) -> str:
+    """The first, without the long of why, which the verdict has."""
+    what, colon, _ = p.blind[0].partition(": ")
     more = f" and {len(p.blind) - 1} more" if len(p.blind) > 1 else ""
-    return (label("", HEAD), Cell(f"not read: {p.blind[0]}{more}", Tone.STALE))
+    return f"{what}{')' if colon and '(' in what else ''}{more}"
 
 
 def cause_lines(world: World, t: Topology, now: datetime) -> tuple[Line, ...]:

@@ -277,7 +277,7 @@ def _vip_line(world: World, t: Topology, c: PgCluster, now: datetime, cells: int
 def _services_line(world: World, c: PgCluster) -> Line:
     """Whom the operator's services lead to, by their endpoints."""
     if doubt := unsure(world, "endpointslices"):
-        return (label("Services", HEAD), Cell(f"not known: {doubt}", Tone.STALE))
+        return (label("Services", HEAD), Cell(f"not known: {doubt.partition(':')[0]}", Tone.STALE))
     cells = [label("Services", HEAD)]
     for name in dict.fromkeys(x for x in (c.write_service or f"{c.name}-rw", f"{c.name}-ro") if x):
         led = service_targets(world, c.namespace, name)

@@ -95,22 +95,20 @@ class PostgresScreen(ListingsScreen):
     PostgresScreen #foot { height: 1fr; min-height: 3; }
     PostgresScreen #below { width: 1fr; height: 100%; }
     PostgresScreen #item { width: 58; height: 100%; }
-    PostgresScreen.-wide #pane { width: 46; height: 100%; }
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._at = 0
+        self._laid: object = None
         self._end: Callable[[], None] | None = None
 
     def body(self) -> ComposeResult:
         yield Lines(id="head")
         yield Lines(id="parts")
-        with Horizontal(id="middle"):
-            with Vertical(id="tables"):
-                for part in self.PARTS:
-                    yield RowTable(part.listing, id=part.id)
-            yield Card("", id="pane")
+        with Vertical(id="middle"):
+            for part in self.PARTS:
+                yield RowTable(part.listing, id=part.id)
         with Horizontal(id="foot"):
             yield Card("", id="below")
             yield Card("", id="item")
@@ -215,7 +213,6 @@ class PostgresScreen(ListingsScreen):
         few = self.part.id in FEW
         self.query_one("#middle").styles.height = min(6, 2 + max(2, len(self.part.listing.items(world)))) if few else "1fr"
         self.query_one("#foot").styles.height = "1fr" if few else 8
-        self.query_one("#foot").display = few or not self.has_class("-wide")
         table.show(world, now)
         self._show_pane()
 
@@ -233,22 +230,30 @@ class PostgresScreen(ListingsScreen):
     def _show_pane(self) -> None:
         if self.world is None or self.now is None or not self.is_mounted:
             return
-        part, wide = self.part, self.has_class("-wide")
-        below, beside, pane = (self.query_one(f"#{name}", Card) for name in ("below", "item", "pane"))
-        beside.display, pane.display = wide and part.id in FEW, wide and part.id not in FEW
+        part, both = self.part, self.has_class("-wide") and self.part.id in FEW
+        below, beside = (self.query_one(f"#{name}", Card) for name in ("below", "item"))
+        beside.display = both
+        if (laid := (both, part.id)) != self._laid:  # their widths, which lines are broken by, are known once they are laid out
+            self._laid = laid
+            self.call_after_refresh(self._show_pane)
         item = self._table_of(part).item
         ref = part.ref(item) if item is not None else None
         title = ref.name if ref is not None else _title(item) or part.listing.title
-        if not wide:
-            below.retitle(title)
-            below.show(_wrapped(self._low(item, below.content_size.width), below))
-            return
-        if part.id in FEW:
+        if both:
             below.retitle("Primary")
             below.show(_wrapped(activity.server_lines(self.world, self.now), below))
-        card = beside if part.id in FEW else pane
-        card.retitle(title)
-        card.show(_wrapped(part.detail(self.world, item, self.now), card) if item is not None else ())
+            beside.retitle(title)
+            beside.show(_wrapped(part.detail(self.world, item, self.now), beside) if item is not None else ())
+        else:
+            below.retitle(title)
+            below.show(_wrapped(self._low(item, below.content_size.width), below))
+
+    def on_row_table_row_highlighted(self, message: RowTable.RowHighlighted) -> None:
+        """What its column cuts of a query stands in the box below."""
+        if self.part.id in SERVER:
+            message.prevent_default()
+            self.hints.hush()
+            self._show_pane()
 
     def _low(self, item: Any, cells: int) -> tuple[Line, ...]:
         """What is said of an item in a box that is wide and low."""

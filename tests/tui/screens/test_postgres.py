@@ -47,6 +47,7 @@ def test_pictures(snapshot: SnapshotAssertion, size: tuple[int, int]) -> None:
             await c.put(busy())
             for part in ("sessions", "locks", "databases", "clusters"):
                 await c.press("tab")
+                await c.at(NOW)
                 same(c, part)
 
     run(check())
