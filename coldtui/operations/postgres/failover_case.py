@@ -42,12 +42,32 @@ class Case:
         return isinstance(found, Known) and found.value is not None and found.value.available > 0
 
     @property
-    def renews(self) -> bool | None:
-        """Whether the old primary's manager was seen to renew the Lease; None: could not be seen."""
+    def without_operator(self) -> str:
+        """Why nobody moves the Service and elects; empty: the operator runs and looks after this cluster."""
+        if "disabled" in self.codes:
+            return "the operator ignores it"
+        if self.operator_runs:
+            return ""
+        return "the operator is down" if isinstance(self.facts.pg.operator, Known) else "the operator is not known to run"
+
+    @property
+    def grave(self) -> bool:
+        """There is something to fail over from."""
+        return bool(self.prospect.lost or self.prospect.under_way) or self.unread
+
+    @property
+    def renews(self) -> str:
+        """Why the old primary's manager is taken to keep the Lease: it was seen to, or it did so a moment ago and nothing proves its end. Empty: it does
+        not, or that could not be read."""
         lease, seen = self.facts.lease, self.facts.renews
-        if isinstance(seen, Unknown):
-            return None
-        return seen.value and lease is not None and lease.holder == self.primary
+        if lease is None or lease.holder != self.primary or isinstance(seen, Unknown):
+            return ""
+        if seen.value:
+            return f"the manager of {self.primary} renews the lease"
+        age = (self.now - lease.renewed).total_seconds() if lease.renewed is not None else None
+        if self.proof is not None or age is None or age >= lease.duration_s:
+            return ""
+        return f"the lease of {self.primary} was renewed {max(0, age):.0f} s ago and holds for {lease.duration_s}"
 
     @property
     def unread(self) -> bool:

@@ -259,12 +259,12 @@ def signs_of(facts: FailoverFacts, now: datetime) -> Signs:
 
 
 def _lease_of(facts: FailoverFacts) -> Reading[PrimaryLease | None]:
-    """With the time at which we saw it renewed in place of the holder's own."""
+    """With the time at which we saw it renewed in place of the holder's own, where we did."""
     found = facts.pg.lease
     if isinstance(found, Unknown) or found.value is None:
         return found if isinstance(found, Unknown) else Known(None, found.source, found.as_of)
     seen = isinstance(facts.renews, Known) and facts.renews.value
-    renewed = facts.there(facts.pg.at) if seen else None if isinstance(facts.renews, Known) else found.value.renewed
+    renewed = facts.there(facts.pg.at) if seen else found.value.renewed
     return Known(PrimaryLease(found.value.holder, renewed, found.value.duration_s), found.source, found.as_of)
 
 

@@ -66,7 +66,7 @@ def _of_waiting(case: Case) -> Iterator[Finding]:
         who = "it elects a new primary" if p.under_way == "electing" else f"{p.under_way} is to lead"
         yield j.note("failover.under-way", f"the operator fails over by itself: {who}")
     if p.expected_s is None:
-        yield j.note("failover.waiting", f"by itself the operator does nothing now: {counted(len(case.codes), 'cause')} below")
+        yield j.note("failover.waiting", f"by itself the operator does nothing now, for {counted(len(case.codes), 'cause')} given here")
         return
     if p.since is None:
         yield j.note("failover.waiting", f"by itself the operator needs {span(p)}; since when {case.primary} is lost is not known")
@@ -159,7 +159,7 @@ def _how_to_prove(case: Case) -> str:
 def _of_loss(case: Case) -> Iterator[Finding]:
     """In bytes; what cannot be known is never called nothing."""
     facts, j, to, name = case.facts, case.judge, case.to, case.primary
-    if not to or not (case.prospect.lost or case.unread or case.prospect.under_way):
+    if not to or not case.grave:
         return
     own, end, floor = reached(facts.pg, to), end_of_primary(facts.pg, case.asked.primary_lsn), floor_of(facts.pg)
     if own is None:
@@ -199,6 +199,8 @@ def _of_quorum(case: Case) -> Iterator[Finding]:
 def _of_ways(case: Case) -> Iterator[Finding]:
     """Which way, and why each other is left out."""
     j, chosen = case.judge, case.chosen
+    if not case.grave:
+        return
     for way in WAYS:
         if way in chosen.closed:
             yield j.note(f"failover.way-{way}", f"not by {way}: {chosen.closed[way]}")
@@ -211,17 +213,16 @@ def _of_ways(case: Case) -> Iterator[Finding]:
         open_ = [way for way in WAYS if way not in chosen.closed]
         remedy = f"choose --way {open_[0]}" if open_ else _how_to_prove(case)
         yield j.stop("failover.way", f"the way {case.asked.way} is not open: {chosen.closed[case.asked.way]}", remedy)
-    elif case.to and (case.prospect.lost or case.unread):
+    elif case.to:
         yield j.stop("failover.way", "no way is open: see each below", _how_to_prove(case))
 
 
 def _of_service(case: Case) -> Iterator[Finding]:
     """Promotion is the instances' own; the service is moved by the operator alone."""
-    if not case.chosen.way:
+    if not case.chosen.way or not case.grave:
         return
-    if not case.operator_runs or "disabled" in case.codes:
-        who = "reconciliation is disabled" if "disabled" in case.codes else "the operator is not known to run"
-        sentence = f"{who}: {case.to} is promoted, and the -rw Service does not lead to it before the operator works again"
+    if who := case.without_operator:
+        sentence = f"{who}: {case.to} is promoted, and the -rw Service does not lead to it before that has ended"
         yield case.judge.warn("failover.service", sentence, "bring the operator back; the run waits for it")
     if case.chosen.way == POWER and case.facts.pod is not None:
         node = case.facts.pod.node

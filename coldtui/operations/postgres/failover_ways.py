@@ -133,7 +133,7 @@ def _closed(case: Case, way: str) -> str:
 def _no_election(case: Case) -> str:
     """Why the operator would not elect the one that is to lead, even with the old primary gone; empty: it would."""
     if not case.operator_runs:
-        return "the operator is not known to run"
+        return case.without_operator
     waits = [c for c in case.prospect.causes if c.code == "unready" and not c.sentence.startswith(f"{case.primary} ")]
     if waits:
         return waits[0].sentence
@@ -179,7 +179,7 @@ def _no_patch(case: Case) -> str:
     if not case.facts.rights.patch_status:
         return "it needs patch on clusters/status (RBAC)"
     if case.renews:
-        return f"the manager of {case.primary} renews the lease: {case.to or 'the new primary'} would wait for it without end"
+        return f"{case.renews}: {case.to or 'the new primary'} would wait for it, without end if it is renewed again"
     if case.proof is None and not _lease_will_tell(case):
         return f"nothing proves that {case.primary} is stopped"
     return ""
@@ -188,7 +188,7 @@ def _no_patch(case: Case) -> str:
 def _lease_will_tell(case: Case) -> bool:
     """A Lease of the old primary that was not renewed between two looks: the run watches it for its whole duration."""
     lease = case.facts.lease
-    return lease is not None and lease.holder == case.primary and case.renews is False
+    return lease is not None and lease.holder == case.primary and not case.renews and isinstance(case.facts.renews, Known)
 
 
 def _no_delete(case: Case) -> str:

@@ -132,7 +132,7 @@ class Promote(Step):
         elif (short := case.shortfall(args["to"])) and not args["worse"]:
             against.append(f"{args['to']} has received {short:,} bytes less than {case.ranked[0]}")
         if case.renews:
-            against.append(f"the manager of {args['from']} renews the lease")
+            against.append(case.renews)
         if facts.cluster.is_fenced(args["from"]):
             against.append(f"{args['from']} is fenced")
         if against:
@@ -149,11 +149,11 @@ class Promote(Step):
             words = f"{found.name} came back by itself and leads on timeline {found.timeline or '?'}: nobody was promoted, nothing is lost"
         else:
             words = f"{found.name} leads {args['cluster']}, timeline {line or '?'} -> {found.timeline or '?'}"
-            words += f", which begins at {lsn_text(switch)} (the last position that it had received)" if switch is not None else ""
+            words += f" from {lsn_text(switch)} (the last position that it had received)" if switch is not None else ""
         said = "" if found.returned else loss_words(args, found, switch)
         await ctx.remember(
             leads=found.name, line=found.timeline, switch=switch, since=electing.began.isoformat(), returned=found.returned,
-            outcome=words, loss=said, stood=memo.get("received"), proven=True,
+            outcome=f"{words}; {lost_in_short(args, switch)}" if said else words, loss=said, stood=memo.get("received"), proven=True,
         )  # fmt: skip
         await ctx.say(words)
         if said:
@@ -194,6 +194,11 @@ async def measured(ctx: RunContext, probe: WriteProbe, pace: FailoverPace, began
         words = f"writes through {probe.target} stopped for {outage:,} ms"
     await ctx.remember(outage_ms=outage)
     await ctx.say(f"{words} since this run turned to the promotion")
+
+
+def lost_in_short(args: Mapping[str, Any], switch: int | None) -> str:
+    end = args.get("end")
+    return "what was lost is not known" if end is None or switch is None else f"{counted(max(0, end - switch), 'byte')} of WAL lost"
 
 
 def loss_words(args: Mapping[str, Any], found: Promoted, switch: int | None) -> str:

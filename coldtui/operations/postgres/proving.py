@@ -101,8 +101,13 @@ class Proving:
         (pod, gone), (lease, told) = await asyncio.gather(self._pod(), self._lease())
         self.pod = pod or self.pod
         name = pod.node if pod is not None else str(args["node"])
-        node: Node | None = await _or_none(kube.read(NODES, name, deadline_s=s)) if name else None
+        node = await _or_none(kube.read(NODES, name, deadline_s=s)) if name else await self._any_node()
         return Look(cluster, pod, gone, node, lease, told)
+
+    async def _any_node(self) -> Node | None:
+        """Of a pod that nobody knows the node of: one that is not Ready, where there is any."""
+        every: tuple[Node, ...] = await _or_none(self.ctx.means.kube.read_all(NODES, deadline_s=self.pace.answer_s)) or ()
+        return next((node for node in every if node.ready != "True"), next(iter(every), None))
 
     async def _pod(self) -> tuple[Pod | None, bool]:
         args = self.planned.args
@@ -132,16 +137,24 @@ class Proving:
         return self._by_lease(look) or self._by_kubelet(look) or await self._by_host(look)
 
     def _by_kubelet(self, look: Look) -> Proof | None:
-        ready = look.node is not None and look.node.ready == "True"
+        pod, ready = look.pod, look.node is not None and look.node.ready == "True"
         where = look.node.name if look.node is not None else ""
-        deleted = str(kept(self.ctx, "uid") or "") if self.way == DELETE else ""
-        pod = look.pod
-        if pod is not None and ready and pod.uid != deleted and (stopped := container_stopped(pod)):
+        if self.way == DELETE and (deleted := str(kept(self.ctx, "uid") or "")):
+            return self._after_deletion(look, deleted, ready)
+        if not ready:
+            return None
+        if pod is not None and (stopped := container_stopped(pod)):
             return Proof("container", f"the kubelet of {where} says that container {CONTAINER} of {self.old} {stopped}")
-        if look.gone and ready and not deleted:  # a pod that was just removed without grace may still be ending
-            return Proof("gone", f"{self.old} has no pod, and the kubelet of {where} answers")
-        if deleted and ready and look.lease_read and look.lease is None and (look.gone or (pod is not None and pod.uid != deleted)):
-            return Proof("gone", f"the pod of {self.old} is gone, and the kubelet of {where} answers")
+        return Proof("gone", f"{self.old} has no pod, and the kubelet of {where} answers") if look.gone else None
+
+    def _after_deletion(self, look: Look, deleted: str, ready: bool) -> Proof | None:
+        """A pod that was removed without grace is gone from the API at once, and may still be ending: where there is a Lease, that tells."""
+        pod = look.pod
+        if pod is not None and pod.uid != deleted and pod.is_ready:
+            return Proof("gone", f"a new pod of {self.old} runs in the place of the one that was deleted")
+        away = look.gone or (pod is not None and pod.uid != deleted)
+        if away and ready and look.lease_read and look.lease is None:
+            return Proof("gone", f"the pod of {self.old} is gone, and its kubelet answers")
         return None
 
     def _by_lease(self, look: Look) -> Proof | None:

@@ -242,7 +242,7 @@ class VerifyFailover(Step):
             await ctx.say(f"{name} had received {more:,} bytes more than {won['leads']}: it has diverged, coldtui postgres reclone {name}")
         said = [] if won["returned"] else [await seen.archived(since), await seen.rejoined()]
         await ctx.waiting("")
-        words = "; ".join([f"{won['leads']} leads on timeline {won['line'] or '?'}", *said])
+        words = "; ".join(said) or f"{won['leads']} leads on timeline {won['line'] or '?'}"
         await ctx.remember(proven=True, outcome=words)
         await ctx.say(words)
         await ctx.say("take a full backup now: a recovery across the new timeline is safest from a fresh one")

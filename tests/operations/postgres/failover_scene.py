@@ -11,7 +11,8 @@ from coldtui.domain.plans import Finding, Plan
 from coldtui.domain.readings import Known, Unknown
 from coldtui.operations.postgres.failover import Failover, plan_failover
 from coldtui.operations.postgres.failover_facts import FailoverFacts, Rights
-from tests.operations.postgres.scene import NAMES, NOW, cluster_with, healthy, known, manager_with, pod_with, sql_with, unread
+from coldtui.ports import HeldLease
+from tests.operations.postgres.scene import NAMES, NOW, cluster_with, facts_with, healthy, known, manager_with, pod_with, sql_with, unread
 
 Change = Callable[[FailoverFacts], FailoverFacts]
 OLD, BEST, OTHER = NAMES
@@ -33,12 +34,19 @@ def killed() -> FailoverFacts:
         facts = change(facts)
     silent = {**facts.managers, OLD: unread()}
     facts = replace(facts, managers=silent, sql={**facts.sql, OLD: unread(), "vip": unread()}, writers=known(()))
+    facts = _leased(36)(facts)
     return FailoverFacts(facts, Unknown("failover quorum", "not asked"), known(()), known(False), Rights())
 
 
 def wedged() -> FailoverFacts:
     """postgres-1 answers nobody, its pod is Ready, and its manager renews the lease."""
-    return with_(renews=known(True))(in_pg(pod_with(OLD, is_ready=True, state="Running", containers=_running()))(killed()))
+    up = pod_with(OLD, is_ready=True, state="Running", containers=_running())
+    return with_(renews=known(True))(in_pg(up, _leased(0))(killed()))
+
+
+def _leased(ago_s: int) -> Callable[[Any], Any]:
+    """By postgres-1, renewed so long ago."""
+    return facts_with(lease=known(HeldLease("database", "cold-postgres", OLD, "17", NOW - timedelta(seconds=ago_s), 15)))
 
 
 def cut_off() -> FailoverFacts:
