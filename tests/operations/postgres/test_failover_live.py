@@ -240,6 +240,7 @@ def test_a_wedged_primary_is_deleted_and_replaced(real: Site, tmp_path: Path) ->
     real.play(scene)
 
 
+@pytest.mark.long
 def test_an_operator_that_does_it_itself_is_waited_for(real: Site, tmp_path: Path) -> None:
     """Nothing is written; its election is followed to the end and proven like one by hand."""
 
@@ -269,6 +270,7 @@ def test_an_operator_that_does_it_itself_is_waited_for(real: Site, tmp_path: Pat
     real.play(scene)
 
 
+@pytest.mark.long
 def test_a_node_that_is_off_is_declared_out_of_service(real: Site, tmp_path: Path) -> None:
     """Whoever confirms answers for it; the taint is set, another instance leads, and what stands is named."""
 
