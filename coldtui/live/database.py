@@ -38,7 +38,7 @@ log = logging.getLogger("coldtui.live")
 VIP = "vip"
 PORT = 5432
 DEADLINE_S = 2.0
-MISSED = 4
+MISSED = 6
 """So many questions may get no answer before it is said, while nobody else answers that way either."""
 TABLES_S = 30.0
 """Between two looks at the tables: each is a connection of its own to a database."""
@@ -408,7 +408,9 @@ class DatabaseWatch:
         kube = self._kube()
         if kube is None or not self._line.up:
             return
-        fields: dict[str, Any] = {"pg_lease": await self._asked("lease", self._primary_lease(kube, cluster))}
+        held = await self._asked("lease", self._primary_lease(kube, cluster))
+        stays = isinstance(held, Unknown) and held.kind not in _OPERATOR_ACTS and isinstance(self._world.pg_lease, Known)
+        fields: dict[str, Any] = {} if stays else {"pg_lease": held}  # the last answer stays, and ages
         if cluster.synchronous is not None and cluster.synchronous.quorum:
             fields["pg_quorum"] = await self._asked("quorum", self._quorum(kube, cluster))
         self._builder.database(False, **fields)
