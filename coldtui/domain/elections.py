@@ -89,7 +89,7 @@ def of_instances(signs: Signs, lost: bool) -> Iterator[Cause]:
         yield Cause("two-primaries", what, f"fence {_wrong(c, claims)}, then delete its pod: it comes back as a standby")
     if not signs.replicas:
         yield Cause("no-replica", f"{c.name} has no instance beside {signs.primary or 'its primary'}", "scale it up, or restore")
-    elif not (standing := candidates(signs)) and signs.pods is not None and _asked(signs):
+    elif not (standing := candidates(signs)) and signs.pods is not None and (_asked(signs) or not _may_stand(signs)):
         dead = "; ".join(f"{name}: {_why(signs, name)}" for name in signs.replicas)
         yield Cause("no-replica", f"no replica could be elected: {dead}", "bring a replica back first")
     elif standing:
@@ -129,8 +129,14 @@ def in_order(signs: Signs) -> tuple[str, ...]:
 
 
 def _asked(signs: Signs) -> bool:
-    """Whether the managers of the replicas were asked at all."""
-    return all(name in signs.managers and getattr(signs.managers[name], "reason", "") != "not asked" for name in signs.replicas)
+    """Whether the managers of the replicas were asked, and some manager answers us: where none does, that is our way to them, not the operator's."""
+    asked = all(name in signs.managers and getattr(signs.managers[name], "reason", "") != "not asked" for name in signs.replicas)
+    return asked and any(isinstance(found, Known) for found in signs.managers.values())
+
+
+def _may_stand(signs: Signs) -> tuple[str, ...]:
+    """Replicas that could be elected by what their pods show."""
+    return tuple(name for name in signs.replicas if signs.ready(name) and not signs.cluster.is_fenced(name))
 
 
 def candidates(signs: Signs) -> tuple[str, ...]:

@@ -109,8 +109,8 @@ def lost_primary(signs: Signs) -> tuple[str, datetime | None]:
     if manager is not None:
         return ("", None) if manager.is_primary or manager.might_be_unavailable else (f"{name} says that it is a replica", since)
     answers = [r for r in (signs.sql.get(name), signs.managers.get(name)) if isinstance(r, Unknown) and r.reason != "not asked"]
-    if not answers:
-        return "", None  # nobody was asked
+    if not answers or not any(signs.manager(other) or signs.server(other) for other in signs.replicas):
+        return "", None  # nobody was asked, or nobody answers us at all: that is our way to them
     return f"{name} does not answer: {'; '.join(dict.fromkeys(r.reason for r in answers))}", since
 
 
@@ -225,5 +225,8 @@ def _blind(signs: Signs) -> Iterator[str]:
     wants = signs.cluster.synchronous is not None and signs.cluster.synchronous.quorum
     if wants and isinstance(signs.quorum, Unknown):
         yield f"the failover quorum ({signs.quorum.reason})"
+    if signs.managers and not any(isinstance(found, Known) for found in signs.managers.values()):
+        reasons = dict.fromkeys(found.reason for found in signs.managers.values() if isinstance(found, Unknown))
+        yield f"what the instances say at /pg/status ({'; '.join(reasons)})"
     if isinstance(signs.check_failed, Unknown):
         yield f"events of the operator ({signs.check_failed.reason})"

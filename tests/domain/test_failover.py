@@ -248,3 +248,14 @@ def test_it_is_a_cluster() -> None:
     """The sample is what these tests change."""
     assert isinstance(CLUSTER, PgCluster)
     assert (CLUSTER.current_primary, CLUSTER.phase) == ("postgres-1", HEALTHY)
+
+
+def test_nobody_answers_us() -> None:
+    """Where no instance lets us in, that is our way to them: the pods are all that counts, nothing is called lost, and the screen says what is not known."""
+    nobody = {"managers": dict.fromkeys(PODS, REFUSED), "sql": dict.fromkeys(PODS, Unknown("sql", "password authentication failed"))}
+    found = prospect(well(**nobody))
+    assert (found.lost, found.causes) == ("", ())
+    assert any("/pg/status (connection refused)" in words for words in found.blind)
+    down = {name: {"is_ready": False, "state": "CrashLoopBackOff"} for name in ("postgres-2", "postgres-3")}
+    found = prospect(signs(pods={"postgres-1": {}, **down}, **nobody))
+    assert found.lost == "" and "postgres-2: CrashLoopBackOff" in told(signs(pods={"postgres-1": {}, **down}, **nobody))["no-replica"]
