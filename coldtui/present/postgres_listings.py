@@ -19,7 +19,7 @@ from ..domain.world import World
 from . import words
 from .lines import UNKNOWN, Line, cut
 from .postgres_activity import DATABASES, LOCKS, SESSIONS, XID_END, Blocked, flagged, transaction_age
-from .postgres_topology import head
+from .postgres_head import head
 from .problems import severity_cell
 from .rows import Cell, Column, Listing, Row, Tone
 

@@ -17,6 +17,7 @@ from ...present import postgres as pg_words
 from ...present import postgres_activity as activity
 from ...present import postgres_topology as topology
 from ...present.lines import Line, two_columns, wrap_line
+from ...present.postgres_head import head as head_of
 from ...present.postgres_topology import MemberOf
 from ...present.rows import Cell, Tone
 from ..widgets.card import Card
@@ -205,7 +206,7 @@ class PostgresScreen(ListingsScreen):
 
     def show(self, world: World, now: datetime) -> None:
         brief = self.part.id in SERVER and self.size.height < TALL
-        head = topology.head(world, now, self.size.width - 2, brief=brief)
+        head = head_of(world, now, self.size.width - 2, brief=brief)
         self.query_one("#head", Lines).styles.height = len(head)
         self.query_one("#head", Lines).put_cells(head)
         self.query_one("#parts", Lines).put_cells([self._strip(world)])

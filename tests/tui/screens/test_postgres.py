@@ -74,14 +74,14 @@ def test_pictures(snapshot: SnapshotAssertion, size: tuple[int, int]) -> None:
 def test_what_becomes_of_the_primary_is_said_in_the_head(case: str, says: str) -> None:
     """The cause is named right, at 80 columns, before anything else is looked at."""
     from coldtui.present.lines import plain_text
-    from coldtui.present.postgres_topology import head
+    from coldtui.present.postgres_head import head
 
     assert says in " ".join(plain_text(head(STATES[case](), NOW)).split())
 
 
 def test_unknown_is_never_green() -> None:
     """Where the API or SQL tells nothing, no glyph of health stands before what it would have told."""
-    from coldtui.present.postgres_topology import head
+    from coldtui.present.postgres_head import head
     from coldtui.present.rows import Tone
 
     for case in ("api-down", "api-paused", "sql-refused"):
@@ -97,7 +97,7 @@ def test_the_head_keeps_its_lines_while_the_seconds_run() -> None:
     """Nothing below jumps when only ages change."""
     from datetime import timedelta
 
-    from coldtui.present.postgres_topology import head
+    from coldtui.present.postgres_head import head
 
     for case in ("healthy", "electing", "wedged", "operator-down"):
         world = STATES[case]()
@@ -139,7 +139,7 @@ def test_a_part_that_is_not_read_says_why() -> None:
 def test_phase_time() -> None:
     """Exact where its beginning was seen or is written; else at least so long; nothing just after the start."""
     from coldtui.domain.replication import Watched
-    from coldtui.present.postgres_topology import phase_time
+    from coldtui.present.postgres_head import phase_time
 
     world = site()
     c = world.pg_clusters.items["cold/cold-postgres"]
