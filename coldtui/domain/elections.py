@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .deployments import Deployment
     from .pods import Pod
 
+BY_HAND = ", or coldtui postgres failover"
+"""The remedy that is open only once the primary is lost."""
+
 
 @dataclass(frozen=True, slots=True)
 class Signs:
@@ -131,7 +134,12 @@ def in_order(signs: Signs) -> tuple[str, ...]:
 def _asked(signs: Signs) -> bool:
     """Whether the managers of the replicas were asked, and some manager answers us: where none does, that is our way to them, not the operator's."""
     asked = all(name in signs.managers and getattr(signs.managers[name], "reason", "") != "not asked" for name in signs.replicas)
-    return asked and any(isinstance(found, Known) for found in signs.managers.values())
+    return asked and some_manager_answers(signs)
+
+
+def some_manager_answers(signs: Signs) -> bool:
+    """Us, at /pg/status: else a manager that does not proves nothing."""
+    return any(isinstance(found, Known) for found in signs.managers.values())
 
 
 def _may_stand(signs: Signs) -> tuple[str, ...]:
@@ -176,4 +184,4 @@ def _of_quorum(signs: Signs, standing: tuple[str, ...]) -> Iterator[Cause]:
             f"the failover quorum is not met: {len(fit)} of {counted(len(q.standby_names), 'synchronous standby', 'synchronous standbys')} "
             f"can be elected, {q.standby_number} confirmed each commit ({len(fit)} + {q.standby_number} is not more than {len(q.standby_names)})"
         )
-        yield Cause("quorum", what, "bring another standby back, or accept the loss and promote by hand")
+        yield Cause("quorum", what, "bring another standby back" + BY_HAND)

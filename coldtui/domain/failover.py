@@ -7,13 +7,14 @@ console and operations gather the same signs, each in its own way, and read the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from .elections import BY_HAND, of_instances, some_manager_answers
 from .elections import Cause as Cause
 from .elections import Signs as Signs
 from .elections import candidates as candidates
-from .elections import of_instances
 from .postgres import FAILING_OVER, NO_FAILOVER, ONLINE_UPGRADE, PgCluster
 from .readings import Known, Unknown
 from .text import counted
@@ -64,7 +65,7 @@ class Prospect:
 def prospect(signs: Signs) -> Prospect:
     c = signs.cluster
     lost, since = lost_primary(signs)
-    causes = tuple(_causes(signs, bool(lost)))
+    causes = tuple(c if lost else replace(c, remedy=c.remedy.removesuffix(BY_HAND)) for c in _causes(signs, bool(lost)))
     most = NODE_S if signs.node_trouble else POD_S
     delay = delay_s(c)
     ends_alone = all(cause.until is not None for cause in causes)
@@ -126,13 +127,13 @@ def _causes(signs: Signs, lost: bool) -> Iterator[Cause]:
 def _of_operator(signs: Signs) -> Iterator[Cause]:
     c, found = signs.cluster, signs.operator
     if isinstance(found, Known) and found.value is None:
-        yield Cause("operator", "there is no deployment of the CloudNativePG operator", "install it, or promote by hand")
+        yield Cause("operator", "there is no deployment of the CloudNativePG operator", "install it" + BY_HAND)
     elif isinstance(found, Known) and found.value is not None and found.value.available < 1:
         what = f"the operator is down: {found.value.available} of {found.value.desired} available"
-        yield Cause("operator", what, f"bring deployment {found.value.key} back, or promote by hand")
+        yield Cause("operator", what, f"bring deployment {found.value.key} back" + BY_HAND)
     if c.reconciliation_disabled:
         what = f"the operator ignores {c.name}: annotation cnpg.io/reconciliationLoop is disabled"
-        yield Cause("disabled", what, "remove the annotation, or promote by hand")
+        yield Cause("disabled", what, "remove the annotation" + BY_HAND)
     if c.hibernated and not _awake_yet(c):
         yield Cause("hibernated", f"{c.name} is hibernated", "set annotation cnpg.io/hibernation to off")
 
@@ -164,7 +165,7 @@ def _of_primary(signs: Signs, lost: bool) -> Iterator[Cause]:
     if signs.node_trouble or pod is None or pod.deleted is not None:
         return
     reading = signs.managers.get(name)
-    fails = isinstance(reading, Unknown) and reading.reason != "not asked"
+    fails = isinstance(reading, Unknown) and reading.reason != "not asked" and some_manager_answers(signs)
     said = signs.check_failed.value if isinstance(signs.check_failed, Known) else None
     event = lost and said is not None and signs.now - said < CHECK_FRESH
     if lost and fails and _renews(signs, pod):
@@ -198,7 +199,7 @@ def _of_election(signs: Signs) -> Iterator[Cause]:
             yield Cause(
                 "delay",
                 f"the operator waits {left:,} s more ({why} {delay:,} s)",
-                "wait, or promote by hand",
+                "wait" + BY_HAND,
                 until,
             )
     recent = [at for at in signs.turned_back if signs.now - at < ELECTION]
@@ -206,7 +207,7 @@ def _of_election(signs: Signs) -> Iterator[Cause]:
         for_s = int((signs.now - recent[0]).total_seconds())
         times = counted(len(recent), "time")
         what = f"the election went back to {c.current_primary} {times} in {for_s:,} s: it does not end (CloudNativePG issue 11346)"
-        yield Cause("stalled", what, "promote by hand: patch targetPrimary to the best replica")
+        yield Cause("stalled", what, "promote by hand: coldtui postgres failover")
     if c.target_primary == PENDING or c.phase == FAILING_OVER:
         held = [name for name in signs.replicas if (m := signs.manager(name)) is not None and m.receiver_active]
         if held:
@@ -225,7 +226,7 @@ def _blind(signs: Signs) -> Iterator[str]:
     wants = signs.cluster.synchronous is not None and signs.cluster.synchronous.quorum
     if wants and isinstance(signs.quorum, Unknown):
         yield f"the failover quorum ({signs.quorum.reason})"
-    if signs.managers and not any(isinstance(found, Known) for found in signs.managers.values()):
+    if signs.managers and not some_manager_answers(signs):
         reasons = dict.fromkeys(found.reason for found in signs.managers.values() if isinstance(found, Unknown))
         yield f"what the instances say at /pg/status ({'; '.join(reasons)})"
     if isinstance(signs.check_failed, Unknown):
