@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 
 from ...domain.errors import ColdError, NotFound, StepFailed, Unreachable
@@ -21,6 +22,8 @@ from .following import _or_none
 from .hosted import CONTAINER, server_on_host
 from .stopping import FailoverPace, well_again
 
+TOLD_S = 5
+"""What is left is told in such steps: each change is a line of the log."""
 LEASE_S = 15
 """Of a Lease that does not say how long it holds (primaryLease.leaseDurationSeconds)."""
 
@@ -192,7 +195,8 @@ class Proving:
         if self.way == POWER:
             return f"{self.planned.args['node']} to answer over SSH without a server of {self.old}"
         if look.lease is not None and look.lease.holder == self.old:
-            return f"the lease of {self.old} to run out: {max(0.0, self.watch.left_s(now)):.0f} s more without a renewal"
+            left = max(1, math.ceil(self.watch.left_s(now) / TOLD_S)) * TOLD_S
+            return f"the lease of {self.old} to run out: up to {left:.0f} s more without a renewal"
         return f"{self.old} to stop"
 
     async def _lives(self, look: Look, after_s: float) -> None:

@@ -71,13 +71,13 @@ class Verifying:
             await self._until(lambda look: self._not_streaming(look, members), f"not all instances follow {self.leads} in time")
             await self.ctx.say(f"{', '.join(members)} stream{'s' if len(members) == 1 else ''} from {self.leads}")
 
-    async def archived(self, since: datetime) -> str:
-        """What of the archive was seen since the promotion."""
+    async def archived(self, since: datetime, wanted: bool) -> str:
+        """What of the archive was seen since the promotion. `wanted`: whether the cluster has one; without, the server archives into nothing, and says it worked."""
+        if not wanted:
+            return "nothing is archived: the cluster has no archive"
         end = self.ctx.means.clock.monotonic() + self.pace.archive_s
         while True:
             head = await self._head()
-            if head is not None and head.archiving is None and not head.last_archived_wal:
-                return "nothing is archived: the cluster has no archive"
             if head is not None and self._new(head, since):
                 return f"its archive works: {head.last_archived_wal or 'WAL'} was archived since"
             if self.ctx.means.clock.monotonic() > end:
@@ -152,7 +152,7 @@ class Verifying:
         if self.planned.args.get("timeline") is not None and head.timeline != self.line:
             raise StepFailed(f"{self.leads} is on timeline {head.timeline or '?'}, not {self.line}", hint="coldtui postgres status")
         if len(look.primaries) > 1:
-            return f"one primary: {' and '.join(look.primaries)} both say that they are (fence the wrong one: coldtui postgres fence {self.old})"
+            return f"one primary: {' and '.join(look.primaries)} both say that they are (fence the wrong one, then delete its pod: coldtui postgres fence {self.old})"
         if len(set(look.systems.values())) > 1:
             told = ", ".join(f"{name} {system}" for name, system in look.systems.items())
             raise StepFailed("instances are not of one database", detail=f"system ID of {told}", hint="re-clone the one that is wrong")
@@ -240,7 +240,7 @@ class VerifyFailover(Step):
         await seen.following(members)
         for name, more in ahead.items():
             await ctx.say(f"{name} had received {more:,} bytes more than {won['leads']}: it has diverged, coldtui postgres reclone {name}")
-        said = [] if won["returned"] else [await seen.archived(since), await seen.rejoined()]
+        said = [] if won["returned"] else [await seen.archived(since, facts.cluster.archives), await seen.rejoined()]
         await ctx.waiting("")
         words = "; ".join(said) or f"{won['leads']} leads on timeline {won['line'] or '?'}"
         await ctx.remember(proven=True, outcome=words)
