@@ -356,3 +356,10 @@ def _last_claim(world: World, names: set[str], primary: str) -> Claim | None:
         return c.source == "sql" and not c.ended and world.at - c.seen <= FRESH
 
     return max(found, key=lambda c: (not c.ended, c.name == primary, by_sql(c), c.seen), default=None)
+
+
+def last_position(world: World, primary: str) -> int | None:
+    """Where the WAL of an instance was when it last said to be primary, by the words of now or of before its death. None: it never said so here."""
+    found = [c for c in world.pg_claims.values() if c.name == primary and c.lsn is not None]
+    newest = max(found, key=lambda c: c.seen, default=None)
+    return newest.lsn if newest is not None else None

@@ -166,7 +166,8 @@ class Acting:
     # ------------------------------------------------------------ what can be done
 
     def acts_on(self, ref: Ref | None, given: Mapping[str, str] | None = None, *, whom: str = "") -> tuple[Act, ...]:
-        """To an object, in the order of the catalogue. `given`: what is known of it besides its name, for operations that have a field for it."""
+        """To an object, in the order of the catalogue. `given`: what is known of it besides its name, for operations that have a field for it; empty:
+        the object is not for that field."""
         if ref is None or self.desk is None:
             return ()
         made = []
@@ -182,6 +183,7 @@ class Acting:
         fields = {p.name: p for p in params_of(operation.params)}
         values = {} if ALSO.get(operation.name) == ref.kind else {object_param(operation): ref.name}
         values |= {name: value for name, value in given.items() if name in fields}
+        values = {name: value for name, value in values.items() if value}
         missing = [p for p in fields.values() if p.required and p.name not in values]
         if len(missing) > 1 or any(not p.choices for p in missing):
             return []

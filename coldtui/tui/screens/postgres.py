@@ -11,7 +11,9 @@ from textual.containers import Horizontal, Vertical
 
 from ...domain.objects import Ref
 from ...domain.postgres import PgCluster
+from ...domain.replication import lsn_text
 from ...domain.sessions import DatabaseFacts, Session
+from ...domain.topology import last_position
 from ...domain.world import DATABASE, SESSIONS, TABLES, World
 from ...present import postgres as pg_words
 from ...present import postgres_activity as activity
@@ -132,7 +134,17 @@ class PostgresScreen(ListingsScreen):
         item = self._item
         if isinstance(item, activity.Blocked | Session):
             return _known_of(_session(item))
-        return {"cluster": item.key} if isinstance(item, PgCluster) else {}
+        if isinstance(item, PgCluster):
+            return {"cluster": item.key, **self._last_seen(item)}
+        if not isinstance(item, MemberOf):
+            return {}
+        itself = {"to": ""} if item.name == item.cluster.current_primary else {}  # who leads is failed over from, never to
+        return {**itself, **self._last_seen(item.cluster)}
+
+    def _last_seen(self, cluster: PgCluster) -> Mapping[str, str]:
+        """Where the primary's WAL was when it last answered this console: once it is dead nobody else can tell a failover what is lost."""
+        at = last_position(self.world, cluster.current_primary) if self.world is not None else None
+        return {"primary_lsn": lsn_text(at)} if at is not None else {}
 
     def acts_besides(self) -> tuple[tuple[Ref, Mapping[str, str]], ...]:
         """Of one that waits: who is at the root of it, as ending that one helps all."""

@@ -11,6 +11,7 @@ from tests.tui.screens.pg_states import before, busy
 
 DESK = SimpleNamespace(operations=Catalogue(), production=False)
 START = before(600).isoformat()
+LAST_SEEN = {"primary_lsn": "0/6400000"}
 
 
 def offered(c: Console) -> dict[str, dict[str, Any]]:
@@ -70,18 +71,22 @@ def test_a_database_is_maintained() -> None:
 
 
 def test_an_instance_and_its_cluster() -> None:
-    """Switchover, restart and fence are for an instance; failover for both, with the instance as the one that is to lead."""
+    """Switchover, restart and fence are for an instance; failover for both, with a standby as the one that is to lead, and with the last position
+    of the primary's WAL that this console saw, by which its plan tells the loss."""
 
     async def check() -> None:
         async with console(busy(), start="postgres", desk=DESK) as c:
+            found = offered(c)
+            assert found["failover"] == LAST_SEEN, "a primary is failed over from, never to"
+            assert "switchover" not in found
             await c.press("j")
             found = offered(c)
             assert found["switchover"] == {"to": "postgres-2"}
             assert {"restart-instance", "fence", "unfence"} <= set(found)
-            assert found["failover"] == {"to": "postgres-2"}
+            assert found["failover"] == {"to": "postgres-2", **LAST_SEEN}
             await c.press("tab", "tab", "tab", "tab")
             found = offered(c)
-            assert found["failover"] == {"cluster": "cold/cold-postgres"}
+            assert found["failover"] == {"cluster": "cold/cold-postgres", **LAST_SEEN}
             assert found["hibernate"] == {"cluster": "cold/cold-postgres"}
             assert "switchover" not in found
 
