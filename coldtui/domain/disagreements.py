@@ -141,6 +141,8 @@ def _timelines(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterat
             continue
         if own.value < lead.timeline.value and (not _settled(c, now) or not _sure(m, own)):
             continue
+        if own.value > lead.timeline.value and changing(c) and m.name == c.target_primary:
+            continue  # it has been promoted, and says so a moment before the Cluster does
         yield _problem(
             c, f"{m.name} is on timeline {own.value}, primary {lead.name} on {lead.timeline.value}", f"{m.name} does not follow; it may have diverged",
             f"{SOURCES[own.source]} of both; re-clone it if it cannot rejoin",

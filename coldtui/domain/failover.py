@@ -16,7 +16,7 @@ from .elections import Cause as Cause
 from .elections import Signs as Signs
 from .elections import candidates as candidates
 from .postgres import FAILING_OVER, NO_FAILOVER, ONLINE_UPGRADE, PgCluster
-from .readings import Known, Unknown
+from .readings import Known, Reading, Unknown
 from .text import counted
 from .values import dataclass
 
@@ -36,6 +36,8 @@ CHECK_FRESH = timedelta(minutes=6)
 """The operator repeats that event as long as it holds; of many its recorder lets one through in 5 minutes."""
 OUTLIVED = timedelta(seconds=5)
 """A Lease renewed so long after the pod was Ready last tells of a manager that lives (it does so every 2 s; clocks differ)."""
+LED = timedelta(seconds=2)
+"""Clocks differ, and an answer took its time."""
 POD_S, NODE_S = (10, 40), (60, 110)
 """From the primary's death to a new primary, as seen on a running cluster of 1.30: a dead container or pod, a dead or cut-off node."""
 
@@ -105,14 +107,19 @@ def lost_primary(signs: Signs) -> tuple[str, datetime | None]:
             return f"{name} is being deleted", since or pod.deleted
         if not pod.is_ready:
             return f"{name} is not ready: {pod.state}", since
-    if server is not None:
+    if server is not None and not (server.in_recovery and _before_it_led(c, signs.sql[name])):
         return (f"{name} is in recovery", since) if server.in_recovery else ("", None)
-    if manager is not None:
+    if manager is not None and not (not manager.is_primary and _before_it_led(c, signs.managers[name])):
         return ("", None) if manager.is_primary or manager.might_be_unavailable else (f"{name} says that it is a replica", since)
     answers = [r for r in (signs.sql.get(name), signs.managers.get(name)) if isinstance(r, Unknown) and r.reason != "not asked"]
     if not answers or not any(signs.manager(other) or signs.server(other) for other in signs.replicas):
         return "", None  # nobody was asked, or nobody answers us at all: that is our way to them
     return f"{name} does not answer: {'; '.join(dict.fromkeys(r.reason for r in answers))}", since
+
+
+def _before_it_led(c: PgCluster, said: Reading[object]) -> bool:
+    """An answer of the standby that it was when it was asked, a moment before it became the primary."""
+    return isinstance(said, Known) and c.current_primary_since is not None and said.as_of <= c.current_primary_since + LED
 
 
 def _causes(signs: Signs, lost: bool) -> Iterator[Cause]:

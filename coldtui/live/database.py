@@ -272,6 +272,8 @@ class DatabaseWatch:
             leads = target.name == VIP or self._leads(target.name)
             return self._pace.pg_primary_s if self._looks and leads else self._period_s
         most = self._pace.pg_idle_s if self._looks else self._pace.pg_slowest_s
+        if self._looks and target.name == VIP:
+            most = self._pace.pg_shown_s  # who looks waits for the moment at which writes pass again
         return min(self._period_s * 2.0 ** min(failures - 1, 4), most) * (0.75 + 0.5 * self._random())
 
     async def _ask(self, target: _Target, deadline_s: float) -> None:

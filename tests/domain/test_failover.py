@@ -143,6 +143,15 @@ def test_a_primary_that_answers_and_is_not_ready() -> None:
     assert "postgres-1 answers as primary while its pod is not Ready" in told(signs(managers=managers))["unready"]
 
 
+def test_what_a_new_primary_said_as_a_standby() -> None:
+    """Named primary a second ago, its answers of before that moment say nothing of it; later ones do."""
+    managers = {"postgres-1": standby("postgres-1"), "postgres-2": standby("postgres-2"), "postgres-3": standby("postgres-3")}
+    new = {"current_primary_since": NOW - timedelta(seconds=1)}
+    assert prospect(signs(new, pods={"postgres-1": {}}, managers=managers)).lost == ""
+    old = {"current_primary_since": NOW - timedelta(seconds=10)}
+    assert prospect(signs(old, pods={"postgres-1": {}}, managers=managers)).lost == "postgres-1 says that it is a replica"
+
+
 def test_nobody_to_elect() -> None:
     """Each replica with its reason."""
     found = told(

@@ -123,6 +123,21 @@ def test_timelines() -> None:
     assert said(world_of(old, base=build(site))) == []
 
 
+def test_the_promoted_standby_is_ahead_for_a_moment() -> None:
+    """The target of a switchover says its new timeline before the Cluster names it: no divergence. Another one ahead is."""
+    site = healthy()
+    moving = {"targetPrimary": "postgres-2", "targetPrimaryTimestamp": NOW.isoformat(), "phase": "Switchover in progress"}
+    site["pg_clusters"] = [cluster(**moving)]
+    told = {n: ManagerStatus(n, n == "postgres-1", SYSTEM, 7, HERE, received=HERE) for n in ("postgres-1", "postgres-2", "postgres-3")}
+    ahead = {n: replace(told[n], timeline=8) for n in ("postgres-2", "postgres-3")}
+    gone = trio(p1=Unknown("sql", "refused"), p2=Unknown("sql", "refused"), p3=Unknown("sql", "refused"))
+    assert not any("timeline" in s for s in said(world_of(gone, base=build(site), managers={**told, "postgres-2": ahead["postgres-2"]})))
+    assert any(
+        "postgres-3 is on timeline 8" in s
+        for s in said(world_of(gone, base=build(site), managers={**told, "postgres-3": ahead["postgres-3"]}))
+    )
+
+
 def test_timelines_of_control_files() -> None:
     """A standby that is seen through its manager alone, or by SQL without its receiver, may say the old timeline for long: no contradiction."""
     site = healthy()
