@@ -41,6 +41,10 @@ class Signs:
     """When the operator last said PrimaryStatusCheckFailed of this cluster; None: never, as far as events go back."""
     node_trouble: str = ""
     """Why the node of the primary is not to be trusted; empty: nothing known against it."""
+    last_word: datetime | None = None
+    """When the primary last answered as one, by whatever source; None: it never did here."""
+    node_heard: datetime | None = None
+    """When the kubelet of its node renewed its lease last; None: not known."""
     turned_back: tuple[datetime, ...] = ()
     """When targetPrimary was seen to go from `pending` back to the old primary."""
 

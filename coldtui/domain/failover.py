@@ -27,6 +27,10 @@ PENDING = "pending"
 STALLED = timedelta(seconds=30)
 """An election that goes back and forth for longer will not end by itself (issue 11346). For less it is the rule: while a WAL receiver runs, `pending`
 is taken back at each pass and written anew, once a second."""
+EARLY = timedelta(seconds=12)
+"""So long after its last word nobody can tell a dead server from a dead node: a kubelet renews its lease each 10 s."""
+MARKED = timedelta(seconds=50)
+"""After so long without its kubelet Kubernetes marks a node (node-monitor-grace-period), and its pods with it."""
 ELECTION = timedelta(minutes=5)
 """What went back and forth before that belongs to another one."""
 UPGRADE_DELAY_S = 30
@@ -68,7 +72,7 @@ def prospect(signs: Signs) -> Prospect:
     c = signs.cluster
     lost, since = lost_primary(signs)
     causes = tuple(c if lost else replace(c, remedy=c.remedy.removesuffix(BY_HAND)) for c in _causes(signs, bool(lost)))
-    most = NODE_S if signs.node_trouble else POD_S
+    most = NODE_S if signs.node_trouble or _quiet(signs) else POD_S
     delay = delay_s(c)
     ends_alone = all(cause.until is not None for cause in causes)
     expected = (most[0] + delay, most[1] + delay) if lost and ends_alone else None
@@ -175,6 +179,9 @@ def _of_primary(signs: Signs, lost: bool) -> Iterator[Cause]:
     fails = isinstance(reading, Unknown) and reading.reason != "not asked" and some_manager_answers(signs)
     said = signs.check_failed.value if isinstance(signs.check_failed, Known) else None
     event = lost and said is not None and signs.now - said < CHECK_FRESH
+    if lost and fails and pod.is_ready and not event and (undecided := _undecided(signs)) is not None:
+        yield undecided
+        return
     if lost and fails and _renews(signs, pod):
         what = f"{name} does not answer, its pod is Ready and its manager still renews the Lease: it will neither stop nor be replaced"
         if not pod.is_ready:
@@ -186,11 +193,31 @@ def _of_primary(signs: Signs, lost: bool) -> Iterator[Cause]:
         yield Cause("status-check", what, f"see the log of {name}; delete its pod without grace if it does not come back")
 
 
+def _quiet(signs: Signs) -> bool:
+    """Whether the kubelet under a lost primary has missed a renewal: its node may be dead, and is not marked yet."""
+    return signs.node_heard is not None and signs.now - signs.node_heard > EARLY
+
+
+def _undecided(signs: Signs) -> Cause | None:
+    """The pod of a dead node looks Ready until the node is marked: before that silence proves nothing, and nothing is to be done about the pod."""
+    name, heard, said = signs.primary, signs.node_heard, signs.last_word
+    if heard is not None and _quiet(signs) and signs.now < heard + MARKED:
+        silent = int((signs.now - heard).total_seconds())
+        what = f"the kubelet under {name} has been silent for {silent} s: if its node is dead, Kubernetes marks it after {MARKED.seconds} s"
+        return Cause("status-check", what, "see whether that node is alive; wait", heard + MARKED)
+    if said is not None and signs.now < said + EARLY:
+        what = f"the pod of {name} is still Ready: whether its server, its pod or its node is dead shows within {EARLY.seconds} s"
+        return Cause("status-check", what, "wait", said + EARLY)
+    return None
+
+
 def _renews(signs: Signs, pod: Pod) -> bool:
     """Whether the manager of the primary still keeps the Lease: renewed lately, and where the pod is not Ready any more, since then."""
     lease = signs.lease.value if isinstance(signs.lease, Known) else None
     if lease is None or lease.holder != signs.primary or lease.renewed is None:
         return False
+    if signs.last_word is not None and (lease.after is None or lease.after <= signs.last_word):
+        return False  # it may have died with its server, or with its node
     if not pod.is_ready and (pod.ready_since is None or lease.renewed < pod.ready_since + OUTLIVED):
         return False  # it may have died with its server
     return signs.now - lease.renewed < timedelta(seconds=lease.duration_s or 15)

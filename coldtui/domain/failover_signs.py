@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from .failover import CHECK_FAILED, PENDING, Prospect, Signs, prospect
-from .postgres import HEALTHY, PgCluster, changing, instances, operator, silent_node
+from .postgres import HEALTHY, Instance, PgCluster, changing, instances, operator, silent_node
 from .readings import Freshness, Known, Reading, Unknown
-from .replication import Watched
+from .replication import PrimaryLease, Watched
 from .topology import FRESH, NOT_ASKED
 from .verdicts import unsure
 
@@ -55,12 +55,26 @@ def signs_of(world: World, c: PgCluster, now: datetime) -> Signs:
         },
         sql={n: _answer(s, now, fell.get(n)) for n in names if (s := world.pg_sql.get(n)) is not None},
         operator=Unknown("deployments", doubt) if (doubt := unsure(world, "deployments")) else _known(operator(world), now, "deployments"),
-        lease=_now(world.pg_lease, now),
+        lease=_shifted(_now(world.pg_lease, now), skew),
         quorum=_now(world.pg_quorum, now),
         check_failed=_check_failed(world, c, now),
         node_trouble=silent_node(world, primary, now) if primary is not None else "",
+        last_word=max((x.seen + skew for x in world.pg_claims.values() if x.name == c.current_primary), default=None),
+        node_heard=_heard(world, primary, skew),
         turned_back=tuple(at + skew for at in world.pg_watched.turned_back),
     )
+
+
+def _heard(world: World, primary: Instance | None, skew: timedelta) -> datetime | None:
+    """As it was observed here: only the moment of a change counts, not the clock of the node."""
+    lease = world.leases.items.get(primary.node) if primary is not None and world.sources["leases"].freshness is Freshness.LIVE else None
+    return lease.observed + skew if lease is not None else None
+
+
+def _shifted(lease: Reading[PrimaryLease | None], skew: timedelta) -> Reading[PrimaryLease | None]:
+    if not isinstance(lease, Known) or lease.value is None or lease.value.after is None:
+        return lease
+    return replace(lease, value=replace(lease.value, after=lease.value.after + skew))
 
 
 def lost_for(world: World, t: Topology, p: Prospect, now: datetime) -> timedelta | None:

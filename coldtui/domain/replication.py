@@ -194,6 +194,8 @@ class PrimaryLease:
     """By the holder's clock."""
     duration_s: int
     """After so long without renewal another one may take it."""
+    after: datetime | None = None
+    """It was renewed after this moment for certain, by our clock: it was looked at then, and seen renewed later. None: no renewal was seen."""
 
 
 @dataclass(frozen=True, slots=True)

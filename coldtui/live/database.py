@@ -410,12 +410,20 @@ class DatabaseWatch:
         kube = self._kube()
         if kube is None or not self._line.up:
             return
-        held = await self._asked("lease", self._primary_lease(kube, cluster))
+        held = self._seen_renewed(await self._asked("lease", self._primary_lease(kube, cluster)))
         stays = isinstance(held, Unknown) and held.kind not in _OPERATOR_ACTS and isinstance(self._world.pg_lease, Known)
         fields: dict[str, Any] = {} if stays else {"pg_lease": held}  # the last answer stays, and ages
         if cluster.synchronous is not None and cluster.synchronous.quorum:
             fields["pg_quorum"] = await self._asked("quorum", self._quorum(kube, cluster))
         self._builder.database(False, **fields)
+
+    def _seen_renewed(self, found: Reading[PrimaryLease | None]) -> Reading[PrimaryLease | None]:
+        """With the moment after which it was renewed for certain: the look before the one that found it renewed."""
+        before = self._world.pg_lease
+        if not isinstance(found, Known) or not isinstance(before, Known) or found.value is None or before.value is None:
+            return found
+        same = (before.value.holder, before.value.renewed) == (found.value.holder, found.value.renewed)
+        return replace(found, value=replace(found.value, after=before.value.after if same else before.as_of))
 
     @staticmethod
     async def _primary_lease(kube: Kube, cluster: PgCluster) -> PrimaryLease | None:

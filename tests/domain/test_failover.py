@@ -268,3 +268,32 @@ def test_nobody_answers_us() -> None:
     down = {name: {"is_ready": False, "state": "CrashLoopBackOff"} for name in ("postgres-2", "postgres-3")}
     found = prospect(signs(pods={"postgres-1": {}, **down}, **nobody))
     assert found.lost == "" and "postgres-2: CrashLoopBackOff" in told(signs(pods={"postgres-1": {}, **down}, **nobody))["no-replica"]
+
+
+def test_a_node_that_died_looks_like_a_wedged_server_at_first() -> None:
+    """Until the silence of the kubelet or a renewal after the primary's last word tells, no pod is to be deleted: seen on a real node without power."""
+    ready, renewed = (
+        {"postgres-1": {"is_ready": True}},
+        PrimaryLease("postgres-1", NOW - timedelta(seconds=9), 15, NOW - timedelta(seconds=11)),
+    )
+    died: dict[str, Any] = {
+        "pods": ready,
+        "lease": known(renewed),
+        "node_heard": NOW - timedelta(seconds=5),
+        "last_word": NOW - timedelta(seconds=8),
+    }
+    early = prospect(signs(**died))
+    assert "shows within 12 s" in early.causes[0].sentence and early.causes[0].until is not None and early.expected_s == (10, 40)
+    quiet = prospect(signs(**{**died, "node_heard": NOW - timedelta(seconds=24), "last_word": NOW - timedelta(seconds=20)}))
+    assert "silent for 24 s" in quiet.causes[0].sentence and quiet.causes[0].until == NOW + timedelta(seconds=26)
+    assert quiet.expected_s == (60, 110)
+    before = PrimaryLease("postgres-1", NOW - timedelta(seconds=9), 15, NOW - timedelta(seconds=22))
+    lives: dict[str, Any] = {
+        "pods": ready,
+        "lease": known(before),
+        "node_heard": NOW - timedelta(seconds=3),
+        "last_word": NOW - timedelta(seconds=20),
+    }
+    assert set(told(signs(**lives))) == {"status-check"}, "the lease was not seen to be renewed since: no wedge"
+    since = PrimaryLease("postgres-1", NOW - timedelta(seconds=2), 15, NOW - timedelta(seconds=4))
+    assert set(told(signs(**{**lives, "lease": known(since)}))) == {"wedged", "status-check"}

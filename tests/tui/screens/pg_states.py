@@ -73,7 +73,7 @@ def raw(pods: Mapping[str, Mapping[str, Any] | None] | None = None, *, operator:
 
 def site(*claims: Any, base: World | None = None, managers: Told | None = None, lease_s: float = 3, **changed: Any) -> World:
     """All three sources; `p2=...` changes what postgres-2 says by SQL, `managers` what is said at /pg/status."""
-    lease = Known(PrimaryLease("postgres-1", before(lease_s), 15), "lease", before(1))
+    lease = Known(PrimaryLease("postgres-1", before(lease_s), 15, after=before(lease_s + 2)), "lease", before(1))
     trends = Map(
         {
             "pg_tps": (40.0, 55.0, 48.0, 61.0),
