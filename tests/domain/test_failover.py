@@ -181,6 +181,20 @@ def test_a_pod_that_is_ready_and_does_not_answer() -> None:
     assert said == {}
 
 
+def test_silence_of_a_moment() -> None:
+    """Just killed, it is restarted in place: a pod that is Ready still, and a Lease that its next life renews, are no wedged primary."""
+    ready = {"postgres-1": {"is_ready": True}}
+    renewing = known(PrimaryLease("postgres-1", NOW - timedelta(seconds=2), 15))
+    just, lasting = (signs(pods=ready, lease=renewing, silent=timedelta(seconds=s)) for s in (2, 20))
+    assert told(just) == {}
+    assert set(told(lasting)) == {"wedged", "status-check"}
+    box = replace(PODS["postgres-1"].containers[0], started=NOW - timedelta(seconds=5), init=False)
+    fallen = {"is_ready": False, "state": "Running", "ready_since": NOW - timedelta(seconds=40)}
+    assert told(signs(pods={"postgres-1": {**fallen, "containers": (box,)}}, lease=renewing)) == {}
+    old = (replace(box, started=NOW - timedelta(seconds=600)),)
+    assert set(told(signs(pods={"postgres-1": {**fallen, "containers": old}}, lease=renewing))) == {"wedged"}
+
+
 def test_a_manager_that_outlives_its_server() -> None:
     """Its pod is not Ready any more and the operator elects; but the Lease is renewed on, so nobody will be promoted (issue 11348)."""
     since = {"postgres-1": {"is_ready": False, "state": "Running", "ready_since": NOW - timedelta(seconds=40)}}
@@ -267,7 +281,8 @@ def test_nobody_answers_us() -> None:
     assert any("/pg/status (connection refused)" in words for words in found.blind)
     down = {name: {"is_ready": False, "state": "CrashLoopBackOff"} for name in ("postgres-2", "postgres-3")}
     found = prospect(signs(pods={"postgres-1": {}, **down}, **nobody))
-    assert found.lost == "" and "postgres-2: CrashLoopBackOff" in told(signs(pods={"postgres-1": {}, **down}, **nobody))["no-replica"]
+    assert found.lost == ""
+    assert "postgres-2: CrashLoopBackOff" in told(signs(pods={"postgres-1": {}, **down}, **nobody))["no-replica"]
 
 
 def test_a_node_that_died_looks_like_a_wedged_server_at_first() -> None:
@@ -283,9 +298,12 @@ def test_a_node_that_died_looks_like_a_wedged_server_at_first() -> None:
         "last_word": NOW - timedelta(seconds=8),
     }
     early = prospect(signs(**died))
-    assert "shows within 12 s" in early.causes[0].sentence and early.causes[0].until is not None and early.expected_s == (10, 40)
+    assert "shows within 12 s" in early.causes[0].sentence
+    assert early.causes[0].until is not None
+    assert early.expected_s == (10, 40)
     quiet = prospect(signs(**{**died, "node_heard": NOW - timedelta(seconds=24), "last_word": NOW - timedelta(seconds=20)}))
-    assert "silent for 24 s" in quiet.causes[0].sentence and quiet.causes[0].until == NOW + timedelta(seconds=26)
+    assert "silent for 24 s" in quiet.causes[0].sentence
+    assert quiet.causes[0].until == NOW + timedelta(seconds=26)
     assert quiet.expected_s == (60, 110)
     before = PrimaryLease("postgres-1", NOW - timedelta(seconds=9), 15, NOW - timedelta(seconds=22))
     lives: dict[str, Any] = {
