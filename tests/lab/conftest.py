@@ -12,7 +12,7 @@ from coldtui.lab.apiserver.process import ApiServerProcess
 from coldtui.lab.controllers.base import Pace
 
 FAST = Pace(toleration=0.004, unready=0.3, pod_start=0.1, pod_stop=0.1, heartbeat=0.3, monitor=0.15, grace=1.2, boot=0.3, crash=0.15, crash_backoff=0.2,
-            job=0.2, attach=0.1, notice=0.1, reboot=0.4, restart=0.2, promotion=0.1, rejoin=0.1, backup=0.4, snapshot=0.1, rebuild=0.6, drift=0.2, murmur=0.2, status=60)  # fmt: skip
+            job=0.2, attach=0.1, notice=0.1, reboot=0.4, restart=0.2, promotion=0.1, rejoin=0.1, backup=0.4, snapshot=0.1, rebuild=0.6, drift=0.2, murmur=0.2, status=60, renew=0.2, probe=0.3)  # fmt: skip
 """Everything that takes seconds takes tenths."""
 
 Until = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]

@@ -55,9 +55,13 @@ class Pace:
     notice: float = 1.0
     """Until CloudNativePG acts on a cordoned node under a primary: an eviction that comes at once is refused."""
     promotion: float = 2.0
-    """How long a promotion takes where no server is real; else between two tries to take the lease."""
+    """How long a promotion takes where no server is real."""
     lease: float = 15.0
-    """After so long without renewal the lease of a primary may be taken by another."""
+    """Who has seen the lease of a primary unchanged for so long may take it."""
+    renew: float = 2.0
+    """Between two renewals of that lease, and between two tries to take it."""
+    probe: float = 10.0
+    """Until a readiness probe that fails, while the container runs, makes its pod unready. Three periods of 10 s in truth."""
     rejoin: float = 3.0
     """Until a recreated standby streams."""
     backup: float = 20.0

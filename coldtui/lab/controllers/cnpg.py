@@ -15,7 +15,7 @@ from coldtui.lab.seeds.postgres import OPERATOR, OPERATOR_NAMESPACE, instance_po
 HEALTHY = "Cluster in healthy state"
 WAITING = "Waiting for the instances to become active"
 SWITCHOVER, FAILOVER = "Switchover in progress", "Failing over"
-UNRECOVERABLE = "Cluster is unrecoverable and needs manual intervention"
+NOT_YET = "Some instances are not yet active. Please wait."
 LOOP = "cnpg.io/reconciliationLoop"
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 COMPONENT = "cloudnative-pg"
@@ -32,7 +32,12 @@ class Instances:
     pods: dict[str, Json]
     ready: tuple[str, ...]
     active: tuple[str, ...]
-    """Placed and not about to end, ready or not."""
+    """Running and not about to end, ready or not; crash loops too."""
+
+    @property
+    def inactive(self) -> list[str]:
+        """Those whose pod waits to run, ends or has ended: until there is none of these nothing is made."""
+        return [name for name in self.names if name in self.pods and name not in self.active]
 
     @property
     def all_ready(self) -> bool:
@@ -122,9 +127,7 @@ class Operator(Controller):
             k[1]: p for k, p in self.pods.items.items()
             if k[0] == namespace and k[1] in names and (p["metadata"].get("labels") or {}).get("cnpg.io/cluster") == name
         }  # fmt: skip
-        active = tuple(
-            n for n in names if n in pods and pods[n]["spec"].get("nodeName") and not deleting(pods[n]) and not finished(pods[n])
-        )
+        active = tuple(n for n in names if n in pods and (pods[n].get("status") or {}).get("phase") == "Running" and not deleting(pods[n]))
         ready = tuple(n for n in active if pod_ready(pods[n]) and self._streams(cluster, pods[n]))
         return Instances(names, pods, ready, active)
 
@@ -141,23 +144,24 @@ class Operator(Controller):
         return left <= 0
 
     async def _recreate(self, cluster: Json, found: Instances) -> None:
-        namespace = cluster["metadata"]["namespace"]
-        for name in found.names:
-            pod = found.pods.get(name)
-            if pod is not None and finished(pod) and not deleting(pod):
-                await self.client.delete(PODS, name, namespace, uid=pod["metadata"]["uid"])
-            elif pod is None:
-                made = instance_pod(cluster, name, "primary" if name == cluster["status"]["currentPrimary"] else "replica")
-                del made["metadata"]["uid"], made["status"]
-                if restarted := (cluster["metadata"].get("annotations") or {}).get(RESTARTED):
-                    made["metadata"]["annotations"][RESTARTED] = restarted
-                try:
-                    self.pods.offer(await self.client.create(PODS, made))
-                except ApiError as error:
-                    if not error.conflict:
-                        raise
-                    continue
-                await self.lab.event(cluster, "CreatingInstance", f"Creating instance {name}", component=COMPONENT)
+        """Remove pods that have ended, and make a missing one: the primary's first, one at a time, and only once all others are active."""
+        for name in found.inactive:
+            if finished(pod := found.pods[name]) and not deleting(pod):
+                await self.client.delete(PODS, name, pod["metadata"]["namespace"], uid=pod["metadata"]["uid"])
+        missing = sorted((n for n in found.names if n not in found.pods), key=lambda n: n != cluster["status"]["currentPrimary"])
+        if missing and not found.inactive:
+            await self._make(cluster, missing[0])
+
+    async def _make(self, cluster: Json, name: str) -> None:
+        made = instance_pod(cluster, name)
+        del made["metadata"]["uid"], made["status"]
+        if restarted := (cluster["metadata"].get("annotations") or {}).get(RESTARTED):
+            made["metadata"]["annotations"][RESTARTED] = restarted
+        try:
+            self.pods.offer(await self.client.create(PODS, made))
+        except ApiError as error:
+            if not error.conflict:
+                raise
 
     # --- roles
 
@@ -202,11 +206,13 @@ class Operator(Controller):
     async def _announce(self, cluster: Json, found: Instances, target: str, phase: str) -> None:
         """Write down who shall lead; the next look does it."""
         current = cluster["status"]["currentPrimary"]
-        said = f"Switching over to {target}" if phase == SWITCHOVER else f"Failing over from {current} to {target}"
+        said = f"Failing over from {current} to {target}"
+        if phase == SWITCHOVER:
+            node = found.pods[current]["spec"]["nodeName"]
+            said = f"Switching over to {target}, because primary instance was running on unschedulable node {node}"
         status = {"targetPrimary": target, "targetPrimaryTimestamp": micro(self.lab.now()), "phase": phase, "phaseReason": said}
         await self._patch(cluster, status)
         if phase == SWITCHOVER:
-            node = found.pods[current]["spec"]["nodeName"]
             said = f"Current primary is running on unschedulable node {node}, switching over from {current} to {target}"
         await self.lab.event(cluster, "SwitchingOver" if phase == SWITCHOVER else "FailingOver", said, component=COMPONENT)
 
@@ -241,9 +247,8 @@ class Operator(Controller):
         self.pods.offer(await self.client.patch(PODS, pod["metadata"]["name"], patch, pod["metadata"]["namespace"]))
 
     async def _label(self, cluster: Json, found: Instances) -> None:
-        for name, pod in found.pods.items():
-            if not deleting(pod):
-                await self._role(pod, "primary" if name == cluster["status"]["currentPrimary"] else "replica")
+        for name in found.active:
+            await self._role(found.pods[name], "primary" if name == cluster["status"]["currentPrimary"] else "replica")
 
     # --- status
 
@@ -251,21 +256,20 @@ class Operator(Controller):
         old = cluster["status"]
         now = self.lab.stamp()
         healthy = found.all_ready and len(found.names) == cluster["spec"]["instances"]
-        phase = HEALTHY if healthy else WAITING if found.active else UNRECOVERABLE
+        phase = HEALTHY if healthy else WAITING if found.inactive else old.get("phase")
         starting = tuple(n for n in found.active if n not in found.ready)
         groups = {
             "healthy": list(found.ready) or None, "replicating": list(starting) or None,
             "failed": [n for n in found.names if n not in found.active] or None,
         }  # fmt: skip
-        words = ("ClusterIsReady", "Cluster is Ready") if healthy else ("ClusterIsNotReady", "Cluster Is Not Ready")
-        ready = {"type": "Ready", "status": "True" if healthy else "False", "reason": words[0], "message": words[1]}
+        ready = ready_condition(phase == HEALTHY)
         reported: Json = {}
         for name, pod in found.pods.items():
             said = {"isPrimary": name == old["currentPrimary"], "timeLineID": old.get("timelineID", 1)} if name in found.ready else SILENT
             reported[name] = {**said, "ip": pod["status"].get("podIP", "")}
         nodes = {found.pods[n]["spec"]["nodeName"] for n in found.active}
         status: Json = {
-            "phase": phase, "phaseReason": None if healthy else f"{len(found.ready)} of {len(found.names)} instances are ready",
+            "phase": phase, "phaseReason": None if healthy else NOT_YET if found.inactive else old.get("phaseReason"),
             "readyInstances": len(found.ready), "instances": len(found.names), "instancesStatus": groups, "instancesReportedState": reported,
             "conditions": set_condition(old.get("conditions") or (), ready, now),
             "topology": {**(old.get("topology") or {}), "nodesUsed": len(nodes), "successfullyExtracted": True},
@@ -278,6 +282,12 @@ class Operator(Controller):
         done = await self.client.patch_status(PG_CLUSTERS, name, status, namespace)
         self.clusters.offer(done)
         return done
+
+
+def ready_condition(healthy: bool) -> Json:
+    """It says what the phase says."""
+    words = ("ClusterIsReady", "Cluster is Ready") if healthy else ("ClusterIsNotReady", "Cluster Is Not Ready")
+    return {"type": "Ready", "status": "True" if healthy else "False", "reason": words[0], "message": words[1]}
 
 
 def differs(old: Json, new: Json) -> bool:

@@ -13,7 +13,7 @@ from coldtui.lab.postgres.means import Means, Options, Switch, chosen, listed
 FAULT = "pg-primary-killed"
 ABOUT: dict[str, str] = {
     FAULT: "the primary is killed with -9 under load; its container comes back after its back-off, with stays=1 only at the end of the fault",
-    "pg-primary-wedged": "the primary's server is frozen: its pod stays Ready and its lease is renewed, its status fails, and nobody fails over",
+    "pg-primary-wedged": "the primary's server is frozen: its status fails, then its pod is not Ready; its lease is renewed, so that whoever is elected waits for it",
     "pg-status-cut": "the status of the primary cannot be read; its server works",
     "pg-primary-unready": "the readiness probe of the primary fails; its server works, so that the operator waits for it",
     "archiver-failing": "no WAL segment can be archived",
@@ -53,7 +53,11 @@ class PrimaryFaults:
         names = self.means.take_primary("pg-primary-wedged", on)
         for name in names:
             await (self._freeze(name) if on else self._thaw(name))
-        return f"the server of {listed(names)} is frozen; its pod stays Ready" if on else f"the server of {listed(names)} goes on"
+        return (
+            f"the server of {listed(names)} is frozen; its pod is Ready for some time yet"
+            if on
+            else f"the server of {listed(names)} goes on"
+        )
 
     async def _freeze(self, name: str) -> None:
         manager = self.means.manager(name)

@@ -11,9 +11,8 @@ HIBERNATION = "cnpg.io/hibernation"
 """Annotation (on, off) and type of the condition."""
 WAITING, STOPPING, DELETING, DONE = "WaitingForHealthy", "WaitingPodsDeletion", "DeletingPods", "Hibernated"
 WORDS = {
-    WAITING: "Hibernation begins once the cluster is healthy",
-    STOPPING: "Waiting for the pods to end",
-    DELETING: "The pods are being deleted",
+    WAITING: "Waiting for the cluster to be healthy before proceeding with hibernation",
+    DELETING: "Hibernation is in progress",
     DONE: "Cluster has been hibernated",
 }
 
@@ -41,7 +40,9 @@ def status(scene: Scene, now: str) -> Json:
         return {}
     if not why:
         return {"conditions": [c for c in before if c["type"] != HIBERNATION]}
-    condition = {"type": HIBERNATION, "status": "True" if why == DONE else "False", "reason": why, "message": WORDS[why]}
+    going = next((name for name, pod in sorted(scene.found.pods.items()) if deleting(pod)), "")
+    words = f"Waiting for {going} to be deleted" if why == STOPPING else WORDS[why]
+    condition = {"type": HIBERNATION, "status": "True" if why == DONE else "False", "reason": why, "message": words}
     return {"readyInstances": len(scene.found.ready), "conditions": set_condition(before, condition, now)}
 
 

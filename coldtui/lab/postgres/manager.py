@@ -12,20 +12,24 @@ from typing import LiteralString
 
 from coldtui.domain.errors import ColdError, Unreachable
 from coldtui.lab.client import PG_CLUSTERS, ApiError, Informer, Json
-from coldtui.lab.controllers.base import Lab, Process, deleting, micro
+from coldtui.lab.controllers.base import Lab, Process, deleting, micro, set_condition
+from coldtui.lab.controllers.cnpg import HEALTHY
 from coldtui.lab.postgres.lease import PrimaryLease
 from coldtui.lab.postgres.orders import Orders
 from coldtui.lab.postgres.quorum import Quorum, Synchronous
 from coldtui.lab.postgres.server import Server
 from coldtui.lab.postgres.servers import Servers, slot
-from coldtui.lab.postgres.status import Gauge, whole
+from coldtui.lab.postgres.status import Gauge, bare, whole
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 RESTARTING = "Primary instance is being restarted in-place"
+MADE_ANEW = "Primary instance is being restarted without a switchover"
 FENCED = "cnpg.io/fencedInstances"
 KILLED, FAILED = 137, 1
+RENEW_DEADLINE = 2 / 3
+"""Of the duration of a lease: a primary that could not renew its lease for so long, since another one has it, stops."""
 NOWHERE = 1
 """A port at which nobody listens."""
 RECEIVERS: LiteralString = "SELECT pid FROM pg_stat_wal_receiver"
@@ -61,6 +65,8 @@ class Manager:
     state: Process = field(default_factory=Process)
     rewinding: bool = False
     fenced: bool = False
+    restarting: bool = False
+    """In place, by order: that the server does not answer is no error."""
     lost_data: bool = False
     receiver_cut: bool = False
     """By an order of a fault it follows nobody, and its receiver has ended."""
@@ -72,6 +78,8 @@ class Manager:
     """The standbys that commits wait for, as we have set it; None: not looked yet."""
     _told_quorum: bool = False
     _beaten: float = 0.0
+    _next_beat: float = 0.0
+    _probe_fails_since: float | None = None
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -90,6 +98,8 @@ class Manager:
     def begin(self, uid: str) -> None:
         """The container of this pod has been started."""
         self.uid, self.session, self._started, self._waits_for = uid, str(uuid.uuid4()), False, None
+        self._beaten = self._next_beat = 0.0
+        self.lease.forget()
         self._say(Process(ready=False))
         self.wake()
 
@@ -108,12 +118,13 @@ class Manager:
         pod = self.pod
         if not self.uid or pod is None or self.state.code is not None or self._powerless(pod):
             return None
-        known = {"session": self.session, "might_be_unavailable": self.fenced, "rewinding": self.rewinding}
         if self.name in self.orders.mute:
             raise Unreachable(f"the status of {self.name} cannot be read")
-        if self.fenced or self.rewinding:
-            return whole({}, **known)  # type: ignore[arg-type]
-        return whole(await self._facts(), **known)  # type: ignore[arg-type]
+        if self.rewinding:
+            return bare(self.name, rewinding=True)
+        if self.fenced or self.restarting:
+            return bare(self.name, masked="sql: database is closed", primary=not self.server.is_standby)
+        return whole(await self._facts(), name=self.name, session=self.session)
 
     async def _facts(self) -> Json:
         found = await self.gauge.status()
@@ -164,6 +175,7 @@ class Manager:
 
     async def _wait_for_wedged(self) -> None:
         """A server that does not answer cannot be stopped either: whatever is wanted waits for it, and a primary keeps its lease."""
+        self._probe_fails()
         cluster = self.clusters.items.get(self.cluster_key)
         if cluster is not None and (cluster.get("status") or {}).get("currentPrimary") == self.name:
             await self._beat()
@@ -193,6 +205,8 @@ class Manager:
         self._say(Process(ready=False, code=code))
 
     def _say(self, state: Process) -> None:
+        if not state.ready:
+            self._probe_fails_since = None
         if state != self.state:
             self.state = state
             self.changed()
@@ -237,22 +251,25 @@ class Manager:
 
     async def _fence(self, primary: bool) -> None:
         """The server is stopped, we go on; a primary keeps its lease."""
+        self.fenced = True
         if self.server.running:
             await self._stop()
-        self.fenced = True
         if primary:
             await self._beat()
-        self._say(Process(ready=False))
+        self._probe_fails()
 
     async def _beat(self) -> bool:
-        """Renew the lease when it is time; whether it is ours."""
+        """Renew the lease, or try to take it, when it is time; whether it is ours."""
         clock = asyncio.get_running_loop().time()
-        if clock < self._beaten + self.lab.pace.heartbeat:
-            return True
-        held = await self.lease.take(self.name)
-        if held:
+        if clock < self._next_beat:
+            return self._beaten > 0
+        self._next_beat = clock + self.lab.pace.renew
+        if await self.lease.take(self.name):
             self._beaten = clock
-        return held
+            return True
+        if 0 < self._beaten < clock - self.lab.pace.lease * RENEW_DEADLINE:
+            raise ColdError(f"primary lease of {self.name} is held by another")  # preempted: the container ends
+        return self._beaten > 0
 
     async def _lead(self, cluster: Json) -> None:
         if self.lost_data and not self.server.running:
@@ -265,7 +282,7 @@ class Manager:
         if self.server.is_standby:  # named primary without a promotion, as after a restore of the API's datastore
             await self._do(self.server.promote)
         if cluster["status"].get("phase") == RESTARTING:
-            await self._restart()
+            await self._restart(cluster)
         await self._tell_ready()
         await self._keep_slots()
         await self._keep_synchronous(cluster)
@@ -273,11 +290,18 @@ class Manager:
             await asyncio.to_thread(self.server.sql, "SELECT pg_switch_wal() FROM pg_stat_archiver WHERE last_archived_time IS NULL")
             self._archived = True
 
-    async def _restart(self) -> None:
-        await self._stop()
-        await self._start()
+    async def _restart(self, cluster: Json) -> None:
+        """In the same container, which stays ready; the phase ends with it."""
+        self.restarting = True
+        try:
+            await self._stop()
+            await self._start()
+        finally:
+            self.restarting = False
         namespace, name = self.cluster_key
-        done = {"phase": "Waiting for the instances to become active", "phaseReason": f"{self.name} was restarted in place"}
+        ready = {"type": "Ready", "status": "True", "reason": "ClusterIsReady", "message": "Cluster is Ready"}
+        conditions = set_condition(cluster["status"].get("conditions") or (), ready, self.lab.stamp())
+        done = {"phase": HEALTHY, "phaseReason": "Primary instance restarted in-place", "conditions": conditions}
         self.clusters.offer(await self.lab.client.patch_status(PG_CLUSTERS, name, done, namespace))
 
     async def _runs(self) -> bool:
@@ -298,10 +322,8 @@ class Manager:
         if not (self.server.running or self._started):
             self._say(Process(ready=False))
             return
-        await asyncio.sleep(self.lab.pace.notice / 2)  # the operator takes us out of the service in the meantime
         await self._stop()
         await self.lease.release(self.name)
-        self._beaten = 0.0
         await self._exit(0)
 
     async def _succeed(self, status: Json) -> None:
@@ -313,15 +335,14 @@ class Manager:
         if not await self._runs():
             return
         await self._tell_ready()
-        if not await self.lease.take(self.name):
-            await asyncio.sleep(self.lab.pace.promotion)
+        if not await self._beat():
             return
-        self._beaten = asyncio.get_running_loop().time()
         if self.server.is_standby:
             if (await self._facts()).get("isWalReceiverActive"):
                 await asyncio.sleep(TICK_S)
                 return
             await self._do(self.server.promote)
+            await self._do(self.server.checkpoint)  # until then everybody is told the old timeline
         await self._keep_slots()
         namespace, name = self.cluster_key
         done = {"currentPrimary": self.name, "currentPrimaryTimestamp": micro(self.lab.now())}
@@ -339,6 +360,9 @@ class Manager:
             await self._exit(FAILED)
             return
         elif not self.server.is_standby:
+            if self.server.running:  # it goes the way of every former primary
+                await self._step_down()
+                return
             await self._rejoin(leader)
         cut = self.name in self.orders.cut or self.orders.held.get(self.name) == leader.name
         news = self.server.follow(NOWHERE if cut else leader.port, self.servers.passwords.streaming_replica, slot(self.name))
@@ -374,8 +398,6 @@ class Manager:
         """We were primary once: take back what the new one does not have."""
         if not leader.running or leader.is_standby:
             raise Unreachable(f"{leader.name} cannot be followed yet")
-        if self.server.running:
-            await self._stop()
         self.rewinding = True
         try:
             await asyncio.to_thread(leader.checkpoint)
@@ -389,9 +411,22 @@ class Manager:
             await self.gauge.rows("SELECT 1 AS one")
         except Unreachable:
             if self.server.running:
-                self._say(Process(ready=False))
+                self._probe_fails()
             return
-        self._say(Process(ready=self.name not in self.orders.unready))
+        if self.name in self.orders.unready:
+            self._probe_fails()
+        else:
+            self._probe_fails_since = None
+            self._say(Process(ready=True))
+
+    def _probe_fails(self) -> None:
+        """The readiness probe; it takes several of its periods until the kubelet believes it."""
+        clock = asyncio.get_running_loop().time()
+        if self.state.ready is not False and self._probe_fails_since is None:
+            self._probe_fails_since = clock
+        since = self._probe_fails_since
+        if since is None or clock - since >= self.lab.pace.probe:
+            self._say(Process(ready=False))
 
     # --- slots
 

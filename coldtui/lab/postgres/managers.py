@@ -141,7 +141,7 @@ class Managers:
             try:
                 found = await manager.status()
             except Unreachable as error:
-                return web.json_response({"error": {"code": "STATUS_ERROR", "message": str(error)}}, status=500)
+                return web.Response(text=error.detail or str(error), status=500)
             if found is None:
                 if request.transport is not None:
                     request.transport.abort()

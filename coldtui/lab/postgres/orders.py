@@ -30,4 +30,4 @@ class Orders:
     mute: set[str] = field(default_factory=set)
     """Their status endpoint fails; all else works."""
     wedged: set[str] = field(default_factory=set)
-    """Their server is frozen. The manager waits for it, holds the lease, and the readiness probe has not noticed."""
+    """Their server is frozen. The manager waits for it and holds the lease; the readiness probe fails."""

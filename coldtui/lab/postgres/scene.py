@@ -65,8 +65,19 @@ class Scene:
 
     @property
     def primary_fenced(self) -> bool:
+        """Or about to come out of it, or restarting in place: that it does not answer is no reason for a failover."""
         names = fenced(self.cluster)
-        return self.current in names or "*" in names
+        return self.current in names or "*" in names or bool(self.says(self.current).get("mightBeUnavailable"))
+
+    @property
+    def reporting(self) -> int:
+        """How many instances are ready, or say that they might be unavailable."""
+        return sum(n in self.found.ready or bool(self.says(n).get("mightBeUnavailable")) for n in self.found.active)
+
+    @property
+    def receiving(self) -> list[str]:
+        """Whose WAL receiver runs, the primary aside."""
+        return [n for n in self.order if n != self.current and self.says(n)["isWalReceiverActive"]]
 
     @property
     def primary_gone(self) -> bool:

@@ -16,25 +16,28 @@ from coldtui.lab.postgres.server import Server
 
 DEADLINE_S = 2.0
 VERSION = "1.30.0"
+HASH = "a07583929a8af90c5ee446f3ef74a27483664183a35dde2192e39afe74f36ea9"
+"""Of a program and of a configuration, which in the lab are the same everywhere."""
 BOTH: LiteralString = """
 SELECT pg_is_in_recovery() AS standby, (SELECT system_identifier::text FROM pg_control_system()) AS system,
-  EXISTS (SELECT 1 FROM pg_settings WHERE pending_restart) AS restart
-"""
-PRIMARY: LiteralString = """
-SELECT pg_current_wal_lsn()::text AS lsn, pg_walfile_name(pg_current_wal_lsn()) AS wal, a.*,
-  (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') AS ready,
+  (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline, EXISTS (SELECT 1 FROM pg_settings WHERE pending_restart) AS restart, a.*,
   coalesce(a.last_archived_time, '-infinity') > coalesce(a.last_failed_time, '-infinity') AS archiving
 FROM pg_stat_archiver a
 """
+"""The timeline is that of the last checkpoint: a standby is late with it until its next restartpoint, a promoted one until its checkpoint."""
+PRIMARY: LiteralString = """
+SELECT pg_current_wal_lsn()::text AS lsn, pg_walfile_name(pg_current_wal_lsn()) AS wal,
+  (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') AS ready
+"""
 STANDBY: LiteralString = """
-SELECT pg_last_wal_receive_lsn()::text AS received, pg_last_wal_replay_lsn()::text AS replayed, pg_is_wal_replay_paused() AS paused,
-  EXISTS (SELECT 1 FROM pg_stat_wal_receiver) AS receiving
+SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text AS received, pg_last_wal_replay_lsn()::text AS replayed,
+  pg_is_wal_replay_paused() AS paused, EXISTS (SELECT 1 FROM pg_stat_wal_receiver) AS receiving
 """
 REPLICATION: LiteralString = """
 SELECT application_name AS "applicationName", state, sent_lsn::text AS "receivedLsn", write_lsn::text AS "writeLsn", flush_lsn::text AS "flushLsn",
   replay_lsn::text AS "replayLsn", coalesce(write_lag, '0'::interval)::text AS "writeLag", coalesce(flush_lag, '0'::interval)::text AS "flushLag",
   coalesce(replay_lag, '0'::interval)::text AS "replayLag", sync_state AS "syncState", sync_priority::text AS "syncPriority"
-FROM pg_stat_replication WHERE usename = 'streaming_replica' AND application_name NOT LIKE '%-join' ORDER BY 1
+FROM pg_stat_replication WHERE usename = 'streaming_replica' AND application_name ~ '-[0-9]+$' ORDER BY 1
 """
 """receivedLsn is the position sent: so it is called there."""
 SLOTS: LiteralString = """
@@ -97,6 +100,12 @@ class Gauge:
             "isPrimary": not both["standby"],
             "systemID": both["system"],
             "pendingRestart": both["restart"],
+            "timeLineID": both["timeline"],
+            "isArchivingWAL": both["archiving"] or None,  # false is left out
+            "lastArchivedWAL": both["last_archived_wal"],
+            "lastArchivedWALTime": _time(both["last_archived_time"]),
+            "lastFailedWAL": both["last_failed_wal"],
+            "lastFailedWALTime": _time(both["last_failed_time"]),
             **(await self._side(both["standby"])),
         }
         return {key: value for key, value in found.items() if value not in (None, "", [])}
@@ -109,26 +118,33 @@ class Gauge:
             }  # fmt: skip
         row = (await self.rows(PRIMARY))[0]
         return {
-            "currentLsn": row["lsn"], "currentWAL": row["wal"], "timeLineID": int(row["wal"][:8], 16), "replayPaused": False, "isWalReceiverActive": False,
-            "isArchivingWAL": row["archiving"], "lastArchivedWAL": row["last_archived_wal"], "lastArchivedWALTime": _time(row["last_archived_time"]),
-            "lastFailedWAL": row["last_failed_wal"], "lastFailedWALTime": _time(row["last_failed_time"]), "readyWalFiles": row["ready"] or None,
+            "currentLsn": row["lsn"], "currentWAL": row["wal"], "readyWalFiles": row["ready"] or None,
             "replicationInfo": [_some(r) for r in await self.rows(REPLICATION)], "replicationSlotsInfo": [_some(r) for r in await self.rows(SLOTS)],
             "pgStatBasebackupsInfo": [_some(r) for r in await self.rows(BASEBACKUPS)],
         }  # fmt: skip
 
 
 def _some(row: Json) -> Json:
-    return {key: value for key, value in row.items() if value not in (None, "")}
+    return {key: value for key, value in row.items() if value not in (None, "", False)}
 
 
 def _time(at: datetime | None) -> str:
     return "-infinity" if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def whole(facts: Json, *, session: str, might_be_unavailable: bool = False, rewinding: bool = False) -> Json:
-    """The document, with what the instance manager knows by itself."""
-    return {
-        "systemID": "", "isPrimary": False, "replayPaused": False, "pendingRestart": False, "pendingRestartForDecrease": False, "isWalReceiverActive": False,
-        "isPgRewindRunning": rewinding, "mightBeUnavailable": might_be_unavailable, "pod": {"metadata": {"creationTimestamp": None}, "spec": {"containers": None}, "status": {}},
-        **facts, "instanceManagerVersion": VERSION, "instanceArch": "amd64", "isInstanceManagerUpgrading": False, "sessionID": session,
+def whole(facts: Json, *, name: str, session: str) -> Json:
+    """The document of an instance that answers."""
+    told = {"instanceArch": "amd64", "sessionID": session, "loadedConfigurationHash": HASH, "executableHash": HASH}
+    return {**bare(name), **facts, **told}
+
+
+def bare(name: str, *, rewinding: bool = False, masked: str = "", primary: bool = False) -> Json:
+    """What an instance manager says by itself, without its server. ``masked``: why the server does not answer, where that is no error, since
+    it is fenced or restarts by order; ``primary`` is then what its files say."""
+    status: Json = {
+        "systemID": "", "isPrimary": primary, "replayPaused": False, "pendingRestart": False, "pendingRestartForDecrease": False,
+        "isWalReceiverActive": False, "isPgRewindRunning": rewinding, "mightBeUnavailable": bool(masked), "node": "",
+        "pod": {"metadata": {"name": name}, "spec": {"containers": None}, "status": {}}, "executableHash": "", "instanceManagerVersion": VERSION,
+        "instanceArch": "", "isInstanceManagerUpgrading": False, "sessionID": "", "isPodReady": False,
     }  # fmt: skip
+    return status | ({"mightBeUnavailableMaskedError": masked} if masked else {})

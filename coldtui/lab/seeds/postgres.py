@@ -25,11 +25,12 @@ TIMELINE = 7
 SYSTEM_ID = "7421583964172849173"
 
 
-def instance_pod(cluster: Json, name: str, role: str, created: str = "") -> Json:
-    """The pod of an instance as the operator makes it: same name, same claim, wherever it may run."""
+def instance_pod(cluster: Json, name: str, role: str = "", created: str = "") -> Json:
+    """The pod of an instance as the operator makes it: same name, same claim, wherever it may run; its role is written on it once it runs."""
     namespace, owner = cluster["metadata"]["namespace"], cluster["metadata"]["name"]
     labels = {
-        "cnpg.io/cluster": owner, "cnpg.io/instanceName": name, "cnpg.io/podRole": "instance", "cnpg.io/instanceRole": role, "role": role,
+        "cnpg.io/cluster": owner, "cnpg.io/instanceName": name, "cnpg.io/podRole": "instance",
+        **({"cnpg.io/instanceRole": role, "role": role} if role else {}),
         "app.kubernetes.io/name": "postgresql", "app.kubernetes.io/component": "database", "app.kubernetes.io/instance": owner,
         "app.kubernetes.io/managed-by": "cloudnative-pg",
     }  # fmt: skip

@@ -42,28 +42,29 @@ def test_hibernation(real: Site) -> None:
 
 
 def test_hibernation_waits_for_health(real: Site) -> None:
-    """Asked of a cluster with a standby that crashes it is put off, and the condition says so; taken back, nothing has happened."""
+    """Asked of a cluster whose phase is that of a failover, since the old primary crashes, it is put off, and the condition says so; taken back,
+    nothing has happened."""
 
     async def scene(on: Place) -> None:
-        primary = (await on.status())["currentPrimary"]
-        name = next(n for n in on.database.servers if n != primary)
-        on.database.managers.orders.lost.add(name)
-        on.database.servers[name].kill()
+        old = (await on.status())["currentPrimary"]
+        on.database.managers.orders.lost.add(old)
+        on.database.servers[old].kill()
 
-        async def unwell() -> bool:
-            return bool((await on.status())["phase"] != HEALTHY)
+        async def moved() -> bool:
+            return bool((await on.status())["currentPrimary"] != old)
 
-        await until(unwell)
+        await until(moved, 30)
         await on.annotate(hibernation="on")
 
         async def put_off() -> bool:
             return "WaitingForHealthy" in {c["reason"] for c in (await on.status())["conditions"]}
 
         await until(put_off)
+        assert (await on.status())["phase"] == "Failing over"
         assert len((await on.client.list(PODS, NS, labels="cnpg.io/podRole=instance"))[0]) == 3
         await on.annotate(hibernation=None)
-        on.database.managers.orders.lost.discard(name)
-        assert await on.until_whole() == primary
+        on.database.managers.orders.lost.discard(old)
+        assert await on.until_whole() != old
 
     real.play(scene)
 
@@ -95,6 +96,11 @@ def test_a_primary_restarted_in_place(real: Site) -> None:
         primary = before["currentPrimary"]
         since = on.sql(primary, "SELECT pg_postmaster_start_time()")
         status = {"phase": "Primary instance is being restarted in-place", "phaseReason": "asked for by the operator"}
+        seen: list[tuple[str, str]] = []
+        on.lab.informers.of(PG_CLUSTERS).listen(
+            lambda _, after: seen.append((after["status"]["phase"], after["status"].get("phaseReason", ""))) if after else None
+        )
+        restarts = (await on.pod(primary))["status"]["containerStatuses"][0]["restartCount"]
         await on.client.patch_status(PG_CLUSTERS, NAME, status, NS)
 
         async def restarted() -> bool:
@@ -108,6 +114,8 @@ def test_a_primary_restarted_in_place(real: Site) -> None:
         await until(whole)
         await until(restarted)
         assert await on.until_whole() == primary
+        assert (HEALTHY, "Primary instance restarted in-place") in seen
+        assert (await on.pod(primary))["status"]["containerStatuses"][0]["restartCount"] == restarts
         assert (await on.status())["timelineID"] == before["timelineID"]
 
     real.play(scene)

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from coldtui.domain.replication import lsn
-from coldtui.lab.client import PODS, ApiError
+from coldtui.lab.client import PG_CLUSTERS, PODS, ApiError
 from coldtui.lab.postgres.load import writing
 from tests.lab.conftest import until
 from tests.lab.postgres.conftest import NS, Place, Site
@@ -32,8 +32,11 @@ def test_status_is_what_the_servers_say(real: Site) -> None:
         standby = next(n for n in on.database.servers if n != primary)
         other = await on.manager(standby)
         assert (other["isPrimary"], other["isWalReceiverActive"], other["replayPaused"]) == (False, True, False)
-        there = on.sql(standby, "SELECT pg_last_wal_receive_lsn()::text")[0][0]
-        assert lsn(other["receivedLsn"]) == lsn(str(there))
+        there, timeline = on.sql(
+            standby,
+            "SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text, timeline_id FROM pg_control_checkpoint()",
+        )[0]
+        assert (lsn(other["receivedLsn"]), other["timeLineID"]) == (lsn(str(there)), timeline)
 
     real.play(scene)
 
@@ -70,9 +73,9 @@ def test_switchover_moves_the_real_primary(real: Site) -> None:
         after = await on.status()
         assert after["timelineID"] == before["timelineID"] + 1
         assert after["currentPrimaryTimestamp"] > after["targetPrimaryTimestamp"]
-        assert {k: (v["isPrimary"], v["timeLineID"]) for k, v in after["instancesReportedState"].items()} == {
-            n: (n == target, after["timelineID"]) for n in after["instanceNames"]
-        }
+        reported = after["instancesReportedState"]
+        assert {name: said["isPrimary"] for name, said in reported.items()} == {n: n == target for n in after["instanceNames"]}
+        assert reported[target]["timeLineID"] == after["timelineID"]
         assert "unhealthy" in seen
         assert await on.lease() == target
         assert await on.endpoints("rw") == [target]
@@ -92,13 +95,12 @@ def test_a_killed_primary_is_replaced(real: Site) -> None:
         before = await on.status()
         old = before["currentPrimary"]
         targets: list[str] = []
+        on.lab.informers.of(PG_CLUSTERS).listen(lambda _, after: targets.append(after["status"]["targetPrimary"]) if after else None)
         server = on.database.servers[old]
         await asyncio.to_thread(server.kill)
 
         async def moved() -> bool:
-            status = await on.status()
-            targets.append(status["targetPrimary"])
-            return bool(status["currentPrimary"] != old)
+            return bool((await on.status())["currentPrimary"] != old)
 
         await until(moved, 30)
         assert "pending" in targets
