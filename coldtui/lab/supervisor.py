@@ -32,6 +32,7 @@ from coldtui.lab.controllers.endpoints import Endpoints
 from coldtui.lab.controllers.kubelet import FAIL
 from coldtui.lab.controllers.murmur import Murmur
 from coldtui.lab.controllers.nodes import NodeLifecycle
+from coldtui.lab.controllers.protection import ClaimProtection
 from coldtui.lab.controllers.scheduler import Scheduler
 from coldtui.lab.controllers.workloads import WORKLOADS
 from coldtui.lab.hosts.fleet import Fleet
@@ -45,7 +46,7 @@ from coldtui.lab.troubles import Troubles
 if TYPE_CHECKING:
     from coldtui.lab.postgres.database import Database
 
-ALL: tuple[type[Controller], ...] = (NodeLifecycle, Scheduler, *WORKLOADS, Budgets, Endpoints, *PLAYERS, Murmur)
+ALL: tuple[type[Controller], ...] = (NodeLifecycle, Scheduler, *WORKLOADS, Budgets, ClaimProtection, Endpoints, *PLAYERS, Murmur)
 SOCKET_PATH_BYTES = 100
 """Unix socket paths are limited to 107 bytes."""
 

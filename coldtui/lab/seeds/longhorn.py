@@ -358,6 +358,7 @@ def add_volumes(seed: Seed, specs: Sequence[VolumeSpec]) -> dict[str, Json]:
     for spec in specs:
         made = seed.ago(days=spec.days)
         claim = make("v1", "PersistentVolumeClaim", spec.claim, spec.namespace, created=made, labels={"app": spec.workload[1]})
+        claim["metadata"]["finalizers"] = ["kubernetes.io/pvc-protection"]
         name = volume_name(claim["metadata"]["uid"])
         actual = int(spec.used_gib * GIB)
         obj = volume(name, spec.size_gib * GIB, made, replicas=len(spec.replicas), actual_b=actual, attached=spec.attached)

@@ -153,6 +153,10 @@ def test_a_deleted_pod_and_volume_is_cloned_anew(real: Site) -> None:
         mark = server.data / "of-the-old-one"
         mark.touch()
         await on.client.delete(CLAIMS, name, NS)
+        assert (await on.client.get(CLAIMS, name, NS))["metadata"]["deletionTimestamp"]  # its pod still uses it
+        await asyncio.sleep(on.lab.pace.notice * 3)
+        assert mark.exists()
+        assert server.running
         await on.client.delete(PODS, name, NS)
 
         async def cloned() -> bool:

@@ -11,6 +11,7 @@ import pytest
 
 from coldtui.domain.replication import lsn
 from coldtui.lab.client import EVENTS, PG_CLUSTERS, PG_QUORUMS, PODS, ApiError, Json
+from coldtui.lab.controllers.base import pod_ready
 from coldtui.lab.postgres.faults import PgFaults
 from tests.lab.conftest import until
 from tests.lab.postgres.conftest import NAME, NS, PACE, Place, Site, site_in
@@ -85,7 +86,7 @@ def others(on: Place, name: str) -> list[str]:
 
 
 async def unready(on: Place, name: str) -> bool:
-    return {c["type"]: c["status"] for c in (await on.pod(name))["status"]["conditions"]}["Ready"] == "False"
+    return not pod_ready(await on.pod(name))
 
 
 def test_a_frozen_primary(real: Site) -> None:
@@ -101,7 +102,7 @@ def test_a_frozen_primary(real: Site) -> None:
         await until(lambda: unready(on, old))
 
         async def elected() -> bool:
-            return (await on.status())["targetPrimary"] in others(on, old)
+            return bool((await on.status())["targetPrimary"] in others(on, old))
 
         await until(elected, 20)
         target = (await on.status())["targetPrimary"]
