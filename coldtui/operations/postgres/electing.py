@@ -19,6 +19,7 @@ from ...ports import HeldLease
 from ..engine import RunContext
 from .facts import INSTANCE_S
 from .failover_facts import gather_failover
+from .failover_ways import WAIT
 from .following import _or_none
 from .stopping import FailoverPace
 
@@ -44,6 +45,10 @@ class Look:
     lease_read: bool
     old_pod: Pod | None
     managers: Mapping[str, ManagerStatus | None]
+
+
+LASTING = frozenset({"operator", "disabled", "hibernated", "fenced", "quorum", "no-replica", "wedged", "stalled", "two-primaries"})
+"""Causes for which waiting on is in vain: somebody must do something."""
 
 
 @dataclass
@@ -77,10 +82,10 @@ class Electing:
                 await self.ctx.waiting(lacking)
                 if not warned and self._elapsed() > self.pace.warn_s:
                     warned = True
-                    await self.ctx.say(f"after {self._elapsed():.0f} s nobody leads: {lacking}; {await self._causes()}")
+                    await self.ctx.say(f"after {self._elapsed():.0f} s nobody leads: {lacking}; {await self._causes(idle=True)}")
                 if self._elapsed() > next_cause:
                     next_cause += self.pace.cause_s
-                    await self.ctx.say(f"it hangs: {await self._causes()}")
+                    await self.ctx.say(f"it hangs: {await self._causes(idle=True)}")
                 await self.ctx.sleep(self.pace.look_s)
         except StepFailed as error:
             if self.ctx.deadline is None or self.ctx.now < self.ctx.deadline:
@@ -199,11 +204,15 @@ class Electing:
             return f"the WAL receiver of {target} to stop"
         return f"{target} to become the primary"
 
-    async def _causes(self) -> str:
-        """The causes of the operator's silence, as they are now."""
+    async def _causes(self, *, idle: bool = False) -> str:
+        """The causes of the operator's silence, as they are now. `idle`: where we only wait for it, raises StepFailed for one that will not end."""
         try:
             facts = await gather_failover(f"{self.planned.args['namespace']}/{self.planned.args['cluster']}", self.ctx.means, 6.0)
         except ColdError as error:
             return f"what holds it is not known: {trouble_of(error).words}"
         found = prospect(facts.signs(self.ctx.now)).causes
+        waits = self.planned.args["way"] == WAIT and not self.ctx.memo_of(self.planned).get("asked")
+        if idle and waits and (lasting := [cause.sentence for cause in found if cause.code in LASTING]):
+            hint = "plan the failover again: it shows which way is open now"
+            raise StepFailed(f"the operator does not replace {self.old}", detail="; ".join(lasting), hint=hint)
         return "; ".join(cause.sentence for cause in found) or "no cause is to be seen from here: look at the operator's log"

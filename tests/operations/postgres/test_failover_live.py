@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from coldtui.adapters.kube.adapter import connect as connect_kube
-from coldtui.domain.errors import Cancelled, NotFound, Unreachable, UsageError
+from coldtui.domain.errors import Cancelled, NotFound, StepFailed, Unreachable, UsageError
 from coldtui.domain.plans import Outlook, Plan
 from coldtui.domain.replication import lsn, lsn_text
 from coldtui.lab.client import NODES
@@ -266,6 +266,26 @@ def test_an_operator_that_does_it_itself_is_waited_for(real: Site, tmp_path: Pat
             assert not going.promotion.get("asked")
             assert going.promotion["line"] == line + 1
             assert going.promotion["leads"] == await on.lease()
+
+    real.play(scene)
+
+
+def test_waiting_ends_when_the_operator_dies_too(real: Site, tmp_path: Path) -> None:
+    """A run that only waits for the operator does not hold the site when a lasting cause shows: it ends, having changed nothing, and says to plan again."""
+
+    async def scene(on: Place) -> None:
+        async with ground(on, tmp_path) as at:
+            old = at.faults.primary
+            await at.faults.switch("failover-delay", True, {"seconds": "60"})
+            async with killed(on, old):
+                await until_down(on, old)
+                going = at.going(await at.plan(way="wait"), way="wait")
+                async with operator_down(at):
+                    with pytest.raises(StepFailed, match=f"does not replace {old}") as end:
+                        await going.perform()
+            assert "the operator is down" in str(end.value.detail)
+            assert not going.promotion.get("asked")
+            await at.faults.switch("failover-delay", False, {})
 
     real.play(scene)
 
