@@ -38,6 +38,8 @@ UPGRADE_DELAY_S = 30
 CHECK_FAILED = "PrimaryStatusCheckFailed"
 CHECK_FRESH = timedelta(minutes=6)
 """The operator repeats that event as long as it holds; of many its recorder lets one through in 5 minutes."""
+STARTING = timedelta(seconds=30)
+"""The server of a container that has just begun recovers from its crash."""
 OUTLIVED = timedelta(seconds=5)
 """A Lease renewed so long after the pod was Ready last tells of a manager that lives (it does so every 2 s; clocks differ)."""
 LED = timedelta(seconds=2)
@@ -140,7 +142,8 @@ def _of_operator(signs: Signs) -> Iterator[Cause]:
     if isinstance(found, Known) and found.value is None:
         yield Cause("operator", "there is no deployment of the CloudNativePG operator", "install it" + BY_HAND)
     elif isinstance(found, Known) and found.value is not None and found.value.available < 1:
-        what = f"the operator is down: {found.value.available} of {found.value.desired} available"
+        few = f"{found.value.available} of {found.value.desired} available" if found.value.desired else "its deployment is scaled to 0"
+        what = f"the operator is down: {few}"
         yield Cause("operator", what, f"bring deployment {found.value.key} back" + BY_HAND)
     if c.reconciliation_disabled:
         what = f"the operator ignores {c.name}: annotation cnpg.io/reconciliationLoop is disabled"
@@ -220,6 +223,9 @@ def _renews(signs: Signs, pod: Pod) -> bool:
         return False  # it may have died with its server, or with its node
     if not pod.is_ready and (pod.ready_since is None or lease.renewed < pod.ready_since + OUTLIVED):
         return False  # it may have died with its server
+    begun = max((box.started for box in pod.containers if box.started is not None and not box.init), default=None)
+    if begun is not None and signs.now - begun < STARTING:
+        return False  # it died with its server: another one renews it, and starts the server again
     return signs.now - lease.renewed < timedelta(seconds=lease.duration_s or 15)
 
 

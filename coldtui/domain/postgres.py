@@ -404,6 +404,11 @@ def silent_node(world: World, instance: Instance, now: datetime) -> str:
     return ""
 
 
+def _ready(c: PgCluster, found: tuple[Instance, ...]) -> int:
+    """By the pods, where all are known: the operator's own number is old while it is down."""
+    return min(c.ready_instances, sum(i.ready for i in found)) if all(i.pods_known for i in found) else c.ready_instances
+
+
 def verdict(world: World, cluster: PgCluster, now: datetime) -> Verdict:
     """The cluster in a word. `healthy` needs the phase, all instances, a known and ready primary, no fence, and live sources."""
     judged = _verdict(world, cluster, now)
@@ -423,7 +428,7 @@ def _verdict(world: World, c: PgCluster, now: datetime) -> Verdict:
     found = instances(world, c)
     primary = next((i for i in found if i.is_current), None)
     grade, word = PHASES.get(c.phase, (Grade.PART, c.phase or "unknown"))
-    counted = f"{c.ready_instances} of {c.instances} ready"
+    counted = f"{_ready(c, found)} of {c.instances} ready"
     if c.hibernated:
         return Verdict(Grade.OFF, "hibernated", "annotation cnpg.io/hibernation is on")
     if doubles := two_primaries(c, found):

@@ -264,6 +264,13 @@ def test_a_pooler_short_of_instances_is_a_problem() -> None:
     assert (found.severity, found.sentence) == (Severity.CRITICAL, "pooler pool: 0 of 2 ready")
 
 
+def test_ready_are_those_whose_pods_are() -> None:
+    """The operator's number is old while it is down; a pod that is gone is not counted."""
+    world = world_of(gone(3), operator_down, status(phase="Switchover in progress"))
+    found = postgres.verdict(world, world.pg_clusters.items["cold/cold-postgres"], NOW)
+    assert "2 of 3 ready" in found.why
+
+
 def test_times_of_the_future_do_not_break_a_verdict() -> None:
     """A cluster clock ahead of ours changes no judgement."""
     assert judge(world_of(status(currentPrimaryTimestamp=ahead(hours=3)))) == (Grade.GOOD, "healthy")

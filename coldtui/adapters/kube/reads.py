@@ -75,8 +75,14 @@ class Reads:
         target = f"{scheme}:{quote(pod, safe='')}:{port}" if scheme == "https" else f"{quote(pod, safe='')}:{port}"
         url = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{target}/proxy/{path.lstrip('/')}"
         question = Question("get", "pods/proxy", namespace=namespace, name=pod)
-        response = self._channel.ask("GET", url, accept="*/*", deadline_s=deadline_s)
-        data = self._channel.read(response, max(0.1, end - time.monotonic()), limit=_PROXIED_B)
+        try:
+            response = self._channel.ask("GET", url, accept="*/*", deadline_s=deadline_s)
+            data = self._channel.read(response, max(0.1, end - time.monotonic()), limit=_PROXIED_B)
+        except LineTrouble as error:
+            if error.kind != "timeout":
+                raise
+            what = f"{pod} did not answer on port {port} through {self._channel.where} within {deadline_s:.0f} s"
+            raise LineTrouble(what, kind="timeout") from error
         if 200 <= response.status < 300:
             return data
         headers = {k.lower(): v for k, v in response.headers.items()}

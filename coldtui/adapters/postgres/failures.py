@@ -20,6 +20,7 @@ _LINE = (
     ("the database system is starting up", "server", "wait: it is starting"),
     ("the database system is shutting down", "server", "it is being stopped"),
     ("the database system is not yet accepting connections", "server", "wait: it recovers"),
+    ("invalid response to SSL negotiation", "garbage", "what listens there is no PostgreSQL, or not yet"),
     ("server does not support SSL", "tls", "set postgres.sslmode: prefer, or switch TLS on at the server"),
     ("certificate verify failed", "tls", "set postgres.sslrootcert to the cluster's CA"),
     ("does not match host name", "tls", "name it in postgres.instances as its certificate does, or set postgres.sslmode: verify-ca"),
