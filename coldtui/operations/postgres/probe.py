@@ -18,15 +18,16 @@ AT_ONCE = 6
 class WriteProbe:
     """While the context lasts. Times are the clock's monotonic seconds.
 
-    An outage is the time between two accepted writes with a refused one begun in between: by some hundredths of a second too long, never too short.
+    An outage is the time between two accepted writes with a refused one begun in between, or that two servers took, since no two take writes at
+    once: by some hundredths of a second too long, never too short, however seldom a busy machine lets us try.
     """
 
     def __init__(self, database: Database, target: str, clock: Clock, *, every_s: float = EVERY_S, first: float | None = None) -> None:
         """`first`: when a write was accepted last, before this begins."""
         self.target = target
         self._database, self._clock, self._every_s = database, clock, every_s
-        self._accepted: list[tuple[float, float]] = [] if first is None else [(first, first)]
-        """(begun, accepted)."""
+        self._accepted: list[tuple[float, float, str]] = [] if first is None else [(first, first, "")]
+        """(begun, accepted, by whom; empty: not known)."""
         self._before = len(self._accepted)
         self._refused: list[float] = []
         """When they were begun."""
@@ -59,29 +60,33 @@ class WriteProbe:
         except ColdError:
             self._refused.append(begun)
             return
-        self._accepted.append((begun, self._clock.monotonic()))
+        self._accepted.append((begun, self._clock.monotonic(), where))
         self.where = where
 
     # --- what came of it
 
     def accepted_since(self, moment: float) -> bool:
         """Whether a write that was begun after then was accepted."""
-        return any(begun > moment for begun, _ in self._accepted)
+        return any(begun > moment for begun, _, _ in self._accepted)
 
     @property
     def first_accepted(self) -> float | None:
         """When the first write of its own was accepted."""
-        return min((accepted for _, accepted in self._accepted[self._before :]), default=None)
+        return min((accepted for _, accepted, _ in self._accepted[self._before :]), default=None)
 
     @property
     def gaps_s(self) -> tuple[float, ...]:
         """Outages that have ended, in order."""
-        ends = sorted(accepted for _, accepted in self._accepted)
-        return tuple(b - a for a, b in pairwise(ends) if any(a < begun < b for begun in self._refused))
+        ends = sorted((accepted, where) for _, accepted, where in self._accepted)
+        return tuple(
+            b - a
+            for (a, there), (b, here) in pairwise(ends)
+            if (there and here and there != here) or any(a < begun < b for begun in self._refused)
+        )
 
     @property
     def outage_ms(self) -> int:
-        """All outages together; 0: no write was refused."""
+        """All outages together; 0: no write was refused, and one server took them all."""
         return round(sum(self.gaps_s) * 1000)
 
     def words(self) -> str:

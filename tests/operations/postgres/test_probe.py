@@ -1,0 +1,53 @@
+"""How long writes stopped, from the tries that were accepted and refused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from coldtui.domain.errors import Unreachable
+from coldtui.operations.postgres.probe import WriteProbe
+from coldtui.ports import Clock, Database
+
+
+class Path:
+    """A path on which each try ends as the script has it: (the time by then, the server or nothing)."""
+
+    def __init__(self, *script: tuple[float, str]) -> None:
+        self.script, self.now, self.over = list(script), 0.0, asyncio.Event()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def probe_write(self, target: str, *, deadline_s: float) -> str:
+        if not self.script:
+            self.over.set()
+            await asyncio.Event().wait()
+        self.now, where = self.script.pop(0)
+        if not where:
+            raise Unreachable(f"{target} refuses")
+        return where
+
+
+async def measured(path: Path) -> WriteProbe:
+    async with WriteProbe(cast(Database, path), "vip", cast(Clock, cast(Any, path)), every_s=0.001) as probe:
+        await path.over.wait()
+    return probe
+
+
+async def test_refused_writes_are_an_outage() -> None:
+    """From the last accepted to the next one with refused ones in between."""
+    probe = await measured(Path((1.0, "a"), (1.1, "a"), (1.2, ""), (1.5, ""), (1.9, "a"), (2.0, "a")))
+    assert (probe.outage_ms, probe.words()) == (800, "writes through vip stopped for 800 ms")
+
+
+async def test_a_path_that_nobody_tried_in_between_is_an_outage_all_the_same() -> None:
+    """Where another server took the next write, nobody took one meanwhile: a busy machine may try too seldom to be refused."""
+    probe = await measured(Path((1.0, "a"), (1.1, "a"), (1.7, "b"), (1.8, "b")))
+    assert probe.outage_ms == 600
+
+
+async def test_a_slow_path_is_no_outage() -> None:
+    """Writes that took long and were all accepted by the same server."""
+    probe = await measured(Path((1.0, "a"), (1.9, "a"), (2.9, "a")))
+    assert (probe.outage_ms, probe.words()) == (0, "no write through vip was refused")
