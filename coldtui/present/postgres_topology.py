@@ -89,13 +89,17 @@ _COLUMNS: tuple[Column, ...] = (
 )
 
 
+_FORMER = {"unhealthy": "former"}
+"""What the operator labels so is the old primary of a role change; the label itself stands in the pane, and its word is too wide for the column."""
+
+
 def role_word(m: Member) -> tuple[str, Tone]:
     """The role by the nearest source; where another says otherwise it is marked."""
     said = {r.value for r in (m.by_sql, m.by_manager) if isinstance(r, Known)}
     if len(said) > 1:
         return "?", Tone.BAD
     role = m.role
-    return role or "?", Tone.ACCENT if role == "primary" else Tone.MUTED if not role else Tone.PLAIN
+    return _FORMER.get(role, role) or "?", Tone.ACCENT if role == "primary" else Tone.MUTED if not role else Tone.PLAIN
 
 
 _SHORT = {
