@@ -373,7 +373,7 @@ async def the_primary_leaves(on: Stage) -> None:
             found is not None
             and pod_ready(found)
             and found["spec"]["nodeName"] != node
-            and found["metadata"]["labels"]["cnpg.io/instanceRole"] == "replica"
+            and found["metadata"]["labels"].get("cnpg.io/instanceRole") == "replica"
         )
 
     await until(standby_elsewhere, 60)
