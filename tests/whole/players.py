@@ -37,7 +37,7 @@ def say(document: Json) -> None:
     sys.stdout.flush()
 
 
-SERVERS_PACE = dataclasses.replace(PACE, notice=0.2, lease=4.0, crash_backoff=3.0)
+SERVERS_PACE = dataclasses.replace(PACE, notice=0.2, lease=4.0, crash_backoff=3.0, renew=0.5, probe=1.0)
 """A dead primary stays dead for four seconds at least, so that what is shown meanwhile can be read."""
 
 
