@@ -55,6 +55,7 @@ class RealOperator(Operator):
             return  # it is waited for
         if (old := self._lost_claims.pop(name, None)) is not None:
             await self._claim(old)
+            await self._patch(cluster, {"phase": JOINING, "phaseReason": f"Creating replica {name}-join"})
             await self.lab.event(cluster, "CreatingInstance", f"Creating instance {name}", component=COMPONENT)
         await super()._make(cluster, name)
 
