@@ -80,7 +80,9 @@ def acts(operations: Mapping[str, AnyOperation]) -> tuple[Command, ...]:
             names = [word for word in (verb, f"{noun}-{verb}") if word not in taken]
             taken.update(names)
             fields = required(operation)
-            wanted = " ".join(field.upper() for field in fields) if len(fields) > 1 or fields == ("pid",) else noun.upper() if fields else ""
+            wanted = (
+                " ".join(field.upper() for field in fields) if len(fields) > 1 or fields == ("pid",) else noun.upper() if fields else ""
+            )
             does, offer = partial(_act, name), partial(_objects, kind)
             made.append(Command(names[0], sentence(operation.about), does, tuple(names[1:]), f"[{wanted}]" if wanted else "", offer))
     return tuple(made)
