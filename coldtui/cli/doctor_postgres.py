@@ -85,9 +85,8 @@ def managers(world: World) -> Iterator[Check]:
         yield Check(MANAGERS, OK, f"/pg/status of {counted(len(told), 'instance')} read through the API")
     for reason in alike(silent):
         words, _, remedy = reason.partition(" · ")
-        yield Check(
-            MANAGERS, WARN, words, remedy or "a switchover is not evaluated without it: grant get on pods/proxy (deploy/operator-rbac.yaml)"
-        )
+        grant = ": grant get on pods/proxy (deploy/operator-rbac.yaml)" if "needs get on pods/proxy" in words else ""
+        yield Check(MANAGERS, WARN, words, remedy or f"a switchover is not evaluated without it{grant}")
 
 
 async def rights(kube: Kube, world: World, deadline_s: float) -> list[Check]:
@@ -99,9 +98,11 @@ async def rights(kube: Kube, world: World, deadline_s: float) -> list[Check]:
         may = await kube.may(
             "patch", "postgresql.cnpg.io", "clusters", namespace=cluster.namespace, subresource="status", deadline_s=deadline_s
         )
+        sees = await kube.may("get", "coordination.k8s.io", "leases", namespace=cluster.namespace, deadline_s=deadline_s)
     except ColdError as error:
         return [Check(RIGHTS, WARN, f"whether it may switch over is not known: {error.title}", error.hint)]
-    return [_may(cluster, granted=may)]
+    lease = f"needs get on leases in {cluster.namespace}: whether the manager of a lost primary lives is not evaluated"
+    return [_may(cluster, granted=may), *([] if sees else [Check(RIGHTS, WARN, lease, "deploy/viewer-rbac.yaml grants it")])]
 
 
 def _may(cluster: PgCluster, *, granted: bool) -> Check:

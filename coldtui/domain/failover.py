@@ -193,7 +193,10 @@ def _of_primary(signs: Signs, lost: bool) -> Iterator[Cause]:
     if pod.is_ready and (fails or event):
         why = reading.reason if isinstance(reading, Unknown) and fails else CHECK_FAILED
         what = f"the pod of {name} is Ready while its status endpoint fails ({why}): the operator waits for it"
-        yield Cause("status-check", what, f"see the log of {name}; delete its pod without grace if it does not come back")
+        remedy = f"see the log of {name}" + (
+            "; delete its pod without grace if it does not come back" if lost else ", and what bars its port 8000"
+        )
+        yield Cause("status-check", what, remedy)
 
 
 def _quiet(signs: Signs) -> bool:

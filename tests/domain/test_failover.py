@@ -17,6 +17,7 @@ from coldtui.domain.postgres import FAILING_OVER, HEALTHY, PgCluster, Synchronou
 from coldtui.domain.readings import Known, Unknown
 from coldtui.domain.replication import FailoverQuorum, ManagerStatus, PrimaryLease, Watched
 from tests.sample import NOW, build, healthy
+from tests.topologies import server
 
 WORLD = build(healthy())
 CLUSTER = WORLD.pg_clusters.items["cold/cold-postgres"]
@@ -179,6 +180,8 @@ def test_a_pod_that_is_ready_and_does_not_answer() -> None:
     assert set(told(signs(pods=ready, lease=renewing))) == {"wedged", "status-check"}
     said = told(signs(pods={"postgres-1": {"is_ready": True, "deleted": NOW}}))
     assert said == {}
+    serves = {"postgres-1": known(server(primary=True))}
+    assert only(signs(pods=ready, sql=serves)).remedy == "see the log of postgres-1, and what bars its port 8000"
 
 
 def test_a_restart_in_place_is_no_outliving() -> None:

@@ -33,7 +33,7 @@ def _of_primary(case: Case) -> Iterator[Finding]:
             yield j.warn(
                 "failover.silent", f"only its silence speaks for it that {name} is lost: its pod is Ready", "look at its log", name
             )
-    elif not case.prospect.under_way:
+    elif not case.prospect.under_way and not case.facts.cluster.is_fenced(name):  # of a fence see below
         remedy = f"coldtui postgres switchover --to {case.to}" if case.to else "coldtui postgres switchover"
         yield j.stop("failover.well", f"{name} is well: switch over instead", remedy, name)
 
@@ -223,7 +223,8 @@ def _of_service(case: Case) -> Iterator[Finding]:
         return
     if who := case.without_operator:
         sentence = f"{who}: {case.to} is promoted, and the -rw Service does not lead to it before that has ended"
-        yield case.judge.warn("failover.service", sentence, "bring the operator back; the run waits for it")
+        how = "remove the annotation" if case.facts.cluster.reconciliation_disabled else "bring the operator back"
+        yield case.judge.warn("failover.service", sentence, f"{how}; the run waits for it")
     if case.chosen.way == POWER and case.facts.pod is not None:
         node = case.facts.pod.node
         yield case.judge.note("failover.taint", f"the taint stays on {node}: remove it only when the machine is back, or was made anew")

@@ -223,6 +223,19 @@ def test_a_primary_that_is_well_is_to_be_switched_over() -> None:
     assert plan.blocked
 
 
+def test_a_fenced_primary_is_not_well() -> None:
+    """It is not lost, and nobody is told to switch over from it: the fence is to be lifted."""
+    plan = plan_of(in_pg(cluster_with(fenced=(OLD,)))(well()))
+    assert finding(plan, "fenced").sentence.startswith("postgres-1 is fenced")
+    assert not any("is well" in f.sentence for f in plan.findings)
+
+
+def test_an_operator_told_to_ignore_the_cluster_is_not_to_be_brought_back() -> None:
+    """The remedy is the annotation's."""
+    plan = plan_of(in_pg(cluster_with(reconciliation_disabled=True))(killed()))
+    assert finding(plan, "service").remedy == "remove the annotation; the run waits for it"
+
+
 def test_a_primary_of_which_nothing_can_be_read_is_not_evaluated() -> None:
     """Neither its pod nor its manager nor SQL: that is no proof of anything."""
     facts = in_pg(facts_with(pods=Unknown("pods", "needs list on pods")))(killed())
