@@ -245,7 +245,8 @@ def _of_election(signs: Signs) -> Iterator[Cause]:
                 "wait" + BY_HAND,
                 until,
             )
-    recent = [at for at in signs.turned_back if signs.now - at < ELECTION]
+    reign = signs.cluster.current_primary_since  # what turned back before that was another election
+    recent = [at for at in signs.turned_back if signs.now - at < ELECTION and (reign is None or at > reign)]
     if recent and signs.now - recent[0] > STALLED:
         for_s = int((signs.now - recent[0]).total_seconds())
         times = counted(len(recent), "time")

@@ -92,6 +92,8 @@ def test_an_election_that_turns_back() -> None:
     long = tuple(NOW - timedelta(seconds=s) for s in range(40, 0, -1))
     assert "went back to postgres-1 40 times in 40 s" in told(signs({"phase": FAILING_OVER}, turned_back=long))["stalled"]
     assert told(signs(turned_back=(NOW - timedelta(minutes=9),))) == {}
+    anew = {"phase": FAILING_OVER, "current_primary_since": NOW - timedelta(seconds=20)}
+    assert "stalled" not in told(signs(anew, turned_back=long[:15])), "those were of its last reign"
 
 
 def test_turns_are_kept_for_as_long_as_they_count() -> None:

@@ -180,6 +180,9 @@ def _no_patch(case: Case) -> str:
         return "it needs patch on clusters/status (RBAC)"
     if case.renews:
         return f"{case.renews}: {case.to or 'the new primary'} would wait for it, without end if it is renewed again"
+    server = case.facts.pg.status(case.primary)
+    if server is not None and not server.in_recovery:
+        return f"the server of {case.primary} still runs: it answers SQL as the primary"
     if case.proof is None and not _lease_will_tell(case):
         return f"nothing proves that {case.primary} is stopped"
     return ""

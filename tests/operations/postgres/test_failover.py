@@ -230,6 +230,14 @@ def test_a_fenced_primary_is_not_well() -> None:
     assert not any("is well" in f.sentence for f in plan.findings)
 
 
+def test_nobody_is_promoted_beside_a_server_that_answers() -> None:
+    """A manager that hangs renews no Lease, and its pod is not Ready; but its server is a primary still: its pod is deleted first."""
+    lost = killed()
+    plan = plan_of(in_pg(facts_with(sql={**lost.pg.sql, OLD: known(well().pg.status(OLD))}))(lost), way="patch")
+    assert any("the server of postgres-1 still runs" in f.sentence for f in plan.findings)
+    assert "promote" not in names_of_steps(plan) or plan.blocked
+
+
 def test_an_operator_told_to_ignore_the_cluster_is_not_to_be_brought_back() -> None:
     """The remedy is the annotation's."""
     plan = plan_of(in_pg(cluster_with(reconciliation_disabled=True))(killed()))
