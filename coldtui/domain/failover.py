@@ -117,7 +117,8 @@ def lost_primary(signs: Signs) -> tuple[str, datetime | None]:
         return (f"{name} is in recovery", since) if server.in_recovery else ("", None)
     if manager is not None and not (not manager.is_primary and _before_it_led(c, signs.managers[name])):
         return ("", None) if manager.is_primary or manager.might_be_unavailable else (f"{name} says that it is a replica", since)
-    answers = [r for r in (signs.sql.get(name), signs.managers.get(name)) if isinstance(r, Unknown) and r.reason != "not asked"]
+    asked = (signs.sql.get(name), signs.managers.get(name) if some_manager_answers(signs) else None)
+    answers = [r for r in asked if isinstance(r, Unknown) and r.reason != "not asked"]
     if not answers or not any(signs.manager(other) or signs.server(other) for other in signs.replicas):
         return "", None  # nobody was asked, or nobody answers us at all: that is our way to them
     return f"{name} does not answer: {'; '.join(dict.fromkeys(r.reason for r in answers))}", since

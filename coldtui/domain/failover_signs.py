@@ -49,7 +49,7 @@ def signs_of(world: World, c: PgCluster, now: datetime) -> Signs:
         now=now + skew,
         pods=_pods(world, c, names),
         managers={
-            n: Unknown(r.source, NOT_ASKED) if way_fails or _missed(world, n, r, now) else _answer(r, now, fell.get(n))
+            n: r if way_fails else Unknown(r.source, NOT_ASKED) if _missed(world, n, r, now) else _answer(r, now, fell.get(n))
             for n in names
             if (r := world.pg_managers.get(f"{c.namespace}/{n}")) is not None
         },

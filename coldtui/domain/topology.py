@@ -329,7 +329,7 @@ def _vip(reading: Reading[SqlStatus] | None, members: tuple[Member, ...]) -> Vip
 def _loss(world: World, members: tuple[Member, ...], primary: str, now: datetime, *, asked: bool) -> Loss:
     claim = _last_claim(world, {m.name for m in members}, primary)
     if claim is None or claim.lsn is None:
-        reason = "where the primary's WAL is was never told" if asked else NOT_ASKED
+        reason = "the primary never told where its WAL is" if asked else NOT_ASKED
         return Loss(Unknown("sql", reason), primary, "", None)
     gone = claim.ended or now - claim.seen > FRESH
     best: tuple[int, str, datetime] | None = None

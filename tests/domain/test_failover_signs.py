@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from immutables import Map
 
+from coldtui.domain.failover import prospect
 from coldtui.domain.failover_signs import follow, lost_for, prospect_of, signs_of
 from coldtui.domain.postgres import PgCluster
 from coldtui.domain.readings import Known, Unknown
@@ -123,3 +124,13 @@ def test_a_moment_of_silence_is_no_problem() -> None:
     assert not told(3)
     assert not told(11)
     assert told(14)
+
+
+def test_a_missing_right_is_named() -> None:
+    """Where no instance manager may be asked, what is not read says which right is missing, and the primary is not called lost."""
+    refused = Unknown("manager", "needs get on pods/proxy", kind="forbidden")
+    world = states.site(base=build(states.raw()), managers={f"cold/{name}": refused for name in states.NAMES})
+    c = next(iter(world.pg_clusters.items.values()))
+    found = prospect(signs_of(world, c, NOW))
+    assert (found.lost, found.causes) == ("", ())
+    assert "needs get on pods/proxy" in "; ".join(found.blind)
