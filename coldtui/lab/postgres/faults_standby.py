@@ -43,7 +43,10 @@ class StandbyFaults:
         return f"{listed(names)} does not replay; {written} bytes of WAL were written since"
 
     async def _cut_off(self, on: bool, options: Options) -> str:
+        """Like a machine without a network: neither a primary nor the archive reaches them."""
         names, cut = self.means.take("pg-cut-off", on, options), self.means.orders.cut
+        for name in names:
+            await asyncio.to_thread(self.means.database.servers.close_archive, on, name)
         if not on:
             cut.difference_update(names)
             return f"{listed(names)} receives WAL again"
