@@ -10,7 +10,7 @@ from typing import Any
 from ...domain import kinds
 from ...domain.backups import PgBackup
 from ...domain.deployments import Deployment
-from ...domain.errors import ColdError, NotFound
+from ...domain.errors import ColdError, NotFound, Unauthorized
 from ...domain.nodes import Node
 from ...domain.plans import Premise
 from ...domain.pods import Pod
@@ -186,6 +186,21 @@ async def _sql(
     sessions = _ask("sessions", means.database.sessions(cluster.current_primary, deadline_s=INSTANCE_S), INSTANCE_S, at)
     *statuses, held = await asyncio.gather(*asked, sessions)
     return dict(zip(names, statuses, strict=True)), held
+
+
+def target_stamp(cluster: PgCluster) -> str:
+    """When targetPrimary was written last, as text: by it a run knows its own order again."""
+    return cluster.target_primary_since.isoformat() if cluster.target_primary_since is not None else ""
+
+
+async def told_by(kube: Kube, namespace: str, name: str) -> ManagerStatus | str:
+    """What an instance manager says now, or in a sentence why not. Raises Unauthorized: that ends no wait."""
+    try:
+        return await kube.pg_status(namespace, name, deadline_s=INSTANCE_S)
+    except Unauthorized:
+        raise
+    except ColdError as error:
+        return f"{name} does not answer at /pg/status: {trouble_of(error).words}"
 
 
 async def introduce(means: Means, cluster: PgCluster, pods: Mapping[str, Pod], services: tuple[Service, ...]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from ...domain.errors import ColdError, Conflict, Refused, StepFailed, Unauthorized
+from ...domain.errors import Conflict, Refused, StepFailed
 from ...domain.kinds import PG_CLUSTERS, PODS
 from ...domain.plans import Finding, Outlook, Plan, PlannedStep, Rung, Weight, outlook_of
 from ...domain.pods import Pod
@@ -18,7 +18,7 @@ from ...ports import Means
 from ..engine import Operation, RunContext, Step
 from ..params import param
 from .checks import address, standby_row
-from .facts import INSTANCE_S, PgFacts, gather_cluster
+from .facts import PgFacts, gather_cluster, told_by
 from .following import Pace
 from .switchover import no_instance
 
@@ -202,12 +202,9 @@ class Fencing(Step):
         if cluster.is_fenced(name) is not self.fence:
             return f"{name} is {'not ' if self.fence else ''}fenced by the Cluster's annotation"
         pod: Pod = await kube.read(PODS, name, args["namespace"])
-        try:
-            status = await kube.pg_status(args["namespace"], name, deadline_s=INSTANCE_S)
-        except Unauthorized:
-            raise
-        except ColdError as error:
-            return f"{name} does not answer at /pg/status: {error.title}"
+        status = await told_by(kube, args["namespace"], name)
+        if isinstance(status, str):
+            return status
         if self.fence:
             return "" if status.might_be_unavailable and not pod.is_ready else f"{name} to stop its server"
         return "" if not status.might_be_unavailable and pod.is_ready else f"{name} to be ready"

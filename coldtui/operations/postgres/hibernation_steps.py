@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...domain.errors import ColdError, StepFailed, Unauthorized
+from ...domain.errors import StepFailed
 from ...domain.kinds import CLAIMS, PG_CLUSTERS, PODS
 from ...domain.plans import PlannedStep
 from ...domain.postgres import HEALTHY, PgCluster, changing
 from ...domain.storage import Claim
 from ...domain.text import counted
-from ...domain.troubles import trouble_of
 from ..engine import RunContext, Step
 from .checks import Judge
-from .facts import INSTANCE_S, VIP, WRITES, PgFacts, writers, writing_path
+from .facts import VIP, WRITES, PgFacts, told_by, writers, writing_path
 from .following import Pace
 from .hibernation_findings import against_sleep, against_waking
 from .ordering import facts_of, guarded, order, waited
@@ -184,12 +183,9 @@ class Waking(Step):
 async def _leads(cluster: PgCluster, ctx: RunContext, memo: Mapping[str, Any], standbys: int) -> str:
     """Whether the primary is the same database as before, and is followed. Raises StepFailed for another database, or an older timeline."""
     name = cluster.current_primary
-    try:
-        head = await ctx.means.kube.pg_status(cluster.namespace, name, deadline_s=INSTANCE_S)
-    except Unauthorized:
-        raise
-    except ColdError as error:
-        return f"{name} does not answer at /pg/status: {trouble_of(error).words}"
+    head = await told_by(ctx.means.kube, cluster.namespace, name)
+    if isinstance(head, str):
+        return head
     if not head.is_primary:
         return f"{name} says that it is no primary"
     if memo.get("system") and head.system_id and head.system_id != memo["system"]:

@@ -20,7 +20,7 @@ from ...ports import PatchForm
 from ..engine import RunContext, Step
 from ..host_steps import kept
 from .electing import Electing, Promoted
-from .facts import VIP, WRITES, gather_cluster
+from .facts import VIP, WRITES, gather_cluster, target_stamp
 from .failover_case import Case, unfit
 from .failover_ways import PATCH, Asked
 from .positions import reached
@@ -83,7 +83,7 @@ class Promote(Step):
             return True
         if cluster.target_primary == args["to"]:
             return True
-        if memo.get("asked") and _stamp(cluster) != memo.get("before"):
+        if memo.get("asked") and target_stamp(cluster) != memo.get("before"):
             return True  # what became of it is told by those who follow
         elsewhere = cluster.target_primary not in ("", PENDING, args["from"])
         if elsewhere:
@@ -137,7 +137,7 @@ class Promote(Step):
             against.append(f"{args['from']} is fenced")
         if against:
             raise Refused(f"{args['to']} cannot take the place of {args['from']} any more", detail="; ".join(against), hint="plan again")
-        return _stamp(facts.cluster)
+        return target_stamp(facts.cluster)
 
     # --- what came of it
 
@@ -166,10 +166,6 @@ class Promote(Step):
         if not memo.get("asked"):
             return ""
         return f"targetPrimary of {planned.args['cluster']} was set to {planned.args['to']}, which may go on to lead by itself"
-
-
-def _stamp(cluster: PgCluster) -> str:
-    return cluster.target_primary_since.isoformat() if cluster.target_primary_since is not None else ""
 
 
 async def probing(ctx: RunContext, stack: contextlib.AsyncExitStack, first: float) -> WriteProbe | None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...domain.errors import ColdError, Conflict, Forbidden, NotFound, StepFailed, Unauthorized
+from ...domain.errors import ColdError, Conflict, Forbidden, NotFound, StepFailed
 from ...domain.kinds import CLAIMS, JOBS, PG_CLUSTERS, PODS
 from ...domain.plans import PlannedStep
 from ...domain.pods import Pod
 from ...domain.postgres import PgCluster, changing
 from ...domain.sessions import Progress
 from ...domain.storage import Claim
-from ...domain.troubles import trouble_of
 from ...present.words import size
 from ..engine import RunContext, Step
 from .checks import Judge
-from .facts import INSTANCE_S
+from .facts import INSTANCE_S, told_by
 from .following import Pace
 from .ordering import facts_of, refuse, waited
 from .recloning_findings import against
@@ -165,12 +164,9 @@ class Recloning(Step):
         told = await copying.look(cluster.current_primary, ctx)
         if pod is None or pod.uid == memo.get("uid"):
             return f"the pod of {fresh}{told}"
-        try:
-            head = await ctx.means.kube.pg_status(args["namespace"], cluster.current_primary, deadline_s=INSTANCE_S)
-        except Unauthorized:
-            raise
-        except ColdError as error:
-            return f"{cluster.current_primary} does not answer at /pg/status: {trouble_of(error).words}"
+        head = await told_by(ctx.means.kube, args["namespace"], cluster.current_primary)
+        if isinstance(head, str):
+            return head
         if not any(row.name == fresh and row.state == "streaming" for row in head.standbys):
             return f"{fresh} to stream from {cluster.current_primary}{told}"
         return "" if pod.is_ready else f"{fresh} to be ready, it is {pod.state}"

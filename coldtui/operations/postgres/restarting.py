@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from ...domain.errors import ColdError, Conflict, NotFound, StepFailed, Unauthorized
+from ...domain.errors import Conflict, NotFound, StepFailed
 from ...domain.kinds import PG_CLUSTERS, PODS
 from ...domain.plans import Finding, Outlook, Plan, PlannedStep, Rung, outlook_of
 from ...domain.pods import Pod
@@ -18,7 +18,7 @@ from ...ports import Means
 from ..engine import Operation, RunContext, Step
 from ..params import param
 from .checks import RUNNING_BACKUP, Judge, address, of_remaking, standby_row
-from .facts import INSTANCE_S, PgFacts, gather_cluster
+from .facts import PgFacts, gather_cluster, told_by
 from .following import Pace
 from .ordering import doubts_of
 from .restarting_primary import RestartPrimary, primary_findings
@@ -197,12 +197,9 @@ class Restart(Step):
         cluster: PgCluster = await kube.read(PG_CLUSTERS, args["cluster"], args["namespace"])
         if cluster.current_primary == name:
             return ""
-        try:
-            head = await kube.pg_status(args["namespace"], cluster.current_primary, deadline_s=INSTANCE_S)
-        except Unauthorized:
-            raise
-        except ColdError as error:
-            return f"{cluster.current_primary} does not answer at /pg/status: {error.title}"
+        head = await told_by(kube, args["namespace"], cluster.current_primary)
+        if isinstance(head, str):
+            return head
         streams = any(row.name == name and row.state == "streaming" for row in head.standbys)
         return "" if streams else f"{name} to stream from {cluster.current_primary}"
 

@@ -8,16 +8,15 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from ...domain.errors import ColdError, StepFailed, Unauthorized
+from ...domain.errors import ColdError, StepFailed
 from ...domain.kinds import PG_CLUSTERS
 from ...domain.plans import Finding, PlannedStep
 from ...domain.postgres import HEALTHY, PgCluster, changing
 from ...domain.readings import Unknown
 from ...domain.text import counted
-from ...domain.troubles import trouble_of
 from ..engine import RunContext, Step
 from .checks import LONG_TRANSACTION, READY_WAL, RUNNING_BACKUP, Judge, candidates, timeline_of
-from .facts import INSTANCE_S, VIP, writing_path
+from .facts import INSTANCE_S, VIP, told_by, writing_path
 from .following import Pace
 from .hibernation_steps import no_write
 from .ordering import facts_of, order, waited
@@ -258,12 +257,9 @@ class RestartPrimary(Step):
                 return f"{name} to answer over SQL"
             if started <= datetime.fromisoformat(memo["started"]):
                 return f"{name} to be restarted: the phase is {cluster.phase!r}, and its server is the old one"
-        try:
-            head = await ctx.means.kube.pg_status(args["namespace"], name, deadline_s=INSTANCE_S)
-        except Unauthorized:
-            raise
-        except ColdError as error:
-            return f"{name} does not answer at /pg/status: {trouble_of(error).words}"
+        head = await told_by(ctx.means.kube, args["namespace"], name)
+        if isinstance(head, str):
+            return head
         if not head.is_primary:
             return f"{name} says that it is no primary"
         if memo.get("timeline") and head.timeline and head.timeline != memo["timeline"]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
-from ...domain.errors import ColdError, Conflict, Forbidden, Invalid, NotFound, Refused, StepFailed, Unauthorized, Unreachable
+from ...domain.errors import Conflict, Forbidden, Invalid, NotFound, Refused, StepFailed, Unauthorized, Unreachable
 from ...domain.kinds import PG_CLUSTERS
 from ...domain.plans import Finding, Outlook, Plan, PlannedStep, Rung, Weight, outlook_of
 from ...domain.postgres import HEALTHY, SWITCHING_OVER, PgCluster
@@ -21,7 +21,7 @@ from ...ports import Means, PatchForm
 from ..engine import Operation, RunContext, Step
 from ..params import param
 from .checks import address, behind, candidates, switchover_findings, timeline_of
-from .facts import VIP, PgFacts, gather_cluster, writing_path
+from .facts import VIP, PgFacts, gather_cluster, target_stamp, told_by, writing_path
 from .following import Following, Pace, memo_of_aim
 from .probe import WriteProbe
 
@@ -179,7 +179,7 @@ class SwitchOver(Step):
             if not memo.get("asked"):
                 await ctx.say(f"{args['to']} was made the target by somebody else meanwhile")
             return True
-        if memo.get("asked") and _stamp(cluster) != memo.get("before"):
+        if memo.get("asked") and target_stamp(cluster) != memo.get("before"):
             raise StepFailed(
                 f"the switchover was abandoned: targetPrimary was put back to {cluster.target_primary or 'nobody'}",
                 detail=f"the operator says {cluster.phase!r}",
@@ -196,7 +196,7 @@ class SwitchOver(Step):
             _refuse(facts, planned, ctx.now)
             await ctx.ready()
             at = ctx.now
-            await ctx.remember(asked=at.isoformat(), before=_stamp(facts.cluster))
+            await ctx.remember(asked=at.isoformat(), before=target_stamp(facts.cluster))
             try:
                 await kube.patch(
                     PG_CLUSTERS,
@@ -250,10 +250,6 @@ def _refuse(facts: PgFacts, planned: PlannedStep, now: datetime) -> None:
     ]
     if against:
         raise Refused(f"{args['to']} is not fit to lead any more", detail="; ".join(against), hint="plan again")
-
-
-def _stamp(cluster: PgCluster) -> str:
-    return cluster.target_primary_since.isoformat() if cluster.target_primary_since is not None else ""
 
 
 def patch_of(raw: Mapping[str, Any], to: str, at: datetime) -> dict[str, Any]:
@@ -323,12 +319,9 @@ class Settle(Step):
         cluster: PgCluster = await kube.read(PG_CLUSTERS, args["cluster"], args["namespace"])
         if args["to"] not in (cluster.current_primary, cluster.target_primary):
             raise StepFailed(f"{cluster.current_primary or 'nobody'} leads now, not {args['to']}", hint="coldtui postgres status")
-        try:
-            head = await kube.pg_status(args["namespace"], args["to"])
-        except Unauthorized:
-            raise
-        except ColdError as error:
-            return f"{args['to']} does not answer at /pg/status: {trouble_of(error).words}"
+        head = await told_by(kube, args["namespace"], args["to"])
+        if isinstance(head, str):
+            return head
         return unsettled(cluster, head, args["to"], args["followers"])
 
 

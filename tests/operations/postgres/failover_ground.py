@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,66 +14,38 @@ from coldtui.adapters.postgres import connect as connect_database
 from coldtui.adapters.ssh import connect as open_shell
 from coldtui.config.settings import Config, NodeSection
 from coldtui.domain.plans import Plan
-from coldtui.domain.runs import RunEvent, What
 from coldtui.lab.client import NODES
 from coldtui.lab.postgres.faults import PgFaults
 from coldtui.live.pace import SystemClock
-from coldtui.operations.engine import RunContext, Step, left_behind, perform
+from coldtui.operations.engine import RunContext
 from coldtui.operations.postgres.failover import FAILOVER, Failover
 from coldtui.operations.postgres.promoting import Promote
 from coldtui.operations.postgres.proving import ProveStopped
 from coldtui.operations.postgres.stopping import FailoverPace, StopPrimary
 from coldtui.operations.postgres.verifying import VerifyFailover
 from coldtui.ports import Means
-from tests.journals import a_run, an_entry
 from tests.lab.postgres.conftest import Place
 from tests.operations.drain.ground import journal_in
 from tests.operations.means import ME
-from tests.operations.postgres.ground import config_of
+from tests.operations.postgres.ground import Recorded, config_of, recorded
 
 QUICK = FailoverPace(look_s=0.1, answer_s=2.0, warn_s=3.0, cause_s=6.0, host_s=1.0, alive_s=4.0, rejoin_s=25.0, archive_s=10.0)
 
 
-class Going:
-    """One run of a failover, with all it left in the journal."""
+class Going(Recorded):
+    """A failover."""
 
     def __init__(self, plan: Plan, run: str, ctx: RunContext, pace: FailoverPace = QUICK) -> None:
-        self.plan, self.id, self.ctx, self.pace = plan, run, ctx, pace
-        made = (StopPrimary(pace), ProveStopped(pace), Promote(pace), VerifyFailover(pace))
-        self.steps: dict[str, Step] = {step.name: step for step in made}
-
-    async def perform(self) -> None:
-        await perform(self.plan, self.ctx, self.steps)
-
-    @property
-    def events(self) -> tuple[RunEvent, ...]:
-        return self.ctx.journal.events(self.id)
-
-    @property
-    def said(self) -> list[str]:
-        return [e.text for e in self.events if e.what in (What.SAID, What.WAITING, What.FAILED) and e.text]
-
-    def memo(self, name: str) -> dict[str, Any]:
-        """Of the step of that name."""
-        index = next(i for i, step in enumerate(self.plan.steps) if step.name == name)
-        return self.ctx.memo_of(self.plan.steps[index], index)
+        super().__init__(plan, run, ctx, (StopPrimary(pace), ProveStopped(pace), Promote(pace), VerifyFailover(pace)))
+        self.pace = pace
 
     @property
     def promotion(self) -> dict[str, Any]:
-        return self.memo("postgres.promote")
-
-    @property
-    def left(self) -> str:
-        return "; ".join(left_behind(self.plan, self.ctx, self.steps))
+        return self.memo_of("postgres.promote")
 
     def again(self) -> Going:
-        """The same run taken up by another runner: only what the journal holds is known."""
-        memo: dict[str, Any] = {}
-        for event in self.events:
-            if event.what in (What.STARTED, What.MEMO):
-                memo.update(event.memo)
-        fresh = RunContext(self.id, self.ctx.params, self.ctx.means, self.ctx.journal, deadline=self.ctx.deadline, memo=memo)
-        return Going(self.plan, self.id, fresh, self.pace)
+        """The same run taken up by another runner."""
+        return Going(self.plan, self.id, self.taken_up(), self.pace)
 
 
 class Ground:
@@ -91,11 +62,9 @@ class Ground:
         """Confirmed, not begun."""
         assert not plan.blocked, plan.blocked
         self._runs += 1
-        made = a_run(f"20261124-160210-{self._runs:04x}")
-        run = replace(made, created=datetime.now(UTC), steps=tuple(s.title for s in plan.steps), locks=())
-        self.journal.begin(run, an_entry(run))
+        run = recorded(self.journal, self._runs, plan)
         deadline = self.means.clock.now() + timedelta(seconds=timeout)
-        return Going(plan, run.id, RunContext(run.id, Failover(**params), self.means, self.journal, deadline=deadline))
+        return Going(plan, run, RunContext(run, Failover(**params), self.means, self.journal, deadline=deadline))
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -30,12 +30,12 @@ from tests.operations.means import ME
 QUICK = Pace(look_s=0.1, warn_s=2.0, cause_s=4.0)
 
 
-class Going:
-    """One run of a switchover, with all it left in the journal."""
+class Recorded:
+    """One run, with all it left in the journal."""
 
-    def __init__(self, plan: Plan, run: str, ctx: RunContext, pace: Pace = QUICK) -> None:
+    def __init__(self, plan: Plan, run: str, ctx: RunContext, steps: Iterable[Step]) -> None:
         self.plan, self.id, self.ctx = plan, run, ctx
-        self.steps: dict[str, Step] = {step.name: step for step in (SwitchOver(pace), Settle(pace))}
+        self.steps: dict[str, Step] = {step.name: step for step in steps}
 
     async def perform(self) -> None:
         await perform(self.plan, self.ctx, self.steps)
@@ -48,22 +48,45 @@ class Going:
     def said(self) -> list[str]:
         return [e.text for e in self.events if e.what in (What.SAID, What.WAITING, What.FAILED) and e.text]
 
-    @property
-    def memo(self) -> dict[str, Any]:
-        return self.ctx.memo_of(self.plan.steps[0], 0)
+    def memo_of(self, name: str) -> dict[str, Any]:
+        """Of the step of that name."""
+        index = next(i for i, step in enumerate(self.plan.steps) if step.name == name)
+        return self.ctx.memo_of(self.plan.steps[index], index)
 
     @property
     def left(self) -> str:
         return "; ".join(left_behind(self.plan, self.ctx, self.steps))
 
-    def again(self) -> Going:
-        """The same run taken up by another runner: only what the journal holds is known."""
+    def taken_up(self) -> RunContext:
+        """For another runner: only what the journal holds is known."""
         memo: dict[str, Any] = {}
         for event in self.events:
             if event.what in (What.STARTED, What.MEMO):
                 memo.update(event.memo)
-        fresh = RunContext(self.id, self.ctx.params, self.ctx.means, self.ctx.journal, deadline=self.ctx.deadline, memo=memo)
-        return Going(self.plan, self.id, fresh)
+        return RunContext(self.id, self.ctx.params, self.ctx.means, self.ctx.journal, deadline=self.ctx.deadline, memo=memo)
+
+
+def recorded(journal: SqliteJournal, number: int, plan: Plan) -> str:
+    """The id of a run of this plan, confirmed and not begun."""
+    made = a_run(f"20261124-150210-{number:04x}")
+    run = replace(made, created=datetime.now(UTC), steps=tuple(s.title for s in plan.steps), locks=())
+    journal.begin(run, an_entry(run))
+    return run.id
+
+
+class Going(Recorded):
+    """A switchover."""
+
+    def __init__(self, plan: Plan, run: str, ctx: RunContext, pace: Pace = QUICK) -> None:
+        super().__init__(plan, run, ctx, (SwitchOver(pace), Settle(pace)))
+
+    @property
+    def memo(self) -> dict[str, Any]:
+        return self.ctx.memo_of(self.plan.steps[0], 0)
+
+    def again(self) -> Going:
+        """The same run taken up by another runner."""
+        return Going(self.plan, self.id, self.taken_up())
 
 
 class Meddled:
@@ -106,12 +129,9 @@ class Ground:
         plan = await self.plan(to)
         assert not plan.blocked, plan.blocked
         self._runs += 1
-        run = replace(
-            a_run(f"20261124-150210-{self._runs:04x}"), created=datetime.now(UTC), steps=tuple(s.title for s in plan.steps), locks=()
-        )
-        self.journal.begin(run, an_entry(run))
+        run = recorded(self.journal, self._runs, plan)
         deadline = self.means.clock.now() + timedelta(seconds=timeout)
-        return Going(plan, run.id, RunContext(run.id, Switchover(to), self.means, self.journal, deadline=deadline))
+        return Going(plan, run, RunContext(run, Switchover(to), self.means, self.journal, deadline=deadline))
 
 
 def config_of(place: Place) -> Config:

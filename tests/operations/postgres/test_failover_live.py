@@ -85,7 +85,7 @@ def test_a_killed_primary_is_replaced_by_hand_while_the_operator_is_down(real: S
             await task
             to = going.promotion["leads"]
             assert (to, going.promotion["line"]) == (plan.steps[-1].args["to"], line + 1)
-            assert going.memo("postgres.prove-stopped")["proof"] == "container"
+            assert going.memo_of("postgres.prove-stopped")["proof"] == "container"
             assert any(f"{to} leads alone" in text for text in going.said)
             assert f"{old} is back and streams" in going.left
             assert kept(going.ctx, "outage_ms") > 0
@@ -317,7 +317,7 @@ def test_a_node_that_is_off_is_declared_out_of_service(real: Site, tmp_path: Pat
                 await until(promoted)
                 await at.faults.switch("operator-down", False, {})
                 await task
-                assert going.memo("postgres.prove-stopped")["proof"] == "declared"
+                assert going.memo_of("postgres.prove-stopped")["proof"] == "declared"
                 assert going.promotion["leads"] != old
                 assert f"{node} has the taint node.kubernetes.io/out-of-service=nodeshutdown:NoExecute" in going.left
             finally:
