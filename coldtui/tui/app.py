@@ -455,7 +455,9 @@ class ColdApp(Guarded, KeyedApp, PaintedApp):
             self.say(found[0] + more, Tone.WARN, sticky=True)
 
     def on_resize(self) -> None:
-        self.forget_screen()  # the terminal may have reflowed or cleared
+        """The terminal may have reflowed or cleared. Of sizes that follow one another quickly the last may be the one that is painted already: then
+        nothing else would paint it again."""
+        self.repaint()
 
     def _resumed(self, _: App[Any]) -> None:
         driver = self._driver
