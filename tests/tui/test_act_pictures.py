@@ -24,6 +24,8 @@ from coldtui.tui.dialogs.plan import PlanDialog
 from coldtui.tui.dialogs.planwords import Stage
 from coldtui.tui.dialogs.secret import SecretDialog
 from coldtui.tui.site import Options
+from tests.operations.postgres import failover_scene as emergency
+from tests.operations.postgres.failover_scene import plan_of as failover_plan
 from tests.tui import acts, worlds
 from tests.tui.acts import NODE, Scene
 from tests.tui.consoles import FixedLive, FixedSite
@@ -201,6 +203,8 @@ DIALOGS: Mapping[str, Callable[[], tuple[Scene, Before]]] = {
     "read-only": lambda: plan_of(acts.go_after(), armed=False),
     "rung-1": lambda: plan_of(acts.simple("node.clean-disk", NODE, "Clean disk of node", Rung.VISIBLE), operation="node.clean-disk"),
     "rung-3": lambda: plan_of(acts.destructive(), "k3s-Work", "node.remove"),
+    "failover": lambda: plan_of(failover_plan(emergency.killed(), primary_lsn="5/A0500000"), "", "node.remove"),
+    "failover-wedged": lambda: plan_of(failover_plan(emergency.wedged()), "", "node.remove"),
     "hold": holding,
     "worse": worse,
     "not-started": not_started,
