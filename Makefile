@@ -41,6 +41,8 @@ PYTEST := $(BIN)/python -m pytest -m "not controlplane" -n $(WORKERS) --dist wor
 test: test-quick test-whole
 
 # Units and the console: under two minutes.
+# Its consoles mostly wait for their own repaints.
+test-quick: WORKERS := 4
 test-quick: $(V)/.dev
 	$(PYTEST) $(WHOLE:%=--ignore=%)
 

@@ -2,7 +2,7 @@
 
 Textual's own `wait_for_idle` guesses from the processor time of the process: it sleeps 20 ms at least, twice for every key, and up to a second
 while anything else keeps the processor busy. Here the event loop is asked: a console has done its work when no callback is ready, none comes due
-within the next 20 ms, and no worker thread is at work.
+within the next 33 ms, and no worker thread is at work.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from textual.css.stylesheet import Stylesheet
 
 from coldtui.tui.app import ColdApp
 
-AHEAD_S = 1 / 50
-"""What comes due so soon belongs to what was just done: repaints, debounced input."""
-SOON_S = 3 / 50
+AHEAD_S = 1 / 30
+"""What comes due so soon belongs to what was just done: repaints (a screen is laid out anew up to two of its 17 ms later), debounced input."""
+SOON_S = 1 / 6
 """For so long timers and threads are waited for. Some never rest, and whoever needs what a thread brings waits for that."""
 LONGEST_S = 1.0
 
