@@ -65,10 +65,6 @@ class Call:
         return self.config.log.file or os.path.join(self.state_path, "coldtui.log")
 
 
-HUNG_UP = 129
-"""128 + SIGHUP: the terminal of the console is gone."""
-
-
 def understand(argv: list[str]) -> Parsed:
     """Raises UsageError."""
     return parse(argv, COMMANDS, GLOBAL)
@@ -98,10 +94,7 @@ def main(
     `connector` makes the client instead of the wiring's own. `picture` is on the terminal already, and is taken away before any word is said.
     """
     try:
-        code = int(_run(argv, environ, connector, picture))
-        if code == HUNG_UP:
-            _mute()
-        return code
+        return int(_run(argv, environ, connector, picture))
     except BrokenPipeError:
         _mute()
         return int(Exit.DONE)
@@ -178,9 +171,9 @@ def _trace_file(error: BaseException) -> str:
 
 
 def _mute() -> None:
-    """The reader or the terminal went away: what is still buffered must not complain at exit (Python would make it exit code 120)."""
+    """The reader went away: what is still buffered must not complain at exit."""
     try:
         sys.stdout.flush()
-    except (OSError, ValueError):
+    except (BrokenPipeError, ValueError):
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, sys.stdout.fileno())
