@@ -28,7 +28,7 @@ from ..present.rows import Tone
 from . import commands, theme
 from .acting import Acting
 from .dialogs.base import Fresh
-from .driver import QuietDriver
+from .driver import HUNG_UP, QuietDriver
 from .guard import Guarded
 from .keyed import KeyedApp
 from .paint import PaintedApp
@@ -215,7 +215,7 @@ class ColdApp(Guarded, KeyedApp, PaintedApp):
     def _tick(self) -> None:
         driver = self._driver
         if isinstance(driver, QuietDriver) and not self.is_headless and not driver.terminal_lives():
-            self.leave(128 + signal.SIGHUP)
+            self.leave(HUNG_UP)
             return
         self.publish()
         if time.monotonic() - self._frame_at >= PICTURE_S:
@@ -468,10 +468,10 @@ class ColdApp(Guarded, KeyedApp, PaintedApp):
 
     def _hung_up(self) -> None:
         """The terminal is gone. Leave; and if something still waits for it, leave without it."""
-        waiter = threading.Timer(3.0, os._exit, (128 + signal.SIGHUP,))
+        waiter = threading.Timer(3.0, os._exit, (HUNG_UP,))
         waiter.daemon = True
         waiter.start()
-        self.leave(128 + signal.SIGHUP)
+        self.leave(HUNG_UP)
 
     # ------------------------------------------------------------ errors
 
@@ -552,6 +552,14 @@ def wants_mouse(options: Options, environ: Any) -> bool:
     return not (environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"))
 
 
+def _mute() -> None:
+    """The terminal is gone: what is still buffered for it must not fail at exit, of which Python would make exit code 120."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            os.dup2(nowhere, stream.fileno())
+
+
 def run_console(site: Site, picture: Picture | None = None, options: Options | None = None) -> int:
     """Show the console until it is left; returns the exit code. The terminal is as before when this returns or raises."""
     chosen = options or Options()
@@ -580,6 +588,8 @@ def run_console(site: Site, picture: Picture | None = None, options: Options | N
     finally:
         if picture is not None:
             picture.restore()
+    if app.return_code == HUNG_UP:
+        _mute()
     if said := app.acting.last_words():
         sys.stdout.write(f"{said}\n")
     if app.painter_failed:

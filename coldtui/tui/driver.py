@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 from typing import Any
 
 from textual import events
 from textual.drivers.linux_driver import LinuxDriver
 
+HUNG_UP = 128 + signal.SIGHUP
+"""Exit code of a console whose terminal went away."""
 ENTER_ALTERNATE = "\x1b[?1049h"
 
 
@@ -46,7 +49,7 @@ class QuietDriver(LinuxDriver):
             self._app.call_later(self._gone)
 
     def _gone(self) -> None:
-        self._app.exit(return_code=129)
+        self._app.exit(return_code=HUNG_UP)
 
     def terminal_lives(self) -> bool:
         """False once the other side hung up."""
