@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from coldtui.adapters.kube.adapter import KubeAdapter, connect
 from coldtui.adapters.ssh import SshShell
 from coldtui.adapters.ssh import connect as open_shell
 from coldtui.config.settings import Config, NodeSection, SshSection
+from coldtui.domain.errors import JournalTrouble
 from coldtui.domain.nodes import Node
 from coldtui.domain.plans import Finding, Plan
 from coldtui.domain.runs import Run, RunEvent, RunSite, What
@@ -54,22 +56,41 @@ OPERATIONS: Mapping[str, AnyOperation] = {
 
 
 class Dying:
-    """A journal whose process dies right after its nth event of the run is on disk."""
+    """A journal whose process dies right after its nth event of the run is on disk: nothing of it reaches the disk after that."""
 
     def __init__(self, journal: SqliteJournal, at: int) -> None:
         self._journal, self._left = journal, at
         self.died = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._dead = False
+        self._one = threading.RLock()  # calls come from threads, and a cancelled task does not end its thread
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._journal, name)
+        found = getattr(self._journal, name)
+        if not callable(found):
+            return found
+
+        def called(*given: Any, **named: Any) -> Any:
+            with self._one:
+                if self._dead:
+                    raise JournalTrouble("its process is dead")
+                return found(*given, **named)
+
+        return called
 
     def record(self, *given: Any, **named: Any) -> RunEvent:
-        made = self._journal.record(*given, **named)
-        self._left -= 1
-        if self._left == 0:
-            self._loop.call_soon_threadsafe(self.died.set)
+        with self._one:
+            made: RunEvent = self.__getattr__("record")(*given, **named)
+            self._left -= 1
+            if self._left == 0:
+                self._dead = True
+                self._loop.call_soon_threadsafe(self.died.set)
         return made
+
+    def bury(self) -> None:
+        """Blocking. No call of it is under way any more."""
+        with self._one:
+            self._dead = True
 
 
 @dataclass
@@ -169,8 +190,9 @@ class HostGround:
         await asyncio.wait({task, death}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         task.cancel()
         death.cancel()
-        with suppress(asyncio.CancelledError):
+        with suppress(asyncio.CancelledError, JournalTrouble):
             await task
+        await asyncio.to_thread(journal.bury)
         return not self.journal.run(run.id).state.ended
 
     # --- what was told
