@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import threading
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,9 @@ from coldtui.adapters.kube.adapter import KubeAdapter, connect
 from coldtui.adapters.ssh import SshShell
 from coldtui.adapters.ssh import connect as open_shell
 from coldtui.config.settings import Config, NodeSection, SshSection
-from coldtui.domain.errors import JournalTrouble
 from coldtui.domain.nodes import Node
 from coldtui.domain.plans import Finding, Plan
-from coldtui.domain.runs import Run, RunEvent, RunSite, What
+from coldtui.domain.runs import Run, RunSite, What
 from coldtui.domain.secret import Secret
 from coldtui.lab.apiserver.process import ApiServerProcess
 from coldtui.lab.client import NODES, Json, KubeClient
@@ -43,6 +42,7 @@ from coldtui.operations.runner import Bench, Handle, execute
 from coldtui.ports import Means, Self
 from tests.lab.conftest import FAST, until
 from tests.operations.drain.ground import journal_in, load_site, working
+from tests.operations.dying import killed
 from tests.operations.means import ME, WHO
 
 QUICK = Pace(look_s=0.1, connect_s=2.0, answer_s=4.0, going_s=6.0)
@@ -53,44 +53,6 @@ OPERATIONS: Mapping[str, AnyOperation] = {
     "node.restart-k3s": replace(RESTART, steps=(Restart(QUICK), SeeReady(QUICK))),
     "node.clean-disk": CLEAN,
 }
-
-
-class Dying:
-    """A journal whose process dies right after its nth event of the run is on disk: nothing of it reaches the disk after that."""
-
-    def __init__(self, journal: SqliteJournal, at: int) -> None:
-        self._journal, self._left = journal, at
-        self.died = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._dead = False
-        self._one = threading.RLock()  # calls come from threads, and a cancelled task does not end its thread
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._journal, name)
-        if not callable(found):
-            return found
-
-        def called(*given: Any, **named: Any) -> Any:
-            with self._one:
-                if self._dead:
-                    raise JournalTrouble("its process is dead")
-                return found(*given, **named)
-
-        return called
-
-    def record(self, *given: Any, **named: Any) -> RunEvent:
-        with self._one:
-            made: RunEvent = self.__getattr__("record")(*given, **named)
-            self._left -= 1
-            if self._left == 0:
-                self._dead = True
-                self._loop.call_soon_threadsafe(self.died.set)
-        return made
-
-    def bury(self) -> None:
-        """Blocking. No call of it is under way any more."""
-        with self._one:
-            self._dead = True
 
 
 @dataclass
@@ -184,15 +146,8 @@ class HostGround:
 
     async def killed(self, run: Run, at: int) -> bool:
         """Its runner dies after its nth event. False: it ended before that."""
-        journal = Dying(self.journal, at)
-        task = asyncio.ensure_future(execute(self.bench(journal), run.id))
-        death = asyncio.ensure_future(journal.died.wait())
-        await asyncio.wait({task, death}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
-        task.cancel()
-        death.cancel()
-        with suppress(asyncio.CancelledError, JournalTrouble):
-            await task
-        await asyncio.to_thread(journal.bury)
+        left = itertools.count(at - 1, -1)
+        await killed(self.journal, lambda event: next(left) == 0, lambda journal: execute(self.bench(journal), run.id))
         return not self.journal.run(run.id).state.ended
 
     # --- what was told

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,8 +10,9 @@ from typing import Any
 from coldtui.domain.plans import Plan
 from coldtui.domain.runs import What
 from coldtui.operations.engine import AnyOperation, RunContext, Step, perform
+from coldtui.ports import Journal
 from tests.journals import a_run, an_entry
-from tests.lab.conftest import until
+from tests.operations.dying import killed
 from tests.operations.postgres.ground import Ground
 
 
@@ -33,13 +32,13 @@ class Act:
         at.journal.begin(run, an_entry(run))
         self.id = run.id
 
-    def context(self) -> RunContext:
+    def context(self, journal: Journal | None = None) -> RunContext:
         """As a runner has it that knows only what the journal holds."""
         memo: dict[str, Any] = {}
         for event in self.at.journal.events(self.id):
             memo.update(event.memo)
         deadline = self.at.means.clock.now() + timedelta(seconds=self.timeout)
-        return RunContext(self.id, self.params, self.at.means, self.at.journal, deadline=deadline, memo=memo)
+        return RunContext(self.id, self.params, self.at.means, journal or self.at.journal, deadline=deadline, memo=memo)
 
     async def perform(self) -> None:
         await perform(self.plan, self.context(), self.steps)
@@ -50,15 +49,7 @@ class Act:
 
     async def killed_once(self, moment: Callable[[], bool]) -> None:
         """Begin, and end as a killed process does once that holds."""
-        task = asyncio.create_task(self.perform())
-
-        async def there() -> bool:
-            return task.done() or moment()
-
-        await until(there)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await killed(self.at.journal, lambda event: moment(), lambda journal: perform(self.plan, self.context(journal), self.steps))
 
     @property
     def memo(self) -> dict[str, Any]:

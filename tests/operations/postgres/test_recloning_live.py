@@ -146,9 +146,8 @@ def test_a_pod_without_its_volume_does_not_stay(real: Site, tmp_path: Path) -> N
             await until(again, 20)
             with contextlib.suppress(ApiError):
                 await on.client.delete(CLAIMS, name, NS)
-            await (
-                act.perform()
-            )  # to a copy that streams; the operator may give a volume to that pod before the run has looked, which is as good
+            await act.perform()
+            # The operator may have given a volume to the pod before the run looked: as good. That the copy streams is what `perform` waits for.
             after = await uids(on, name)
             assert not set(after) & set(before)
         await on.until_whole()
