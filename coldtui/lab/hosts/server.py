@@ -117,7 +117,7 @@ class HostServer:
 
     async def _serve(self, process: asyncssh.SSHServerProcess[str]) -> None:
         user = str(process.get_extra_info("username"))
-        terminal = f"pts/{len(self.machine.sessions)}" if process.get_terminal_type() else ""
+        terminal = f"pts/{len(self.machine.sessions)}" if process.get_terminal_type() is not None else ""
         session = Session(user, terminal, self.machine.now(), str(process.get_extra_info("peername")[0]))
         self.machine.sessions.append(session)
         io = _Streams(process)
@@ -156,7 +156,7 @@ async def _work(process: asyncssh.SSHServerProcess[str], io: _Streams, machine: 
         status = await shell.run_line(process.command, call)
         await io.flush()
         return status
-    return await _prompt(call, io, bool(process.get_terminal_type()))
+    return await _prompt(call, io, process.get_terminal_type() is not None)
 
 
 async def _prompt(call: Call, io: _Streams, terminal: bool) -> int:
