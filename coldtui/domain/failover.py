@@ -112,7 +112,7 @@ def lost_primary(signs: Signs) -> tuple[str, datetime | None]:
         if pod.deleted is not None:
             return f"{name} is being deleted", since or pod.deleted
         if not pod.is_ready:
-            return f"{name} is not ready: {pod.state}", since
+            return f"{name} is not ready" + (f": {pod.state}" if pod.state != "Running" else ""), since
     if server is not None and not (server.in_recovery and _before_it_led(c, signs.sql[name])):
         return (f"{name} is in recovery", since) if server.in_recovery else ("", None)
     if manager is not None and not (not manager.is_primary and _before_it_led(c, signs.managers[name])):

@@ -441,9 +441,9 @@ def _verdict(world: World, c: PgCluster, now: datetime) -> Verdict:
     if grade is Grade.BAD and c.phase != FAILING_OVER:
         return Verdict(Grade.BAD, word, c.phase_reason or c.phase)
     if electing(c, primary):
-        return Verdict(Grade.BAD, "failing over", f"{c.current_primary} → pending")
+        return Verdict(Grade.BAD, "failing over", f"{c.current_primary} → nobody yet")
     if change := changing(c):
-        what = f"{c.current_primary} → {c.target_primary}"
+        what = f"{c.current_primary} → {'nobody yet' if c.target_primary == 'pending' else c.target_primary}"
         return Verdict(Grade.BAD, "failing over", what) if change == "failover" else Verdict(Grade.PART, "switching over", what)
     if not c.phase:
         return Verdict(Grade.UNKNOWN, "unknown", "the operator has not said anything yet")

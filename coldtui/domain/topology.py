@@ -212,7 +212,8 @@ def _member(
         connections=_map(asked, lambda s: (s.connections, s.max_connections)),
         pending_restart=pick((asked, lambda s: s.pending_restart), (manager, lambda m: m.pending_restart)),
         paused=pick(
-            (asked, lambda s: s.replay_paused if s.in_recovery else None), (manager, lambda m: None if m.is_primary else m.replay_paused)
+            (asked, lambda s: s.replay_paused if s.in_recovery else None),
+            (manager, lambda m: None if m.is_primary or m.might_be_unavailable else m.replay_paused),  # a stopped server: said by default
         ),
     )
 
