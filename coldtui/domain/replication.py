@@ -160,6 +160,8 @@ class ManagerStatus:
     last_archived_at: datetime | None = None
     last_failed_at: datetime | None = None
     ready_wal: int | None = None
+    slots: tuple[Slot, ...] = ()
+    """Of a primary that runs."""
     manager_version: str = ""
 
 

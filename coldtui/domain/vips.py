@@ -385,8 +385,8 @@ def vip(world: World, address: str) -> Vip:
     return Vip(address, None, "", (), "", None, None, nobody, nobody, judged)
 
 
-def database_vips(world: World, cluster: PgCluster) -> tuple[Vip, ...]:
-    """Addresses that lead to a PostgreSQL cluster, straight or through a pooler: those to the primary first."""
+def database_vips(world: World, cluster: PgCluster, *, writes: bool = False) -> tuple[Vip, ...]:
+    """Addresses that lead to a PostgreSQL cluster, straight or through a pooler: those to the primary first. `writes`: those alone."""
     poolers = {p.name: p.type for p in world.pg_poolers.items.values() if p.namespace == cluster.namespace and p.cluster == cluster.name}
     services: list[tuple[bool, Service]] = []
     for s in world.services.items.values():
@@ -396,6 +396,7 @@ def database_vips(world: World, cluster: PgCluster) -> tuple[Vip, ...]:
             services.append(("primary" not in (s.selector.get("cnpg.io/instanceRole"), s.selector.get("role")), s))
         elif (pooler := s.selector.get("cnpg.io/poolerName", "")) in poolers:
             services.append((poolers[pooler] != "rw", s))
+    services = [(replica, s) for replica, s in services if not (writes and replica)]
     if not services:
         return ()
     order = {s.key: replica for replica, s in services}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ...domain.replication import ManagerStatus, Standby, lsn
+from ...domain.replication import ManagerStatus, Slot, Standby, lsn
 from ...domain.text import plain
 from ...domain.troubles import LineTrouble
 from .decoding import UNDECODABLE, Wire
@@ -28,6 +28,17 @@ class _Replication(Wire):
     sync_state: str = ""
 
 
+class _Slot(Wire):
+    """A row of pg_replication_slots."""
+
+    slot_name: str = ""
+    slot_type: str = ""
+    restart_lsn: str = ""
+    wal_status: str = ""
+    safe_wal_size: int | None = None
+    active: bool = False
+
+
 class _Status(msgspec.Struct, gc=False):
     """The fields that are used; keys are left out where they are empty, zero or false. Several end in capitals that no rule makes."""
 
@@ -43,6 +54,7 @@ class _Status(msgspec.Struct, gc=False):
     rewinding: bool = msgspec.field(name="isPgRewindRunning", default=False)
     unavailable: bool = msgspec.field(name="mightBeUnavailable", default=False)
     replication: list[_Replication] | None = msgspec.field(name="replicationInfo", default=None)
+    slots: list[_Slot] | None = msgspec.field(name="replicationSlotsInfo", default=None)
     archiving: bool = msgspec.field(name="isArchivingWAL", default=False)
     archived: str = msgspec.field(name="lastArchivedWAL", default="")
     archived_at: str = msgspec.field(name="lastArchivedWALTime", default="")
@@ -86,6 +98,7 @@ def _value(found: _Status, name: str) -> ManagerStatus:
         last_archived_at=_moment(found.archived_at),
         last_failed_at=_moment(found.failed_at),
         ready_wal=found.ready if asked else None,
+        slots=tuple(_slot(row, _position(found.current)) for row in found.slots or ()) if asked else (),
         manager_version=plain(found.version),
     )
 
@@ -95,6 +108,13 @@ def _standby(row: _Replication) -> Standby:
         plain(row.application_name), plain(row.state), plain(row.sync_state), _position(row.received_lsn), _position(row.write_lsn),
         _position(row.flush_lsn), _position(row.replay_lsn), _seconds(row.replay_lag),
     )  # fmt: skip
+
+
+def _slot(row: _Slot, current: int | None) -> Slot:
+    """What it keeps is counted from where the primary is, as SQL does."""
+    oldest = _position(row.restart_lsn)
+    kept = max(0, current - oldest) if current is not None and oldest is not None else None
+    return Slot(plain(row.slot_name), row.active, plain(row.slot_type), plain(row.wal_status), kept, row.safe_wal_size)
 
 
 def _position(text: str) -> int | None:
