@@ -29,6 +29,9 @@ from .stopping import GATHER_S, FailoverPace, facts_of, well_again
 from .switchover import patch_of
 
 TRIES = 3
+JUDGED_S = 5.0
+"""So long after it was judged may the patch be offered; then it is judged anew."""
+Cast = tuple[object, ...]
 
 
 class Promote(Step):
@@ -91,22 +94,34 @@ class Promote(Step):
         return elsewhere
 
     async def _order(self, planned: PlannedStep, ctx: RunContext) -> None:
-        """One patch, sent only if the Cluster is still the one that was judged. Of an unknown outcome the caller looks whether it arrived."""
-        args, kube = planned.args, ctx.means.kube
+        """One patch, sent only if the Cluster is still what was judged: its version changes each second while an election goes back and forth. Of an
+        unknown outcome the caller looks whether it arrived."""
         for _ in range(TRIES):
+            judged = await self._still_right(planned, ctx)
+            if await self._sent(planned, ctx, judged):
+                return
+            if await ctx.patiently(lambda: self._under_way(planned, ctx)):
+                return
+            await ctx.say("the Cluster changed while it was looked at: nothing was sent, it is judged anew")
+        raise Refused(f"{planned.args['cluster']} changed each time it was looked at", detail=f"{TRIES} times in a row", hint="plan again")
+
+    async def _sent(self, planned: PlannedStep, ctx: RunContext, judged: Cast) -> bool:
+        """Offered again while only what nobody judged changes (its phase, its conditions). False: something else did, or a judgement has aged."""
+        args, kube = planned.args, ctx.means.kube
+        end = ctx.means.clock.monotonic() + JUDGED_S
+        while ctx.means.clock.monotonic() < end:
             raw = await ctx.patiently(lambda: kube.fetch(PG_CLUSTERS, args["cluster"], args["namespace"]))
-            before = await self._still_right(planned, ctx)
+            now: PgCluster = await ctx.patiently(lambda: kube.read(PG_CLUSTERS, args["cluster"], args["namespace"]))
+            if cast_of(now) != judged:
+                return False
             await ctx.ready()
             at = ctx.now
-            await ctx.remember(asked=at.isoformat(), before=before)
+            await ctx.remember(asked=at.isoformat(), before=target_stamp(now))
             body = patch_of(raw, args["to"], at)
             try:
                 await kube.patch(PG_CLUSTERS, args["cluster"], body, args["namespace"], form=PatchForm.MERGE, subresource="status")
             except Conflict:
                 await ctx.remember(asked="")
-                await ctx.say("the Cluster changed while it was looked at: nothing was sent, it is judged anew")
-                if await ctx.patiently(lambda: self._under_way(planned, ctx)):
-                    return
                 continue
             except (Unauthorized, Forbidden, Invalid, NotFound, Refused):
                 await ctx.remember(asked="")
@@ -114,13 +129,13 @@ class Promote(Step):
             except Unreachable as error:
                 await ctx.say(f"whether {args['to']} was named is not known: {trouble_of(error).words}")
                 await ctx.sleep(1.0)
-                return
+                return True
             await ctx.say(f"asked for: targetPrimary of {args['cluster']} is {args['to']}")
-            return
-        raise Refused(f"{args['cluster']} changed each time it was looked at", detail=f"{TRIES} times in a row", hint="plan again")
+            return True
+        return False
 
-    async def _still_right(self, planned: PlannedStep, ctx: RunContext) -> str:
-        """The stamp of the Cluster that was judged. Raises Refused with what speaks against it now and did not when it was planned."""
+    async def _still_right(self, planned: PlannedStep, ctx: RunContext) -> Cast:
+        """What was judged of the Cluster. Raises Refused with what speaks against it now and did not when it was planned."""
         args = planned.args
         facts = await facts_of(planned, ctx)
         case = Case(facts, Asked(args["to"], PATCH, args["worse"], args["off"]), ctx.now)
@@ -137,7 +152,7 @@ class Promote(Step):
             against.append(f"{args['from']} is fenced")
         if against:
             raise Refused(f"{args['to']} cannot take the place of {args['from']} any more", detail="; ".join(against), hint="plan again")
-        return target_stamp(facts.cluster)
+        return cast_of(facts.cluster)
 
     # --- what came of it
 
@@ -166,6 +181,13 @@ class Promote(Step):
         if not memo.get("asked"):
             return ""
         return f"targetPrimary of {planned.args['cluster']} was set to {planned.args['to']}, which may go on to lead by itself"
+
+
+def cast_of(c: PgCluster) -> Cast:
+    """What a judgement of a Cluster rests on. A target that is `pending`, or the old primary again, is the same to it: nobody is to lead yet."""
+    target = c.target_primary if c.target_primary not in ("", PENDING, c.current_primary) else ""
+    marks = (c.fenced, c.fenced_unreadable, c.hibernation, c.reconciliation_disabled)
+    return (c.uid, c.current_primary, target, *marks, c.replica_cluster, c.instance_names, c.timeline, c.system_id)
 
 
 async def probing(ctx: RunContext, stack: contextlib.AsyncExitStack, first: float) -> WriteProbe | None:

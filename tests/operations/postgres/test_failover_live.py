@@ -240,6 +240,48 @@ def test_a_wedged_primary_is_deleted_and_replaced(real: Site, tmp_path: Path) ->
     real.play(scene)
 
 
+def test_an_election_that_goes_back_again_and_again_is_ended_by_hand(real: Site, tmp_path: Path) -> None:
+    """The operator writes `pending` and takes it back each second or so (issue 11346): the patch is sent all the same, and the one that was named leads."""
+
+    async def scene(on: Place) -> None:
+        old, line = (await on.status())["currentPrimary"], (await on.status())["timelineID"]
+        async with ground(on, tmp_path) as at:
+            await at.faults.switch("failover-stalls", True, {})
+            try:
+                async with killed(on, old):
+                    await until_down(on, old)
+                    await until_flipped(on, old, 2)
+                    plan = await at.plan(way="patch")
+                    going = at.going(plan, way="patch")
+                    task = asyncio.create_task(going.perform())
+
+                    async def promoted() -> bool:
+                        return task.done() or bool(going.promotion.get("proven"))
+
+                    await until(promoted)
+                    assert going.promotion.get("proven"), await task
+                await at.faults.switch("failover-stalls", False, {})
+                await task
+            finally:
+                await at.faults.switch("failover-stalls", False, {})
+            assert (going.promotion["leads"], going.promotion["line"]) == (plan.steps[-1].args["to"], line + 1)
+
+    real.play(scene)
+
+
+async def until_flipped(on: Place, old: str, times: int) -> None:
+    """The target went from `pending` back to the old primary so often."""
+    seen: list[str] = []
+
+    async def flipped() -> bool:
+        target = (await on.status())["targetPrimary"]
+        if not seen or seen[-1] != target:
+            seen.append(target)
+        return seen.count(old) > times
+
+    await until(flipped)
+
+
 @pytest.mark.long
 def test_an_operator_that_does_it_itself_is_waited_for(real: Site, tmp_path: Path) -> None:
     """Nothing is written; its election is followed to the end and proven like one by hand."""
