@@ -51,6 +51,17 @@ class PgFacts:
     sessions: Reading[tuple[Session, ...]]
     """Of the primary."""
     premises: tuple[Premise, ...] = ()
+    clusters: tuple[str, ...] = ()
+    """Keys of all Clusters there are; empty: not told."""
+    site: str = ""
+    """Key of the site's Cluster, which the configured addresses belong to; empty: cannot be told."""
+    rw: bool = True
+    """Whether target `rw` leads to the -rw Service of this Cluster."""
+
+    @property
+    def namesakes(self) -> bool:
+        """Whether another Cluster has the same name, in another namespace."""
+        return any(key != self.cluster.key and key.rpartition("/")[2] == self.cluster.name for key in self.clusters)
 
     @property
     def primary(self) -> str:
@@ -88,11 +99,28 @@ async def gather_cluster(key: str, means: Means, deadline_s: float) -> PgFacts:
         "nodes": _ask("nodes", _nodes(kube, half), half, at),
         "service": _ask("services", kube.read_all(kinds.SERVICES, namespace=where, labels=labels, deadline_s=half), half, at),
         "managers": _managers(kube, cluster, at),
+        "clusters": _ask("clusters", kube.read_all(kinds.PG_CLUSTERS, deadline_s=half), half, at),
     }
     found: dict[str, Any] = dict(zip(first, await asyncio.gather(*first.values()), strict=True))
-    sql, sessions = await _sql(means, cluster, found["pods"], found.pop("service"), at)
+    clusters, services = found.pop("clusters"), found.pop("service")
+    keys = () if isinstance(clusters, Unknown) else tuple(sorted(c.key for c in clusters.value))
+    rw = await introduce(means, cluster, _known(found["pods"], {}), _known(services, ()))
+    sql, sessions = await _sql(means, cluster, at)
     premises = (Premise(f"cluster {cluster.key}", at), *_premises(found, sql, sessions))
-    return PgFacts(cluster=cluster, at=at, sql=sql, sessions=sessions, premises=premises, **found)
+    site = site_key(means.pg_cluster, keys)
+    return PgFacts(cluster=cluster, at=at, sql=sql, sessions=sessions, premises=premises, clusters=keys, site=site, rw=rw, **found)
+
+
+def _known(reading: Reading[Any], otherwise: Any) -> Any:
+    return otherwise if isinstance(reading, Unknown) else reading.value
+
+
+def site_key(configured: str, keys: tuple[str, ...]) -> str:
+    """Key of the Cluster that an operator means without a word: the configured one, else the first. Empty: cannot be told."""
+    if "/" in configured:
+        return configured
+    found = [key for key in keys if not configured or key.rpartition("/")[2] == configured]
+    return "" if not found or (configured and len(found) > 1) else min(found)
 
 
 def _premises(found: Mapping[str, Any], sql: Mapping[str, Reading[SqlStatus]], sessions: Reading[Any]) -> list[Premise]:
@@ -172,15 +200,10 @@ async def _managers(kube: Kube, cluster: PgCluster, at: datetime) -> Mapping[str
     return dict(zip(names, await asyncio.gather(*asked), strict=True))
 
 
-async def _sql(
-    means: Means, cluster: PgCluster, pods: Reading[Mapping[str, Pod]], services: Reading[tuple[Service, ...]], at: datetime
-) -> tuple[Mapping[str, Reading[SqlStatus]], Reading[tuple[Session, ...]]]:
+async def _sql(means: Means, cluster: PgCluster, at: datetime) -> tuple[Mapping[str, Reading[SqlStatus]], Reading[tuple[Session, ...]]]:
     if means.database is None:
         nobody = Unknown("sql", "no connection to the database servers")
         return dict.fromkeys(cluster.instance_names, nobody), nobody
-    await introduce(
-        means, cluster, {} if isinstance(pods, Unknown) else pods.value, () if isinstance(services, Unknown) else services.value
-    )
     names = (*cluster.instance_names, *((VIP,) if VIP in means.database.targets else ()))
     asked = [_ask(name, means.database.status(name, deadline_s=INSTANCE_S), INSTANCE_S, at) for name in names]
     sessions = _ask("sessions", means.database.sessions(cluster.current_primary, deadline_s=INSTANCE_S), INSTANCE_S, at)
@@ -203,16 +226,19 @@ async def told_by(kube: Kube, namespace: str, name: str) -> ManagerStatus | str:
         return f"{name} does not answer at /pg/status: {trouble_of(error).words}"
 
 
-async def introduce(means: Means, cluster: PgCluster, pods: Mapping[str, Pod], services: tuple[Service, ...]) -> None:
-    """Tell the database adapter where the servers and the -rw Service are, where the configuration does not."""
+async def introduce(means: Means, cluster: PgCluster, pods: Mapping[str, Pod], services: tuple[Service, ...]) -> bool:
+    """Tell the database adapter where the servers and the -rw Service are, where the configuration does not. Returns whether the Service has an address."""
+    if means.database is None:
+        return False
     await asyncio.to_thread(lambda: means.database.targets)  # the library is loaded here, not on the loop
     for name, pod in pods.items():
         if pod.ip:
             means.database.at(name, pod.ip, 5432)
     wanted = cluster.write_service or f"{cluster.name}-rw"
-    for service in services:
-        if service.name == wanted and service.cluster_ip not in ("", "None"):
-            means.database.at(WRITES, service.cluster_ip, 5432)
+    here = [s for s in services if s.name == wanted and s.cluster_ip not in ("", "None")]
+    for service in here:
+        means.database.at(WRITES, service.cluster_ip, 5432)
+    return bool(here)
 
 
 async def writing_path(means: Means) -> tuple[str, str]:

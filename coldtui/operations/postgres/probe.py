@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 from types import TracebackType
+from typing import Any
 
-from ...domain.errors import ColdError
+from ...domain.errors import ColdError, Unauthorized
+from ...domain.text import counted
+from ...domain.troubles import trouble_of
 from ...ports import Clock, Database
 
 EVERY_S = 0.08
 TRY_S = 1.0
 """For one try; a path that hangs holds the next ones no longer than it takes to begin them."""
 AT_ONCE = 6
+BARRED = 3
+"""So many refused logins in a row are no outage but a wrong password: nobody is asked any more."""
 
 
 class WriteProbe:
@@ -33,6 +38,9 @@ class WriteProbe:
         """When they were begun."""
         self.where = ""
         """Which server took the newest accepted one."""
+        self.barred = ""
+        """Why it tries no more: the server does not let us in."""
+        self._shut_out = 0
         self._tries: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -47,7 +55,7 @@ class WriteProbe:
         await asyncio.gather(*every, return_exceptions=True)
 
     async def _work(self) -> None:
-        while True:
+        while not self.barred:
             self._tries = {task for task in self._tries if not task.done()}
             if len(self._tries) < AT_ONCE:
                 self._tries.add(asyncio.create_task(self._try(), name="write try"))
@@ -57,9 +65,16 @@ class WriteProbe:
         begun = self._clock.monotonic()
         try:
             where = await self._database.probe_write(self.target, deadline_s=TRY_S)
+        except Unauthorized as error:
+            self._shut_out += 1
+            self._refused.append(begun)
+            if self._shut_out >= BARRED:
+                self.barred = trouble_of(error).words
+            return
         except ColdError:
             self._refused.append(begun)
             return
+        self._shut_out = 0
         self._accepted.append((begun, self._clock.monotonic(), where))
         self.where = where
 
@@ -86,12 +101,37 @@ class WriteProbe:
 
     @property
     def outage_ms(self) -> int:
-        """All outages together; 0: no write was refused, and one server took them all."""
-        return round(sum(self.gaps_s) * 1000)
+        """The longest outage, one that lasts until now included; 0: no write was refused, and one server took them all."""
+        return round(max((*self.gaps_s, self.open_s)) * 1000)
+
+    @property
+    def total_ms(self) -> int:
+        """All outages together."""
+        return round((sum(self.gaps_s) + self.open_s) * 1000)
+
+    @property
+    def pauses(self) -> int:
+        return len(self.gaps_s) + bool(self.open_s)
+
+    @property
+    def open_s(self) -> float:
+        """How long the outage lasts that has not ended; 0: the newest write was accepted."""
+        last = max((accepted for _, accepted, _ in self._accepted), default=None)
+        return self._clock.monotonic() - last if last is not None and any(begun > last for begun in self._refused) else 0.0
+
+    def memo(self) -> dict[str, Any]:
+        """For the record of a run; null: not measured."""
+        if self.barred:
+            return {"outage_ms": None, "outage_total_ms": None, "pauses": None}
+        return {"outage_ms": self.outage_ms, "outage_total_ms": self.total_ms, "pauses": self.pauses}
 
     def words(self) -> str:
-        """`writes through vip stopped for 1,234 ms`."""
-        if not self.gaps_s:
+        """`writes through vip stopped for 1,234 ms`, of several pauses the longest and all together."""
+        if self.barred:
+            return f"the outage was not measured: {self.barred}"
+        if not self.pauses:
             return f"no write through {self.target} was refused"
-        several = f" in {len(self.gaps_s)} pauses" if len(self.gaps_s) > 1 else ""
-        return f"writes through {self.target} stopped for {self.outage_ms:,} ms{several}"
+        longest = f"writes through {self.target} stopped for {self.outage_ms:,} ms"
+        if self.pauses > 1:
+            longest += f" at the longest, {self.total_ms:,} ms in all in {counted(self.pauses, 'pause')}"
+        return longest + (", and no write is accepted yet" if self.open_s else "")
