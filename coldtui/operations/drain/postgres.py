@@ -6,7 +6,7 @@ unschedulable, when all instances are ready and every replica is on another node
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
 from ...domain.drains import DrainBudget, DrainPod
@@ -107,7 +107,11 @@ Places = Reading[Mapping[str, Place]]
 
 
 def _promote(cluster: PgCluster, instance: str) -> str:
-    return f"switch over first: kubectl cnpg promote {cluster.name} {instance} -n {cluster.namespace}"
+    return f"kubectl cnpg promote {cluster.name} {instance} -n {cluster.namespace}"
+
+
+def _unfence(instance: str) -> str:
+    return f"coldtui postgres unfence {instance}"
 
 
 def _by_settings(facts: DrainFacts, cluster: PgCluster, places: Places, now: datetime) -> Handover | None:
@@ -119,22 +123,21 @@ def _by_settings(facts: DrainFacts, cluster: PgCluster, places: Places, now: dat
             Fate.NEVER, "the operator ignores this cluster", "remove annotation cnpg.io/reconciliationLoop from the cluster first"
         )
     if cluster.is_fenced(cluster.current_primary):
-        return Handover(Fate.NEVER, "it is fenced, and the operator hands nothing over then", "lift the fence first")
+        return Handover(
+            Fate.NEVER,
+            "it is fenced, and the operator hands nothing over then",
+            f"lift the fence first: {_unfence(cluster.current_primary)}",
+        )
     return None
 
 
 def _by_operator(facts: DrainFacts, cluster: PgCluster, places: Places, now: datetime) -> Handover | None:
-    """Whether the operator runs, goes on running, and is not of the version that does not look."""
+    """Whether the operator runs."""
     if doubt := unsure(facts.world, "deployments"):
         return Handover(Fate.NOT_EVALUATED, f"whether the operator runs is not known: {doubt}")
     found = operator(facts.world)
     if found is None or found.ready == 0:
         return Handover(Fate.NEVER, "the CloudNativePG operator does not run", "bring it back first (deployment cnpg-controller-manager)")
-    serials = _serials(facts, cluster)
-    first = min(serials, key=lambda name: serials[name], default="")
-    if _minor(found.version) == (1, 30) and first and first != cluster.current_primary:
-        why = f"operator {found.version} does not hand over while the primary is not the lowest instance (CloudNativePG issue 11202)"
-        return Handover(Fate.NEVER, why, _promote(cluster, first))
     return None
 
 
@@ -180,6 +183,8 @@ def _until_ready(cluster: PgCluster, pods: Mapping[str, DrainPod], nodes: Mappin
     """Not all instances are ready: the operator waits for them, and so may we for ever."""
     said = f"{cluster.ready_instances} of {cluster.instances} instances are ready, and the operator waits for all"
     for name in cluster.instance_names:
+        if cluster.is_fenced(name):  # it counts as not ready, however long one waits
+            return Handover(Fate.NEVER, f"{said}; {name} is fenced", f"lift the fence first: {_unfence(name)}")
         pod = pods.get(name)
         if pod is None or pod.pod.is_ready:
             continue
@@ -200,7 +205,7 @@ def _beside(cluster: PgCluster, pods: Mapping[str, DrainPod], beside: list[str],
         place = places.value.get(pods[name].key)
         if place is None or not place.chosen:
             why = f"replica {name} is on this node too and fits nowhere else, and the operator waits for it"
-            return Handover(Fate.NEVER, why, _promote(cluster, able[0]))
+            return Handover(Fate.NEVER, why, f"switch over first: {_promote(cluster, able[0])}")
     return Handover(Fate.WAITS, f"after replica {named(beside)} has moved the operator hands over; {WRITES_STOP}")
 
 
@@ -214,6 +219,8 @@ def findings(facts: DrainFacts, moving: tuple[DrainPod, ...], rulings: Mapping[s
         if not is_instance(pod.pod):
             continue
         cluster = cluster_of(facts.world, pod.pod)
+        if cluster is not None:
+            found += _beside_fenced(pod, cluster)
         if cluster is None:
             if facts.world.sources["pg_clusters"].freshness is not Freshness.NOT_INSTALLED:
                 found.append(_unknown(facts, pod))
@@ -222,9 +229,33 @@ def findings(facts: DrainFacts, moving: tuple[DrainPod, ...], rulings: Mapping[s
             if isinstance(why := facts.switchovers.get(cluster.key), Unknown):
                 sentence = f"no switchover of {cluster.name} comes first: {why.reason}"
                 found.append(Finding("drain.pg-no-switchover", Weight.NOTE, sentence, pod.address))
+            found += _reported(facts, pod, cluster, rulings.get(pod.key))
         else:
             found.append(_replica(pod, cluster))
     return found
+
+
+def _beside_fenced(pod: DrainPod, cluster: PgCluster) -> Iterator[Finding]:
+    """Whether the operator makes the pod again: it waits until all instances that report are ready, and a fenced one never is (cluster_create.go,
+    ensureInstancesAreCreated)."""
+    fenced = [name for name in cluster.instance_names if name != pod.pod.name and cluster.is_fenced(name)]
+    if fenced and not cluster.maintenance:
+        sentence = f"{named(fenced)} fenced: the operator makes no pod again until that is lifted, and {pod.pod.name} stays away"
+        yield Finding("drain.pg-fenced", Weight.WARNING, sentence, pod.address, _unfence(fenced[0]))
+
+
+def _reported(facts: DrainFacts, pod: DrainPod, cluster: PgCluster, ruling: Ruling | None) -> Iterator[Finding]:
+    """What is reported of one version and not to be seen in its source: said beside the ruling, which it does not change."""
+    found, serials = operator(facts.world), _serials(facts, cluster)
+    first = min(serials, key=lambda name: serials[name], default="")
+    counted_on = ruling is not None and ruling.fate is Fate.WAITS and not successor(facts, cluster) and not changing(cluster)
+    if found is not None and counted_on and _minor(found.version) == (1, 30) and first and first != cluster.current_primary:
+        sentence = (
+            f"operator {found.version} is reported not to hand over a primary that is not the lowest instance (CloudNativePG issue 11202)"
+        )
+        yield Finding(
+            "drain.pg-reported", Weight.NOTE, sentence, pod.address, f"if {pod.pod.name} leads after 60 s still: {_promote(cluster, first)}"
+        )
 
 
 def _unknown(facts: DrainFacts, pod: DrainPod) -> Finding:

@@ -146,7 +146,13 @@ def _no_operator(scene: Scene) -> None:
     _operator(scene)["status"]["readyReplicas"] = 0
 
 
-def _bug(scene: Scene) -> None:
+def _fenced_standby(scene: Scene) -> None:
+    """Its pod runs, and is not Ready."""
+    unready(scene, 3)
+    cluster(scene)["metadata"].setdefault("annotations", {})["cnpg.io/fencedInstances"] = '["postgres-3"]'
+
+
+def _not_the_lowest(scene: Scene) -> None:
     """postgres-2 leads, and is on the node."""
     cluster(scene)["status"]["currentPrimary"] = cluster(scene)["status"]["targetPrimary"] = "postgres-2"
     for number, role in ((1, "replica"), (2, "primary")):
@@ -171,9 +177,9 @@ def _beside_and_stuck(scene: Scene) -> None:
 NEVER = [
     pytest.param(_alone, "it is the only instance", "scale cold-postgres to 2 instances first", id="single-instance"),
     pytest.param(_ignored, "the operator ignores this cluster", "reconciliationLoop", id="reconciliation-off"),
-    pytest.param(_fenced, "it is fenced", "lift the fence", id="fenced"),
+    pytest.param(_fenced, "it is fenced", "lift the fence first: coldtui postgres unfence postgres-1", id="fenced"),
     pytest.param(_no_operator, "the CloudNativePG operator does not run", "bring it back first", id="operator-down"),
-    pytest.param(_bug, "CloudNativePG issue 11202", "kubectl cnpg promote cold-postgres postgres-1 -n database", id="bug-11202"),
+    pytest.param(_fenced_standby, "2 of 3 instances are ready, and the operator waits for all; postgres-3 is fenced", "coldtui postgres unfence postgres-3", id="replica-fenced"),
     pytest.param(_broken_replica, "2 of 3 instances are ready, and the operator waits for all; postgres-3 is CrashLoopBackOff", "mend postgres-3 first", id="replica-broken"),
     pytest.param(_no_place, "no ready replica is on another node that takes pods", "uncordon or mend", id="replicas-cordoned"),
     pytest.param(_beside_and_stuck, "replica postgres-2 is on this node too and fits nowhere else", "kubectl cnpg promote", id="replica-beside"),
@@ -197,12 +203,47 @@ def test_what_keeps_the_operator_from_handing_over(scene: Scene, broken: Callabl
     assert f"database/{name}" in plan.blocked
 
 
-def test_the_bug_is_of_one_version_only(scene: Scene) -> None:
-    """With another operator the primary is handed over, whatever its number."""
-    _bug(scene)
+def test_a_reported_bug_is_said_and_stops_nothing(scene: Scene) -> None:
+    """The source of 1.30 does not show it: the primary waits for the operator, and what to do should it stay is told."""
+    _not_the_lowest(scene)
+    plan = plan_of(scene)
+    assert (item(plan, "postgres-2").fate, plan.blocked) == (Fate.WAITS, "")
+    told = finding(plan, "drain.pg-reported")
+    assert (told.weight, told.outlook) == (Weight.NOTE, Outlook.GO)
+    assert "CloudNativePG issue 11202" in told.sentence
+    assert told.remedy == "if postgres-2 leads after 60 s still: kubectl cnpg promote cold-postgres postgres-1 -n database"
+
+
+def test_the_reported_bug_is_of_one_version_only(scene: Scene) -> None:
+    """With another operator nothing is said of it."""
+    _not_the_lowest(scene)
     container = _operator(scene)["spec"]["template"]["spec"]["containers"][0]
     container["image"] = container["image"].replace("1.30.0", "1.29.1")
-    assert item(plan_of(scene), "postgres-2").fate is Fate.WAITS
+    plan = plan_of(scene)
+    assert item(plan, "postgres-2").fate is Fate.WAITS
+    assert "drain.pg-reported" not in codes(plan)
+
+
+@pytest.mark.parametrize("node", [W1, W2])
+def test_beside_a_fenced_instance_no_pod_comes_back(scene: Scene, node: str) -> None:
+    """Primary or replica: what is drained stays away until the fence is lifted, and the plan warns."""
+    _fenced_standby(scene)
+    scene.worker = node
+    told = finding(plan_of(scene), "drain.pg-fenced")
+    name = "postgres-1" if node == W1 else "postgres-2"
+    assert told.weight is Weight.WARNING
+    assert told.sentence == f"postgres-3 fenced: the operator makes no pod again until that is lifted, and {name} stays away"
+    assert (told.object, told.remedy) == (f"pods/database/{name}", "coldtui postgres unfence postgres-3")
+
+
+def test_no_warning_where_the_operator_makes_the_pod_again(scene: Scene) -> None:
+    """The drained instance is the fenced one itself, or a maintenance window is open."""
+    _fenced_standby(scene)
+    scene.worker = W3
+    assert "drain.pg-fenced" not in codes(plan_of(scene))
+    scene.worker = W2
+    cluster(scene)["spec"]["nodeMaintenanceWindow"] = {"inProgress": True}
+    assert "drain.pg-fenced" not in codes(plan_of(scene))
 
 
 def _changing(scene: Scene) -> None:
