@@ -35,6 +35,7 @@ from coldtui.ports import Means
 from tests.controlplane.plane import ControlPlane
 from tests.journals import a_run, an_entry
 from tests.lab.conftest import FAST, until
+from tests.operations.dying import killed
 from tests.operations.means import ME
 
 QUICK = DrainPace(look_s=0.1, retry_s=0.4, tell_s=0.5, node_s=0.3, answer_s=1.0)
@@ -76,6 +77,14 @@ class Drain:
             return any(word in text for text in self.told(pod))
 
         await self._until(said, 15.0)
+
+    async def killed_when_told(self, pod: str, word: str) -> None:
+        """Perform until it is on disk that the pod stands so; nothing is written after that."""
+
+        def told(event: RunEvent) -> bool:
+            return event.what is What.ITEM and event.object.rpartition("/")[2].startswith(pod) and word in event.text
+
+        await killed(self.ground.journal, told, lambda journal: perform(self.plan, replace(self.ctx, journal=journal), self.steps))
 
     async def _until(self, condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
         try:

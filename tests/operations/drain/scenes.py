@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,8 @@ async def a_budget_that_refills(on: Ground) -> None:
     await drain.perform()
     assert lowest >= 3
     assert not await on.pods_on()
-    held = [i.object.rpartition("/")[2] for i in drain.plan.items if any("refuses" in t for t in drain.told(i.object.rpartition("/")[2]))]
+    # "budget web refuses", or in the server's words while the budget was not looked at yet: "refused: ...".
+    held = [i.object.rpartition("/")[2] for i in drain.plan.items if any("refuse" in t for t in drain.told(i.object.rpartition("/")[2]))]
     # A real server keeps one that meets a conflict for half a second, and by then the budget may have filled again.
     assert len(held) in (1, 2), [drain.told(i.object.rpartition("/")[2]) for i in drain.plan.items]
 
@@ -88,7 +90,7 @@ async def a_stateful_set_pod_comes_back_under_its_name(on: Ground) -> None:
     assert any("gone after" in text for text in drain.told("queue-0"))
 
 
-@scene(1.2)
+@scene(3.0)
 async def a_slow_pod_is_told_with_its_time(on: Ground) -> None:
     """While it stops: how long, and of how long; no more often than agreed."""
     await on.place("slow", {WORKER: 1}, terminationGracePeriodSeconds=40)
@@ -96,8 +98,9 @@ async def a_slow_pod_is_told_with_its_time(on: Ground) -> None:
     await drain.perform()
     words = drain.told("slow")
     assert words[0] == "evicting"
-    assert words[1].startswith("terminating 0 of 40 s")
-    assert "terminating 1 of 40 s" in words
+    times = [int(found[1]) for w in words if (found := re.match(r"terminating (\d+) of 40 s", w))]
+    assert times == sorted(times)
+    assert max(times) >= 1  # a slow look may miss any one of the seconds, not all of them
     assert len(words) <= 8
     assert any(w.startswith("gone after ") for w in words)
 
@@ -185,7 +188,7 @@ async def two_budgets_fail_one_pod_and_no_other(on: Ground) -> None:
     assert [n.partition("-")[0] for n in await on.pods_on()] == ["two"]
 
 
-@scene(1.5)
+@scene(5.0)
 async def a_budget_that_is_loosened_meanwhile(on: Ground) -> None:
     """A pod that could never go is asked for all the same: when somebody changes its budget, it goes."""
     await on.place("web", {WORKER: 1})
@@ -203,7 +206,7 @@ async def a_budget_that_is_loosened_meanwhile(on: Ground) -> None:
 async def out_of_time(on: Ground) -> None:
     """At the deadline it says which pods are left and what each of them waits for."""
     await on.place("slow", {WORKER: 1})
-    drain = await on.drain(timeout=2)
+    drain = await on.drain(timeout=8)
     with pytest.raises(StepFailed, match="out of time with 1 pod still on k3s-worker-1") as caught:
         await drain.perform()
     assert "terminating" in caught.value.detail
@@ -254,7 +257,7 @@ async def cancel_says_what_cannot_be_recalled(on: Ground) -> None:
 # ------------------------------------------------------------ the line, the node
 
 
-@scene()
+@scene(3.0)
 async def the_api_is_away_in_the_middle(on: Ground) -> None:
     """It answers nothing: the run waits, says so, and goes on when the API is back."""
     await on.place("web", {WORKER: 2, SECOND: 1})
@@ -289,7 +292,7 @@ async def the_api_is_killed_and_comes_back(on: Ground) -> None:
     assert not await on.pods_on()
 
 
-@scene(1.0, lasting_node=True)
+@scene(5.0, lasting_node=True)
 async def the_node_is_removed_in_the_middle(on: Ground) -> None:
     """Its pods end with it; the run says so and reaches its end."""
     await on.place("slow", {WORKER: 1})
@@ -302,7 +305,7 @@ async def the_node_is_removed_in_the_middle(on: Ground) -> None:
     assert "k3s-worker-1 is no longer in the cluster" in drain.said
 
 
-@scene(2.0)
+@scene(5.0)
 async def somebody_uncordons_in_the_middle(on: Ground) -> None:
     """It is said at once, and again at the end with what came meanwhile; those pods are not evicted."""
     await on.place("slow", {WORKER: 1})
@@ -388,16 +391,12 @@ for _at, _when in ((1, "before"), (2, "after"), (3, "before")):
     SCENES.append(Scene(f"a_runner_killed_{_when}_eviction_{_at}", _killed, 0.1, lasting_node=False, embedded_only=_at == 1))
 
 
-@scene(1.2)
+@scene(3.0)
 async def killed_while_pods_are_ending(on: Ground) -> None:
     """All were accepted: the new runner only waits."""
     await on.place("slow", {WORKER: 1})
     drain = await on.drain(timeout=60)
-    task = asyncio.create_task(drain.perform())
-    await drain.until_told("slow", "terminating")
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await drain.killed_when_told("slow", "terminating")
     counting = Adapter(on.kube)
     await drain.again(means=dataclasses.replace(on.means, kube=counting)).perform()
     assert counting.asked == []

@@ -95,7 +95,7 @@ class Stand:
         kept = await self.step.before(self.planned, self.ctx)
         self.ctx.memo.update({f"1/{key}": value for key, value in kept.items()})
 
-    async def run(self, seconds: float = 8.0) -> None:
+    async def run(self, seconds: float = 20.0) -> None:
         if "1/pods" not in self.ctx.memo:
             await self.begin()
         async with asyncio.timeout(seconds):
@@ -117,7 +117,7 @@ class Stand:
         return [e.text for e in self.journal.events(a_run().id) if e.what is What.SAID]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while not condition():  # noqa: ASYNC110 (the journal is asked, it does not call)
                 await asyncio.sleep(0.01)
 
@@ -225,7 +225,7 @@ async def test_refused_credentials_end_the_run(kube: Kube, journal: SqliteJourna
 async def test_a_slow_request_holds_nobody(kube: Kube, journal: SqliteJournal) -> None:
     """While one eviction takes its time in the server, the others go and are told."""
     put(kube, "a", "b")
-    kube.slow["a"] = 1.0
+    kube.slow["a"] = 4.0
     stand = Stand(kube, journal)
     async with stand.running() as task:
         await stand.until(lambda: any(t.startswith("gone") for t in stand.told("b")))
@@ -238,7 +238,7 @@ async def test_cancel_hears_the_requests_that_are_under_way(kube: Kube, journal:
     """What the server accepts while the run stops is known and told, and nothing new is asked for."""
     put(kube, *(f"p{n:02}" for n in range(12)))
     kube.lingering = True
-    kube.slow = {f"p{n:02}": 0.3 for n in range(12)}
+    kube.slow = {f"p{n:02}": 2.0 for n in range(12)}
     stand = Stand(kube, journal)
     async with stand.running() as task:
         await stand.until(lambda: bool(stand.told("p11")))
