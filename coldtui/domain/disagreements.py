@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .failover_signs import STEADY, lost_for, prospect_of, settling
-from .postgres import PgCluster, changing, electing
+from .postgres import MAJOR_UPGRADE, PgCluster, changing, electing
 from .problems import Problem, Severity
 from .readings import Freshness, Known, Reading, Unknown
 from .replication import Claim
+from .text import size
 from .verdicts import Grade, Verdict
 
 if TYPE_CHECKING:
@@ -22,18 +23,33 @@ FRESH = timedelta(seconds=25)
 SETTLING = timedelta(seconds=60)
 FAR_BEHIND_B = 64 << 20
 """Four WAL segments."""
+Judge = Callable[["World", "Topology", PgCluster, datetime], Iterator[Problem]]
 SOURCES = {"sql": "SQL", "manager": "/pg/status", "cluster": "the Cluster", "pods": "its label"}
 
 
 def problems_of(world: World, t: Topology, now: datetime) -> tuple[Problem, ...]:
+    from . import pgstrain  # it reads the members that topology makes
+
     c = t.cluster
     if c is None or c.hibernated:
         return ()
-    return tuple(
-        problem
-        for judge in (_two_primaries, _systems, _timelines, _labels, _named, _vip, _nobody, _silent, _failover, _streams, _grants)
-        for problem in judge(world, t, c, now)
+    judges: tuple[Judge, ...] = (
+        _two_primaries,
+        _systems,
+        _timelines,
+        _labels,
+        _named,
+        _vip,
+        _nobody,
+        _silent,
+        _failover,
+        _streams,
+        *pgstrain.JUDGES,
+        _grants,
     )
+    if c.phase == MAJOR_UPGRADE:  # all instances are stopped by design, and nothing of theirs fits together before it ends
+        judges = (_two_primaries, _grants)
+    return tuple(problem for judge in judges for problem in judge(world, t, c, now))
 
 
 def worsened(base: Verdict, t: Topology) -> Verdict:
@@ -41,7 +57,7 @@ def worsened(base: Verdict, t: Topology) -> Verdict:
     worst = next((p for p in t.problems if p.severity is Severity.CRITICAL), None)
     if worst is not None and base.grade is not Grade.BAD and base.grade is not Grade.OFF:
         head, _, what = worst.sentence.partition(": ")
-        return Verdict(Grade.BAD, _WORDS.get(_kind(worst), "contradiction"), what or head)
+        return Verdict(Grade.BAD, WORDS.get(worst.kind, "contradiction"), what or head)
     warned = next((p for p in t.problems if p.severity is Severity.WARNING), None)
     if warned is not None and base.grade is Grade.GOOD:
         why = warned.sentence.partition(": ")[2] or warned.sentence
@@ -52,34 +68,36 @@ def worsened(base: Verdict, t: Topology) -> Verdict:
     return base
 
 
-_WORDS = {
-    "primaries": "two primaries",
+WORDS = {
+    "two-primaries": "two primaries",
     "systems": "mixed systems",
-    "timelines": "diverged",
+    "timeline": "diverged",
     "vip": "VIP astray",
     "nobody": "no primary",
     "silent": "primary silent",
+    "failover": "no failover",
+    "commits-wait": "commits wait",
+    "archiver": "not archiving",
+    "connections": "connections full",
+    "wraparound": "wraparound near",
 }
+"""What a critical problem of these kinds makes of the verdict; of any other the sources contradict one another."""
 
 
-def _kind(problem: Problem) -> str:
-    for sign, kind in (
-        ("are both primary", "primaries"),
-        ("does not answer", "silent"),
-        ("system", "systems"),
-        ("timeline", "timelines"),
-        ("VIP", "vip"),
-        ("primary", "nobody"),
-    ):
-        if sign in problem.sentence:
-            return kind
-    return ""
-
-
-def _problem(
-    c: PgCluster, sentence: str, hits: str, cause: str = "", severity: Severity = Severity.CRITICAL, since: datetime | None = None
+def problem_of(
+    c: PgCluster,
+    code: str,
+    sentence: str,
+    hits: str,
+    cause: str = "",
+    severity: Severity = Severity.CRITICAL,
+    since: datetime | None = None,
 ) -> Problem:
-    return Problem(c.ref, severity, f"{c.name}: {sentence}", since, hits, cause)
+    return Problem(c.ref, severity, f"{c.name}: {sentence}", since, hits, cause, code)
+
+
+def writes(c: PgCluster) -> str:
+    return f"writes through {c.write_service or c.name + '-rw'}"
 
 
 def _now(reading: Reading[object], now: datetime) -> bool:
@@ -101,8 +119,9 @@ def _two_primaries(world: World, t: Topology, c: PgCluster, now: datetime) -> It
             if a.name != b.name and a.seen >= b.since and b.seen >= a.since:
                 first, second = sorted((a, b), key=lambda x: x.name)
                 cause = f"{_said(first)}, {_said(second)}"
-                yield _problem(
+                yield problem_of(
                     c,
+                    "two-primaries",
                     f"{first.name} and {second.name} are both primary",
                     "writes go to both: data splits; fence one",
                     cause,
@@ -121,8 +140,9 @@ def _systems(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator
     first = next(iter(ids.items()), ("", ""))
     for name, other in ids.items():
         if other != first[1]:
-            yield _problem(
+            yield problem_of(
                 c,
+                "systems",
                 f"{first[0]} and {name} are of different systems",
                 "one is no copy of the other",
                 f"{first[0]} {first[1]}, {name} {other}",
@@ -143,8 +163,8 @@ def _timelines(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterat
             continue
         if own.value > lead.timeline.value and changing(c) and m.name == c.target_primary:
             continue  # it has been promoted, and says so a moment before the Cluster does
-        yield _problem(
-            c, f"{m.name} is on timeline {own.value}, primary {lead.name} on {lead.timeline.value}", f"{m.name} does not follow; it may have diverged",
+        yield problem_of(
+            c, f"timeline/{m.name}", f"{m.name} is on timeline {own.value}, primary {lead.name} on {lead.timeline.value}", f"{m.name} does not follow; it may have diverged",
             f"{SOURCES[own.source]} of both; re-clone it if it cannot rejoin",
         )  # fmt: skip
 
@@ -160,12 +180,15 @@ def _labels(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[
         return
     for m in t.members:
         label, role = m.label, _own_role(m, now)
+        if c.replica_cluster and m.name == c.current_primary:
+            continue  # the designated primary bears the label, and is a standby
         if isinstance(label, Known) and role is not None and label.value in ("primary", "replica") and label.value != role.value:
             hits = f"writes through {c.write_service or c.name + '-rw'} " + (
                 "fail there" if label.value == "primary" else "do not reach it"
             )
-            yield _problem(
+            yield problem_of(
                 c,
+                f"label/{m.name}",
                 f"{m.name} is labelled {label.value}, but is {role.value} by {SOURCES[role.source]}",
                 hits,
                 "the operator writes the label: does it run?",
@@ -184,8 +207,8 @@ def _named(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[P
     if m is None or role is None or role.value != "replica":
         return
     other = f", {t.primary} is primary by its own word" if t.primary and t.primary != m.name else ""
-    yield _problem(
-        c, f"the Cluster names {m.name} primary, but it is a standby by {SOURCES[role.source]}{other}", f"writes through {c.write_service or c.name + '-rw'}",
+    yield problem_of(
+        c, "named", f"the Cluster names {m.name} primary, but it is a standby by {SOURCES[role.source]}{other}", writes(c),
         "the Cluster's word may be old: does the operator run?",
     )  # fmt: skip
 
@@ -197,24 +220,23 @@ def _vip(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Pro
     lead = next((m for m in t.members if m.name == t.primary), None)
     if not isinstance(reading, Known):
         if lead is not None and isinstance(lead.sql, Known) and _now(lead.sql, now):
-            yield _problem(
-                c, f"the VIP cannot be used: {reading.reason}", "clients of the VIP", f"{t.primary} itself answers", Severity.WARNING
-            )
+            what = f"the VIP cannot be used: {reading.reason}"
+            yield problem_of(c, "vip-fails", what, "clients of the VIP", f"{t.primary} itself answers", Severity.WARNING)
         return
     if not _now(reading, now):
         return
-    if reading.value.in_recovery:
+    if reading.value.in_recovery and not c.replica_cluster:
         primary = f", the primary is {t.primary}" if t.primary else ""
-        yield _problem(
+        yield problem_of(
             c,
+            "vip",
             f"the VIP leads to standby {server or reading.value.listens}{primary}",
             "writes through the VIP fail",
             "label or endpoints are behind",
         )
     elif server and t.primary and server != t.primary:
-        yield _problem(
-            c, f"the VIP leads to {server}, the primary is {t.primary}", "writes go to the wrong server", "label or endpoints are behind"
-        )
+        role, hits = ("designated primary", "clients of the VIP") if c.replica_cluster else ("primary", "writes go to the wrong server")
+        yield problem_of(c, "vip", f"the VIP leads to {server}, the {role} is {t.primary}", hits, "label or endpoints are behind")
 
 
 def _nobody(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
@@ -223,9 +245,7 @@ def _nobody(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[
         return
     roles = [_own_role(m, now) for m in t.members]
     if all(role is not None and role.value == "replica" for role in roles):
-        yield _problem(
-            c, "nobody is primary: all instances are standbys", f"writes through {c.write_service or c.name + '-rw'}", "asked of each"
-        )
+        yield problem_of(c, "nobody", "nobody is primary: all instances are standbys", writes(c), "asked of each")
 
 
 def _silent(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
@@ -238,17 +258,13 @@ def _silent(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[
     by_manager = not isinstance(m.manager, Known) and any(_now(x.manager, now) for x in others)
     if by_sql and not isinstance(m.manager, Known):
         reason = getattr(m.sql, "reason", "")
-        yield _problem(
-            c, f"primary {m.name} does not answer, its standbys do", f"writes through {c.write_service or c.name + '-rw'}", reason
-        )
+        yield problem_of(c, "silent", f"primary {m.name} does not answer, its standbys do", writes(c), reason)
     elif by_sql and isinstance(m.sql, Unknown) and m.sql.kind != "unauthorized":
-        yield _problem(
-            c, f"primary {m.name} does not answer SQL, its standbys do", "clients, if they fare alike", m.sql.reason, Severity.WARNING
-        )
+        what = f"primary {m.name} does not answer SQL, its standbys do"
+        yield problem_of(c, "silent-sql", what, "clients, if they fare alike", m.sql.reason, Severity.WARNING)
     elif by_manager and not isinstance(m.sql, Known):
-        yield _problem(
-            c, f"primary {m.name} does not answer /pg/status, its standbys do", "writes, if it is down", getattr(m.manager, "reason", "")
-        )
+        what = f"primary {m.name} does not answer /pg/status, its standbys do"
+        yield problem_of(c, "silent", what, "writes, if it is down", getattr(m.manager, "reason", ""))
 
 
 WOULD_NOT = "would not fail over now"
@@ -261,25 +277,25 @@ def _failover(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterato
     found = prospect_of(world, t, now)
     if found is None or settling(c):
         return
+    hits = writes(c)
     causes = [x for x in found.causes if x.code not in ALREADY_TOLD and x.until is None]
     gone = lost_for(world, t, found, now)
-    hits = f"writes through {c.write_service or c.name + '-rw'}"
     since = now - gone if gone is not None else None
     if not found.lost:
         for cause in causes:
             severity = Severity.NOTICE if c.instances == 1 else Severity.WARNING
-            yield _problem(c, f"{WOULD_NOT}: {cause.sentence}", "if the primary is lost", cause.remedy, severity)
+            code = f"would-not/{cause.code}"
+            yield problem_of(c, code, f"{WOULD_NOT}: {cause.sentence}", "if the primary is lost", cause.remedy, severity)
     elif gone is not None and gone < STEADY:
         return
     elif causes:
         others = "; ".join(x.sentence for x in found.causes if x is not causes[0])
-        yield _problem(
-            c, f"will not fail over: {_lasting(causes[0], c)}", hits, "; ".join(x for x in (causes[0].remedy, others) if x), since=since
-        )
+        why = "; ".join(x for x in (causes[0].remedy, others) if x)
+        yield problem_of(c, "failover", f"will not fail over: {_lasting(causes[0], c)}", hits, why, since=since)
     elif not found.causes and found.overdue(now) and found.expected_s is not None:
         least, most = found.expected_s
         what = f"no new primary yet, though a failover takes {least} to {most} s"
-        yield _problem(c, what, hits, f"not read: {', '.join(found.blind)}" if found.blind else found.lost, since=since)
+        yield problem_of(c, "failover", what, hits, f"not read: {', '.join(found.blind)}" if found.blind else found.lost, since=since)
 
 
 def _lasting(cause: Cause, c: PgCluster) -> str:
@@ -296,30 +312,27 @@ def _streams(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator
         if m is lead or m.role != "replica" or not m.answers:
             continue
         octets = m.behind.value if isinstance(m.behind, Known) and _now(m.behind, now) else 0
-        size = f", {octets:,} bytes behind" if octets else ""
+        also = f", {size(octets)} behind" if octets else ""
         if isinstance(m.receiving, Known) and _now(m.receiving, now) and not m.receiving.value:
-            yield _problem(
-                c,
-                f"{m.name} receives no WAL{size}",
-                "what is written now is lost with the primary",
-                "no WAL receiver streams",
-                Severity.WARNING,
-            )
+            what, hits = f"{m.name} receives no WAL{also}", "what is written now is lost with the primary"
+            yield problem_of(c, f"no-stream/{m.name}", what, hits, "no WAL receiver streams", Severity.WARNING)
         elif isinstance(m.paused, Known) and m.paused.value:
-            yield _problem(
-                c, f"{m.name} has its replay paused{size}", "reads there are old; a promotion has to replay first", "", Severity.WARNING
-            )
+            what, hits = f"{m.name} has its replay paused{also}", "reads there are old; a promotion has to replay first"
+            yield problem_of(c, f"paused/{m.name}", what, hits, "", Severity.WARNING)
         elif octets >= FAR_BEHIND_B:
-            yield _problem(
-                c, f"{m.name} replays {octets:,} bytes behind", "reads there are old; a promotion takes longer", "", Severity.WARNING
-            )
+            what, hits = f"{m.name} replays {size(octets)} behind", "reads there are old; a promotion takes longer"
+            yield problem_of(c, f"behind/{m.name}", what, hits, "", Severity.WARNING)
 
 
 def _grants(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
     refused = [m.sql for m in t.members if isinstance(m.sql, Unknown) and m.sql.kind == "unauthorized"]
     if refused and not any(isinstance(m.sql, Known) for m in t.members):
-        yield _problem(c, "SQL lets coldtui in nowhere", "not shown: sessions, locks, databases", refused[0].reason, Severity.NOTICE)
+        yield problem_of(
+            c, "sql-refused", "SQL lets coldtui in nowhere", "not shown: sessions, locks, databases", refused[0].reason, Severity.NOTICE
+        )
     missing = sorted({grant for m in t.members if isinstance(m.sql, Known) for grant in m.sql.value.missing})
     for grant in missing:
         name, _, shows = grant.partition(": ")
-        yield _problem(c, f"SQL lacks {name}", f"not shown: {shows}", f"GRANT {name} TO the user of postgres.user", Severity.NOTICE)
+        yield problem_of(
+            c, f"grant/{name}", f"SQL lacks {name}", f"not shown: {shows}", f"GRANT {name} TO the user of postgres.user", Severity.NOTICE
+        )

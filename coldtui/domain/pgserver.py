@@ -21,7 +21,11 @@ def archiver_of(m: Member) -> Reading[Archiver]:
         return _neither(m)
     t = told.value
     made = Archiver(
-        last_wal=t.last_archived_wal, last_at=t.last_archived_at, failed_wal=t.last_failed_wal, failed_at=t.last_failed_at, waiting=t.ready_wal
+        last_wal=t.last_archived_wal,
+        last_at=t.last_archived_at,
+        failed_wal=t.last_failed_wal,
+        failed_at=t.last_failed_at,
+        waiting=t.ready_wal,
     )
     return Known(made, "manager", told.as_of)
 

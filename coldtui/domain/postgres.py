@@ -250,6 +250,8 @@ FAILING_OVER = "Failing over"
 SWITCHING_OVER = "Switchover in progress"
 USER_ACTION = "Waiting for user action"
 ONLINE_UPGRADE = "Online upgrade in progress"
+MAJOR_UPGRADE = "Upgrading Postgres major version"
+"""All pods are deleted on purpose; a job upgrades the data of the primary. There is nothing to fail over to before it ends."""
 
 PHASES: dict[str, tuple[Grade, str]] = {
     HEALTHY: (Grade.GOOD, "healthy"),
@@ -263,7 +265,7 @@ PHASES: dict[str, tuple[Grade, str]] = {
     "Applying configuration": (Grade.PART, "applying config"),
     ONLINE_UPGRADE: (Grade.PART, "upgrading"),
     "Upgrading cluster": (Grade.PART, "upgrading"),
-    "Upgrading Postgres major version": (Grade.PART, "upgrading"),
+    MAJOR_UPGRADE: (Grade.PART, "upgrading"),
     "Cluster upgrade delayed": (Grade.PART, "upgrade delayed"),
     "Promoting to primary cluster": (Grade.PART, "promoting"),
     USER_ACTION: (Grade.PART, "waits for you"),
@@ -290,14 +292,17 @@ NO_FAILOVER = frozenset(
         "Instance Status Extraction Error: HTTP communication issue",
         "Promoting to primary cluster",
         "Primary instance is being restarted without a switchover",
+        MAJOR_UPGRADE,
     }
 )
-"""Phases in which the operator attempts no failover: its loop ends before it looks at the primary, or it waits for that very restart
+"""Phases in which the operator attempts no failover: its loop ends before it looks at the primary, or it waits for that very restart or upgrade
 (cluster_controller.go). `Cluster is unrecoverable…` is none of them: a failed job of one instance keeps nobody from failing over."""
 
 SETTING_UP = frozenset({"Setting up primary", "Creating a new replica", "Waiting for the instances to become active"})
 SETUP_GRACE = timedelta(minutes=10)
 """A cluster younger than this may still be making its first instances."""
+SLOW_CHANGE = timedelta(seconds=60)
+"""A switchover takes 5 to 15 s: after this something holds it."""
 CERTIFICATE_WARNING = timedelta(days=7)
 """As the kubectl plugin warns."""
 CRASHING = frozenset({"CrashLoopBackOff", "Error", "OOMKilled", "Init:CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull"})
@@ -374,6 +379,14 @@ def changing(cluster: PgCluster) -> str:
     return "failover" if cluster.target_primary == "pending" or cluster.phase == FAILING_OVER else "switchover"
 
 
+def overdue(cluster: PgCluster, now: datetime) -> str:
+    """`ignored` or `hangs`, for a switchover that has taken far longer than one takes; empty: it has not, or nobody can tell."""
+    since = cluster.target_primary_since
+    if changing(cluster) != "switchover" or since is None or now - since < SLOW_CHANGE:
+        return ""
+    return "hangs" if cluster.phase == SWITCHING_OVER else "ignored"
+
+
 def electing(cluster: PgCluster, primary: Instance | None) -> bool:
     """A failover that has found nobody yet. While it waits the operator takes the target back each second (replicas.go), which means no end of it."""
     if cluster.phase != FAILING_OVER or cluster.target_primary not in ("pending", cluster.current_primary):
@@ -444,11 +457,15 @@ def _verdict(world: World, c: PgCluster, now: datetime) -> Verdict:
         return Verdict(Grade.BAD, "failing over", f"{c.current_primary} → nobody yet")
     if change := changing(c):
         what = f"{c.current_primary} → {'nobody yet' if c.target_primary == 'pending' else c.target_primary}"
+        if held := overdue(c, now):  # one that is ignored leaves the old primary at work; one that has begun has stopped it
+            return Verdict(Grade.PART if held == "ignored" else Grade.BAD, f"switchover {held}", what)
         return Verdict(Grade.BAD, "failing over", what) if change == "failover" else Verdict(Grade.PART, "switching over", what)
     if not c.phase:
         return Verdict(Grade.UNKNOWN, "unknown", "the operator has not said anything yet")
     if not c.current_primary:
         return Verdict(Grade.PART, word, counted) if c.phase != HEALTHY else Verdict(Grade.UNKNOWN, "unknown", "no primary is named")
+    if c.phase == MAJOR_UPGRADE:
+        return Verdict(Grade.PART, word, c.phase_reason or "no writes until it ends")
     if primary is None or not primary.ready:
         return Verdict(Grade.BAD, "primary down", f"{c.current_primary} {_down(primary) if primary else 'has no pod'}")
     if silent := silent_node(world, primary, now):
@@ -473,7 +490,7 @@ def _verdict(world: World, c: PgCluster, now: datetime) -> Verdict:
     archiving = c.condition("ContinuousArchiving")
     if c.skip_wal_archiving or (archiving is not None and archiving.status == "False"):
         return Verdict(
-            Grade.PART, "not archiving", "skipWalArchiving is set" if c.skip_wal_archiving else archiving.message if archiving else ""
+            Grade.BAD, "not archiving", "skipWalArchiving is set" if c.skip_wal_archiving else archiving.message if archiving else ""
         )
     ready = c.condition("Ready")
     if ready is not None and ready.status != "True":
@@ -482,7 +499,7 @@ def _verdict(world: World, c: PgCluster, now: datetime) -> Verdict:
         return Verdict(Grade.PART, "unmanaged", "the operator was told to ignore it")
     manager = operator(world)
     if manager is not None and manager.available == 0 and manager.desired >= 0 and seen(world, "deployments"):
-        return Verdict(Grade.UNKNOWN, "unknown", "the operator is down, its last word is old")
+        return Verdict(Grade.PART, "unmanaged", "the operator is down: nobody would replace a dead primary")
     return Verdict(Grade.GOOD, "healthy", counted)
 
 
@@ -509,20 +526,19 @@ def _role_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now:
     if doubles := two_primaries(c, found):
         yield Problem(
             c.ref, Severity.CRITICAL, f"{c.name}: {' and '.join(doubles)} both say that they are primary", c.current_primary_since,
-            f"data may split; {_write_hits(world, c)}", "roles from pod labels and from what the instances report",
+            f"data may split; {_write_hits(world, c)}", "roles from pod labels and from what the instances report", "claims",
         )  # fmt: skip
     if change := "failover" if electing(c, primary) else changing(c):
         since = c.primary_failing_since or c.target_primary_since
         target = "nobody yet" if c.target_primary in ("pending", c.current_primary) else c.target_primary
-        severity = Severity.CRITICAL if change == "failover" else Severity.WARNING
-        yield Problem(
-            c.ref,
-            severity,
-            f"{c.name}: {change} from {c.current_primary} to {target}",
-            since,
-            _write_hits(world, c),
-            c.phase if electing(c, primary) else c.phase_reason or c.phase,
-        )
+        held = overdue(c, now)
+        severity = Severity.CRITICAL if change == "failover" or held == "hangs" else Severity.WARNING
+        what = f"{c.name}: {change} from {c.current_primary} to {target}" + (f" {'is ' if held == 'ignored' else ''}{held}" if held else "")
+        cause = c.phase if electing(c, primary) else c.phase_reason or c.phase
+        yield Problem(c.ref, severity, what, since, _write_hits(world, c), cause, "role-change")
+    elif c.phase == MAJOR_UPGRADE:
+        what, since = f"{c.name}: major upgrade, no writes until it ends", world.pg_watched.phase_since
+        yield Problem(c.ref, Severity.WARNING, what, since, _write_hits(world, c), c.phase_reason or "all instances are stopped for it")
     elif not c.current_primary and c.phase == HEALTHY:
         yield Problem(c.ref, Severity.CRITICAL, f"{c.name} has no primary", None, _write_hits(world, c), c.phase_reason)
     elif primary is not None and seen(world, "pods") and not primary.ready:
@@ -530,7 +546,7 @@ def _role_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now:
         since = c.primary_failing_since or (primary.pod.ready_since if primary.pod else None)
         yield Problem(
             c.ref, Severity.CRITICAL, f"{c.name}: primary {primary.name} {_down(primary)}", since,
-            _write_hits(world, c), cause or silent_node(world, primary, now),
+            _write_hits(world, c), cause or silent_node(world, primary, now), "primary-down",
         )  # fmt: skip
     elif primary is not None and (silent := silent_node(world, primary, now)):
         yield Problem(c.ref, Severity.CRITICAL, f"{c.name}: primary {primary.name} may be gone", None, _write_hits(world, c), silent)
@@ -568,7 +584,7 @@ def _fence_troubles(world: World, c: PgCluster) -> Iterator[Problem]:
 
 
 def _copy_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now: datetime) -> Iterator[Problem]:
-    if c.ready_instances < c.instances and c.phase:
+    if c.ready_instances < c.instances and c.phase and c.phase != MAJOR_UPGRADE:
         down = [i for i in found if not i.ready and not i.is_current and not i.fenced] if seen(world, "pods") else []
         names = ", ".join(f"{i.name} {i.state}" for i in down)
         cause = next((i.pod.message for i in down if i.pod is not None and i.pod.message), "")
@@ -584,13 +600,15 @@ def _copy_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now:
             since,
             hits,
             "; ".join(x for x in (names, cause) if x),
+            "copies",
         )
     timelines = {i.timeline for i in found if i.timeline}
     if len(timelines) > 1 and not changing(c) and c.phase == HEALTHY:
         behind = ", ".join(f"{i.name} on {i.timeline}" for i in found if i.timeline and i.timeline != c.timeline)
         yield Problem(
-            c.ref, Severity.WARNING, f"{c.name}: instances are on {len(timelines)} timelines", None, "a replica may have diverged", behind
-        )
+            c.ref, Severity.WARNING, f"{c.name}: instances are on {len(timelines)} timelines", None, "a replica may have diverged", behind,
+            "timelines",
+        )  # fmt: skip
     nodes: dict[str, list[str]] = {}
     for i in found:
         if i.node and i.ready:
@@ -614,7 +632,7 @@ def _archive_troubles(c: PgCluster, now: datetime) -> Iterator[Problem]:
             c.ref, Severity.CRITICAL, f"{c.name}: WAL archiving fails", archiving.since, hits, archiving.message or archiving.reason
         )
     elif not c.archives and not c.replica_cluster:
-        yield Problem(c.ref, Severity.NOTICE, f"{c.name} has no WAL archive configured", None, "no point-in-time recovery", "")
+        yield Problem(c.ref, Severity.NOTICE, f"{c.name} has no WAL archive configured", None, "point-in-time recovery: none", "")
     if c.skip_empty_archive_check:
         yield Problem(
             c.ref,
@@ -645,7 +663,15 @@ def _archive_troubles(c: PgCluster, now: datetime) -> Iterator[Problem]:
                 if left.days
                 else f"expires in {int(left.total_seconds() // 3600)} h"
             )
-            yield Problem(c.ref, severity, f"{c.name}: certificate {secret} {when}", None, "clients and replicas that verify it", "")
+            yield Problem(
+                c.ref,
+                severity,
+                f"{c.name}: certificate {secret} {when}",
+                None,
+                "clients and replicas that verify it",
+                "",
+                f"certificate/{secret}",
+            )
 
 
 def _troubles(world: World, c: PgCluster, now: datetime) -> Iterator[Problem]:
@@ -657,7 +683,7 @@ def _troubles(world: World, c: PgCluster, now: datetime) -> Iterator[Problem]:
         return
     grade, _ = PHASES.get(c.phase, (Grade.PART, ""))
     if grade is Grade.BAD and c.phase != FAILING_OVER:
-        hits = "no failover while it lasts" if c.phase in NO_FAILOVER else _write_hits(world, c)
+        hits = "failover: none while it lasts" if c.phase in NO_FAILOVER else _write_hits(world, c)
         yield Problem(c.ref, Severity.CRITICAL, f"{c.name}: {c.phase}", None, hits, c.phase_reason)
     elif c.phase == USER_ACTION:
         yield Problem(
@@ -673,12 +699,18 @@ def _troubles(world: World, c: PgCluster, now: datetime) -> Iterator[Problem]:
             Severity.WARNING,
             f"{c.name} is ignored by its operator",
             None,
-            "no failover, no repair",
+            "failover and repair: none",
             "annotation cnpg.io/reconciliationLoop is disabled",
         )
     if c.unusable_claims:
         yield Problem(
-            c.ref, Severity.WARNING, f"{c.name}: {len(c.unusable_claims)} unusable claims", None, ", ".join(c.unusable_claims), ""
+            c.ref,
+            Severity.WARNING,
+            f"{c.name}: {len(c.unusable_claims)} unusable claims",
+            None,
+            ", ".join(c.unusable_claims),
+            "",
+            "claims-unusable",
         )
 
 
@@ -690,7 +722,22 @@ def _operator_troubles(world: World) -> Iterator[Problem]:
     since = next((x.since for x in manager.conditions if x.type == "Available" and x.status != "True"), None)
     names = ", ".join(sorted(c.name for c in world.pg_clusters.items.values()))
     what = f"CloudNativePG operator is down (0 of {manager.desired})"
-    yield Problem(manager.ref, Severity.CRITICAL, what, since, f"no failover of {names}; phases are frozen", f"deployment {manager.key}")
+    hits = f"failover of {names}: none; phases are frozen"
+    yield Problem(manager.ref, Severity.CRITICAL, what, since, hits, f"deployment {manager.key}", "operator-down")
+
+
+def _missing(world: World) -> Iterator[Problem]:
+    """The configuration names a cluster that is not there: nothing else would say why every screen of the database is empty."""
+    named = world.site.pg_cluster
+    if not named or named in world.pg_clusters.items or not world.sources["pg_clusters"].whole:
+        return
+    namespace, _, name = named.rpartition("/")
+    found = ", ".join(sorted(world.pg_clusters.items)) or "none"
+    what = f"cluster {named} of postgres.cluster does not exist"
+    cause = f"clusters that exist: {found}; mend postgres.cluster"
+    yield Problem(
+        Ref("pg_clusters", name, namespace), Severity.CRITICAL, what, None, "everything of the site's database: not shown", cause, "missing"
+    )
 
 
 def troubles(world: World, cluster: PgCluster, now: datetime) -> tuple[Problem, ...]:
@@ -705,7 +752,7 @@ def troubles(world: World, cluster: PgCluster, now: datetime) -> tuple[Problem, 
 
 def problems(world: World, now: datetime) -> tuple[Problem, ...]:
     if not world.pg_clusters.items:
-        return ()
+        return tuple(_missing(world))
     found = [p for c in world.pg_clusters.items.values() for p in troubles(world, c, now)]
     for pooler in world.pg_poolers.items.values():
         if not pooler.paused and pooler.instances and pooler.ready < pooler.instances:
@@ -718,6 +765,7 @@ def problems(world: World, now: datetime) -> tuple[Problem, ...]:
                     None,
                     f"connections to {pooler.cluster}",
                     "",
+                    "ready",
                 )
             )
-    return (*_operator_troubles(world), *found)
+    return (*_operator_troubles(world), *_missing(world), *found)

@@ -38,11 +38,19 @@ class Problem:
     """What it affects."""
     cause: str
     """Why, as far as the site itself says."""
+    code: str = ""
+    """What is wrong, in a word that stays while numbers in the sentence change, and whom of the object it is about: `behind/postgres-3`.
+    Empty: the sentence itself stays the same."""
+
+    @property
+    def kind(self) -> str:
+        """The code without whom it is about."""
+        return self.code.partition("/")[0]
 
     @property
     def key(self) -> str:
         """Stable identity, so that rows and later acknowledgements stay with their problem."""
-        return f"{self.object} {self.sentence}"
+        return f"{self.object} {self.code or self.sentence}"
 
 
 CAUSES = {"sources": 0, "nodes": 1, "pg_clusters": 2}

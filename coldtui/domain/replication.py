@@ -130,6 +130,8 @@ class SqlStatus:
     """Which server answered: inet_server_addr:port."""
     missing: tuple[str, ...] = ()
     """Grants that are missing and what they would show: `pg_monitor: sessions of other users`."""
+    xid_age: int | None = None
+    """Of the oldest database: age(datfrozenxid)."""
     timeline_sure: bool = True
     """False: the timeline is that of the control file of a standby, old until its next restartpoint. It may be on a newer one."""
 

@@ -28,7 +28,7 @@ def problems(world: World, now: datetime) -> tuple[Problem, ...]:
     """One problem for a lost API instead of thirty; then one for each kind that fails on its own."""
     line, states = world.sources.get(KUBE), [s for s in world.sources.values() if s.name != JOURNAL]  # of that one the runs tell
     if line is not None and line.trouble is not None:
-        hits = "everything shown is old" if any(s.as_of for s in states) else "nothing could be read yet"
+        hits = "everything shown is old" if any(s.as_of for s in states) else "everything: nothing was read yet"
         return (
             Problem(Ref("sources", KUBE), Severity.CRITICAL, f"Kubernetes API: {line.trouble.words}", line.since, hits, line.trouble.hint),
         )
@@ -51,7 +51,7 @@ def _clocks(skew_s: float | None) -> Iterator[Problem]:
         return
     sentence = f"clock of this machine and the API server differ by {abs(skew_s):,.0f} s"
     cause = f"this machine is {'behind' if skew_s > 0 else 'ahead'}, or the server is {'ahead' if skew_s > 0 else 'behind'}: see timedatectl on both"
-    yield Problem(Ref("sources", "clock"), Severity.WARNING, sentence, None, "ages are wrong by that much", cause)
+    yield Problem(Ref("sources", "clock"), Severity.WARNING, sentence, None, "ages are wrong by that much", cause, "skew")
 
 
 def _one(state: SourceState) -> Problem:
@@ -79,5 +79,5 @@ def _many(states: list[SourceState], *, most: bool) -> Problem:
     hits = f"{names} and {len(states) - 4} more"
     return Problem(
         Ref("sources", first.name), Severity.NOTICE if forbidden else Severity.CRITICAL if most else Severity.WARNING,
-        f"{len(states)} kinds of object cannot be read: {first.trouble.words}", first.since, hits, first.trouble.hint,
+        f"{len(states)} kinds of object cannot be read: {first.trouble.words}", first.since, hits, first.trouble.hint, f"many/{first.trouble.kind}",
     )  # fmt: skip

@@ -148,14 +148,8 @@ def _node_troubles(n: LhNode) -> Iterator[Problem]:
         cause = "scheduling is off" if not n.allow_scheduling else (placing.message or placing.reason if placing else "")
         yield Problem(n.ref, Severity.NOTICE, f"Longhorn puts no new copies on {n.name}", placing.since if placing else None, "", cause)
     if n.evicting or n.auto_evicting:
-        yield Problem(
-            n.ref,
-            Severity.NOTICE,
-            f"Longhorn moves its {sum(d.replicas for d in n.disks)} copies off {n.name}",
-            None,
-            "",
-            "eviction requested",
-        )
+        what = f"Longhorn moves its {sum(d.replicas for d in n.disks)} copies off {n.name}"
+        yield Problem(n.ref, Severity.NOTICE, what, None, "", "eviction requested", "moves-off")
     for d in n.disks:
         yield from _disk_troubles(n, d)
 
@@ -178,7 +172,15 @@ def _disk_troubles(n: LhNode, d: LhDisk) -> Iterator[Problem]:
     if fraction >= DISK_WARNING:
         severity = Severity.CRITICAL if fraction >= DISK_CRITICAL else Severity.WARNING
         cause = placing.message if placing is not None and placing.status == "False" else ""
-        yield Problem(n.ref, severity, f"{where} is {fraction:.0%} full", None, f"{counted(d.replicas, 'copy', 'copies')} there", cause)
+        yield Problem(
+            n.ref,
+            severity,
+            f"{where} is {fraction:.0%} full",
+            None,
+            f"{counted(d.replicas, 'copy', 'copies')} there",
+            cause,
+            f"full/{d.name}",
+        )
     elif placing is not None and placing.status == "False" and n.allow_scheduling and not _follows_node(placing):
         yield Problem(
             n.ref,
@@ -226,9 +228,8 @@ def _claim_troubles(world: World, now: datetime) -> Iterator[Problem]:
         fraction = fill.used_b / fill.capacity_b if fill.capacity_b > 0 else 0.0
         if fraction >= CLAIM_WARNING:
             severity = Severity.CRITICAL if fraction >= CLAIM_CRITICAL else Severity.WARNING
-            yield Problem(
-                Ref("claims", fill.claim, fill.namespace), severity, f"claim {key} is {fraction:.0%} full", None, "what runs on it", ""
-            )
+            ref = Ref("claims", fill.claim, fill.namespace)
+            yield Problem(ref, severity, f"claim {key} is {fraction:.0%} full", None, "what runs on it", "", "full")
 
 
 def _site_troubles(world: World) -> Iterator[Problem]:
@@ -243,6 +244,7 @@ def _site_troubles(world: World) -> Iterator[Problem]:
             None,
             "new volumes and lost copies find no room",
             "sum of nominal sizes of all copies",
+            "promised",
         )
     if number_setting(world, "concurrent-replica-rebuild-per-node-limit") == 0:
         ref = Ref("lh_settings", "concurrent-replica-rebuild-per-node-limit", "longhorn-system")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from ..domain.readings import Freshness, SourceState
+from ..domain.text import size as size
 
 GLYPHS = {"good": "●", "part": "◐", "bad": "▲", "off": "○", "done": "✓", "failed": "✗", "none": "·", "arrow": "→"}
 ASCII_GLYPHS = {"good": "*", "part": "o", "bad": "!", "off": "-", "done": "+", "failed": "x", "none": ".", "arrow": "->"}
@@ -45,17 +46,6 @@ def duration(span: timedelta) -> str:
     if years < 8:
         return f"{years}y{days % 365}d" if days % 365 else f"{years}y"
     return f"{years}y"
-
-
-def size(octets: float) -> str:
-    """Bytes in binary units as Kubernetes uses them: `0 B`, `48 MiB`, `1.5 GiB`."""
-    value = float(octets)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(value) < 1024 or unit == "TiB":
-            text = f"{value:.0f}" if unit == "B" or abs(value) >= 10 else f"{value:.1f}".removesuffix(".0")
-            return f"{text} {unit}"
-        value /= 1024
-    raise AssertionError("unreachable")
 
 
 def quantity_gi(octets: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from coldtui.domain import postgres
-from coldtui.domain.postgres import PHASES
+from coldtui.domain.postgres import MAJOR_UPGRADE, PHASES
 from coldtui.domain.problems import Severity, problems
 from coldtui.domain.readings import Freshness, Unknown
 from coldtui.domain.verdicts import Grade
@@ -101,7 +101,14 @@ CASES: list[tuple[str, Break, Grade, str, str]] = [
     ("count is full but a pod is not ready", pod(3, ready=False), Grade.PART, "degraded", ""),
     ("primary not ready", both(status(readyInstances=2), pod(1, ready=False)), Grade.BAD, "primary down", "primary postgres-1 is not ready"),
     ("primary pod gone", both(status(readyInstances=2), gone(1)), Grade.BAD, "primary down", "primary postgres-1 has no pod"),
-    ("switchover", status(targetPrimary="postgres-2", phase="Switchover in progress"), Grade.PART, "switching over", "switchover from postgres-1 to postgres-2"),
+    ("switchover", status(targetPrimary="postgres-2", phase="Switchover in progress", targetPrimaryTimestamp=ago(seconds=20)), Grade.PART, "switching over",
+     "switchover from postgres-1 to postgres-2"),
+    ("switchover ignored", status(targetPrimary="postgres-2", targetPrimaryTimestamp=ago(seconds=75)), Grade.PART, "switchover ignored",
+     "switchover from postgres-1 to postgres-2 is ignored"),
+    ("switchover hangs", status(targetPrimary="postgres-2", phase="Switchover in progress", targetPrimaryTimestamp=ago(seconds=75)), Grade.BAD, "switchover hangs",
+     "switchover from postgres-1 to postgres-2 hangs"),
+    ("major upgrade", both(status(phase=MAJOR_UPGRADE, readyInstances=0), gone(3), gone(2), gone(1)), Grade.PART, "upgrading",
+     "major upgrade, no writes until it ends"),
     ("failover waits", status(targetPrimary="pending", phase="Failing over"), Grade.BAD, "failing over", "failover from postgres-1 to nobody yet"),
     ("no primary named", status(currentPrimary="", targetPrimary=""), Grade.UNKNOWN, "unknown", "cold-postgres has no primary"),
     ("replica fenced", both(note("cnpg.io/fencedInstances", '["postgres-3"]'), status(readyInstances=2)), Grade.PART, "degraded", "postgres-3 fenced"),
@@ -109,8 +116,8 @@ CASES: list[tuple[str, Break, Grade, str, str]] = [
     ("fence unreadable", note("cnpg.io/fencedInstances", "x"), Grade.UNKNOWN, "unknown", "what is fenced cannot be read"),
     ("hibernated", note("cnpg.io/hibernation", "on"), Grade.OFF, "hibernated", "cold-postgres is hibernated"),
     ("ignored by its operator", note("cnpg.io/reconciliationLoop", "disabled"), Grade.PART, "unmanaged", "is ignored by its operator"),
-    ("archiving switched off", note("cnpg.io/skipWalArchiving", "enabled"), Grade.PART, "not archiving", "archives no WAL"),
-    ("archiving fails", condition("ContinuousArchiving", "False", "ContinuousArchivingFailing", "403"), Grade.PART, "not archiving", "WAL archiving fails"),
+    ("archiving switched off", note("cnpg.io/skipWalArchiving", "enabled"), Grade.BAD, "not archiving", "archives no WAL"),
+    ("archiving fails", condition("ContinuousArchiving", "False", "ContinuousArchivingFailing", "403"), Grade.BAD, "not archiving", "WAL archiving fails"),
     ("two primaries by label", second_primary, Grade.BAD, "two primaries", "postgres-1 and postgres-2 both say"),
     ("mixed systems", condition("ConsistentSystemID", "False", "Mismatch", "two IDs"), Grade.BAD, "mixed systems", "of different systems"),
     ("disk full", status(phase="Not enough disk space"), Grade.BAD, "disk full", "Not enough disk space"),
@@ -118,7 +125,7 @@ CASES: list[tuple[str, Break, Grade, str, str]] = [
     ("waits for the user", status(phase="Waiting for user action"), Grade.PART, "waits for you", "waits for a manual switchover"),
     ("a phase of tomorrow", status(phase="Doing new things"), Grade.PART, "Doing new things", ""),
     ("operator silent", status(phase=""), Grade.UNKNOWN, "unknown", ""),
-    ("operator down", operator_down, Grade.UNKNOWN, "unknown", "operator is down (0 of 1)"),
+    ("operator down", operator_down, Grade.PART, "unmanaged", "operator is down (0 of 1)"),
     ("node of the primary cut off", node_down("k3s-worker-1"), Grade.UNKNOWN, "unknown", "primary postgres-1 may be gone"),
     ("node of a replica cut off", node_down("k3s-worker-3"), Grade.UNKNOWN, "unknown", ""),
     ("nothing ready", both(status(readyInstances=0), pod(1, ready=False), pod(2, ready=False), pod(3, ready=False)), Grade.BAD, "primary down", "0 of 3"),
@@ -132,6 +139,36 @@ def test_each_fault_has_its_verdict_and_its_problem(break_it: Break, grade: Grad
     assert judge(world) == (grade, word)
     found = [p.sentence for p in postgres.problems(world, NOW)]
     assert not sentence or any(sentence in s for s in found), found
+
+
+def test_a_major_upgrade_is_one_warning() -> None:
+    """All pods are gone on purpose: neither a lost primary nor missing copies are reported, and nothing is critical."""
+    world = world_of(both(status(phase=MAJOR_UPGRADE, readyInstances=0), gone(3), gone(2), gone(1)))
+    assert [p.severity for p in postgres.problems(world, NOW)] == [Severity.WARNING]
+
+
+def test_a_problem_stays_itself_while_its_numbers_change() -> None:
+    """Rows and acknowledgements go by the key: one more instance that falls, or a day less on a certificate, is the same problem."""
+
+    def keys(ready: int, days: int) -> set[str]:
+        expires = (NOW + timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
+        return {p.key for p in postgres.problems(world_of(status(readyInstances=ready, certificates={"expirations": {"s": expires}})), NOW)}
+
+    assert keys(2, 6) == keys(1, 5)
+    assert len(keys(2, 6)) == 2
+
+
+@pytest.mark.parametrize("named", ["db/nope", "nope/cold-postgres"])
+def test_a_configured_cluster_that_is_not_there_is_named(named: str) -> None:
+    """A wrong name or namespace is said with what there is instead, and not before the clusters were read."""
+    world = replace(build(healthy()), site=SiteFacts(pg_cluster=named))
+    (found,) = postgres.problems(world, NOW)
+    assert found.severity is Severity.CRITICAL
+    assert found.sentence == f"cluster {named} of postgres.cluster does not exist"
+    assert "cold/cold-postgres" in found.cause
+    unread = build(healthy(), sources={"pg_clusters": state("pg_clusters", Freshness.STALE)})
+    assert not postgres.problems(replace(unread, site=SiteFacts(pg_cluster=named)), NOW)
+    assert not postgres.problems(replace(world, site=SiteFacts(pg_cluster="cold/cold-postgres")), NOW)
 
 
 @pytest.mark.parametrize("phase", [*PHASES, "", "anything else"])
@@ -188,7 +225,7 @@ def test_reported_primaries_do_not_alarm_during_a_switchover() -> None:
     """What instances reported is old while roles change: two reported primaries alarm only when none is under way."""
     reported = {n: {"isPrimary": n != "postgres-3", "timeLineID": 7} for n in ("postgres-1", "postgres-2", "postgres-3")}
     calm = world_of(status(instancesReportedState=reported))
-    moving = world_of(status(instancesReportedState=reported, targetPrimary="postgres-2"))
+    moving = world_of(status(instancesReportedState=reported, targetPrimary="postgres-2", targetPrimaryTimestamp=ago(seconds=5)))
     assert judge(calm)[1] == "two primaries"
     assert judge(moving)[1] == "switching over"
 

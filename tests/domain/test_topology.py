@@ -260,8 +260,8 @@ def test_a_standby_that_does_not_stream_is_no_green() -> None:
     world = world_of(trio(p2=known(server(at=HERE - MIB, receiver=None)), p3=known(server(replay_paused=True))))
     warned = [p.sentence for p in look(world).problems]
     assert warned == [
-        "cold-postgres: postgres-2 receives no WAL, 1,048,576 bytes behind",
+        "cold-postgres: postgres-2 receives no WAL, 1 MiB behind",
         "cold-postgres: postgres-3 has its replay paused",
     ]
     judged = postgres.verdict(world, of(world), NOW)
-    assert (judged.grade, judged.why) == (Grade.PART, "postgres-2 receives no WAL, 1,048,576 bytes behind")
+    assert (judged.grade, judged.why) == (Grade.PART, "postgres-2 receives no WAL, 1 MiB behind")

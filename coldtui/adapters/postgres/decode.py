@@ -70,6 +70,7 @@ def status(row: Row, waiting: int | None, newest: int | None = None) -> SqlStatu
         pending_restart=bool(row["pending_restart"]),
         listens=_text(row["listens"]),
         missing=missing,
+        xid_age=_number(row["xid_age"]),
         timeline_sure=not row["in_recovery"] or newest is not None or receives(row),
     )
 

@@ -35,6 +35,7 @@ SELECT pg_is_in_recovery() AS in_recovery,
  {checkpoints} AS checkpoints,
  current_setting('synchronous_standby_names') AS synchronous,
  EXISTS (SELECT FROM pg_settings WHERE pending_restart) AS pending_restart,
+ (SELECT max(age(datfrozenxid)) FROM pg_database) AS xid_age,
  host(inet_server_addr()) || ':' || inet_server_port() AS listens,
  pg_has_role('pg_monitor', 'MEMBER') AS monitor,
  has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE') AS may_list,
@@ -100,6 +101,9 @@ LIMIT %s
 
 CANCEL = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s"
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s"
-PROBE = "SELECT pg_is_in_recovery(), coalesce(host(inet_server_addr()), '') || ':' || coalesce(inet_server_port(), 0) AS listens"
-WRITE = "SELECT txid_current()"
-"""Takes a transaction number, which a read-only server refuses; leaves no row behind."""
+PROBE = """
+SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool AS read_only,
+ coalesce(host(inet_server_addr()), '') || ':' || coalesce(inet_server_port(), 0) AS listens
+"""
+WRITE = "SELECT pg_logical_emit_message(true, 'coldtui', ''::text)"
+"""A record in the WAL and no row: its commit is flushed, and waits for synchronous standbys, as any application's does. Everybody may call it."""
