@@ -5,7 +5,7 @@ Those of replicas.go, cluster_controller.go, replicas_quorum.go and pkg/postgres
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,6 @@ from .values import dataclass
 if TYPE_CHECKING:
     from .deployments import Deployment
     from .pods import Pod
-
-BY_HAND = ", or coldtui postgres failover"
-"""The remedy that is open only once the primary is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +70,18 @@ class Signs:
 
 
 @dataclass(frozen=True, slots=True)
+class Act:
+    """One of our own acts in a remedy. Each face names it in its own way: a key, or a command."""
+
+    name: str
+    """Of the operation: `postgres.failover`."""
+    words: str
+    """As the remedy says it: `fail over`."""
+    object: str = ""
+    """The instance; empty: the cluster itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cause:
     """One reason why no failover happens."""
 
@@ -82,8 +91,35 @@ class Cause:
     sentence: str
     """Names the object and the number."""
     remedy: str
+    """Complete, and of no face: our own acts stand in it by their words."""
     until: datetime | None = None
     """When it ends by itself, where that is known."""
+    acts: tuple[Act, ...] = ()
+    """Those in the remedy."""
+
+    def advice(self, say: Callable[[Act], str]) -> str:
+        """The remedy, with its acts as a face says them (`x: fail over`)."""
+        said = self.remedy
+        for act in self.acts:
+            said = said.replace(act.words, say(act), 1)
+        return said
+
+    @property
+    def besides(self) -> str:
+        """The remedy for one who is at failing over already; empty: there is no other."""
+        return "" if self.remedy.startswith(FAIL_OVER.words) else self.remedy.removesuffix(OR_FAIL_OVER)
+
+
+FAIL_OVER = Act("postgres.failover", "fail over")
+OR_FAIL_OVER = f", or {FAIL_OVER.words}"
+
+
+def fence(name: str) -> Act:
+    return Act("postgres.fence", f"fence {name}", name)
+
+
+def unfence(name: str, words: str = "") -> Act:
+    return Act("postgres.unfence", words or f"unfence {name}", name)
 
 
 def of_instances(signs: Signs, lost: bool) -> Iterator[Cause]:
@@ -93,10 +129,11 @@ def of_instances(signs: Signs, lost: bool) -> Iterator[Cause]:
     if len(claims) > 1:
         names = " and ".join(sorted(claims))
         what = f"{names} both say that they are primary: the operator does nothing until one has changed"
-        yield Cause("two-primaries", what, f"fence {_wrong(c, claims)}, then delete its pod: it comes back as a standby")
+        yield Cause("two-primaries", what, *_of_wrong(signs, claims))
+    standing = candidates(signs)
     if not signs.replicas:
         yield Cause("no-replica", f"{c.name} has no instance beside {signs.primary or 'its primary'}", "scale it up, or restore")
-    elif not (standing := candidates(signs)) and signs.pods is not None and (_asked(signs) or not _may_stand(signs)):
+    elif not standing and signs.pods is not None and (_asked(signs) or not _may_stand(signs)):
         dead = "; ".join(f"{name}: {_why(signs, name)}" for name in signs.replicas)
         yield Cause("no-replica", f"no replica could be elected: {dead}", "bring a replica back first")
     elif standing:
@@ -105,9 +142,16 @@ def of_instances(signs: Signs, lost: bool) -> Iterator[Cause]:
         yield from _of_first(signs, standing)
 
 
-def _wrong(c: PgCluster, claims: set[str]) -> str:
-    others = claims - {c.current_primary}
-    return others.pop() if len(others) == 1 and c.current_primary in claims else "the one whose data is not wanted"
+def _of_wrong(signs: Signs, claims: set[str]) -> tuple[str, None, tuple[Act, ...]]:
+    """(remedy, no end by itself, its acts). While it is fenced an instance manager starts no server: it rejoins only once the fence is lifted."""
+    others = claims - {signs.primary}
+    if len(others) != 1 or signs.primary not in claims:
+        return "fence those whose data is not wanted", None, ()
+    (wrong,) = others
+    line = next((told.timeline for told in (signs.server(wrong), signs.manager(wrong)) if told is not None and told.timeline), None)
+    wrote = f"what it wrote on timeline {line} is lost" if line else "what it wrote as primary is lost"
+    remedy = f"fence {wrong}, delete its pod, then unfence it: it comes back as a standby, and {wrote}"
+    return remedy, None, (fence(wrong), unfence(wrong, "unfence it"))
 
 
 def _of_first(signs: Signs, standing: tuple[str, ...]) -> Iterator[Cause]:
@@ -118,7 +162,7 @@ def _of_first(signs: Signs, standing: tuple[str, ...]) -> Iterator[Cause]:
         return
     if manager.is_primary and first == signs.primary and not manager.might_be_unavailable:
         what = f"{first} answers as primary while its pod is not Ready: the operator waits for it"
-        yield Cause("unready", what, f"see why it is not Ready; delete pod {first} without grace to have another one elected")
+        yield Cause("unready", what, f"see why it is not Ready{OR_FAIL_OVER}", acts=(FAIL_OVER,))
     elif not manager.is_primary and standing:
         what = f"{first} is first in line and answers, and its pod is not Ready: the operator waits for it, not taking {standing[0]}"
         yield Cause("unready", what, f"see why pod {first} is not Ready, or delete it")
@@ -183,9 +227,12 @@ def _of_quorum(signs: Signs, standing: tuple[str, ...]) -> Iterator[Cause]:
         return
     q = found.value
     fit = [name for name in standing if name in q.standby_names]
-    if len(fit) + q.standby_number <= len(q.standby_names):
-        what = (
-            f"the failover quorum is not met: {len(fit)} of {counted(len(q.standby_names), 'synchronous standby', 'synchronous standbys')} "
-            f"can be elected, {q.standby_number} confirmed each commit ({len(fit)} + {q.standby_number} is not more than {len(q.standby_names)})"
-        )
-        yield Cause("quorum", what, "bring another standby back" + BY_HAND)
+    if len(fit) + q.standby_number > len(q.standby_names):
+        return
+    absent = [name for name in q.standby_names if name not in fit]
+    only = " and ".join(f"{name} ({'the lost primary' if name == signs.primary else _why(signs, name)})" for name in absent)
+    counts = f"each commit is on {q.standby_number} of {counted(len(q.standby_names), 'synchronous standby', 'synchronous standbys')}"
+    what = f"the failover quorum is not met: a commit may be only on {only}; {counts}, {len(fit)} can be elected"
+    wanted = [name for name in absent if name != signs.primary] or absent
+    enough = len(q.standby_names) - q.standby_number - len(fit) + 1
+    yield Cause("quorum", what, f"bring {(' or ' if enough < len(wanted) else ' and ').join(wanted)} back")

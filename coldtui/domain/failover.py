@@ -11,11 +11,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from .elections import BY_HAND, of_instances, some_manager_answers
+from .elections import FAIL_OVER, OR_FAIL_OVER, of_instances, some_manager_answers, unfence
+from .elections import Act as Act
 from .elections import Cause as Cause
 from .elections import Signs as Signs
 from .elections import candidates as candidates
-from .postgres import FAILING_OVER, NO_FAILOVER, ONLINE_UPGRADE, PgCluster
+from .postgres import FAILING_OVER, MAJOR_UPGRADE, NO_FAILOVER, ONLINE_UPGRADE, PgCluster
 from .readings import Known, Reading, Unknown
 from .text import counted
 from .values import dataclass
@@ -38,12 +39,18 @@ UPGRADE_DELAY_S = 30
 CHECK_FAILED = "PrimaryStatusCheckFailed"
 CHECK_FRESH = timedelta(minutes=6)
 """The operator repeats that event as long as it holds; of many its recorder lets one through in 5 minutes."""
+RECEIVER_S = 5
+"""wal_receiver_timeout, as CloudNativePG sets it."""
 STARTING = timedelta(seconds=30)
 """The server of a container that has just begun recovers from its crash."""
 OUTLIVED = timedelta(seconds=5)
 """A Lease renewed so long after the pod was Ready last tells of a manager that lives (it does so every 2 s; clocks differ)."""
 LED = timedelta(seconds=2)
 """Clocks differ, and an answer took its time."""
+PASSING = frozenset({MAJOR_UPGRADE, "Promoting to primary cluster", "Primary instance is being restarted without a switchover"})
+"""Phases in which the operator works at what will end them."""
+OPEN_BY_HAND = frozenset({"operator", "disabled", "delay", "quorum"})
+"""Causes that stand against the operator's election, and not against one by hand."""
 POD_S, NODE_S = (10, 40), (60, 110)
 """From the primary's death to a new primary, as seen on a running cluster of 1.30: a dead container or pod, a dead or cut-off node."""
 
@@ -73,12 +80,19 @@ class Prospect:
 def prospect(signs: Signs) -> Prospect:
     c = signs.cluster
     lost, since = lost_primary(signs)
-    causes = tuple(c if lost else replace(c, remedy=c.remedy.removesuffix(BY_HAND)) for c in _causes(signs, bool(lost)))
+    causes = tuple(_by_hand(cause) if lost else cause for cause in _causes(signs, bool(lost)))
     most = NODE_S if signs.node_trouble or _quiet(signs) else POD_S
     delay = delay_s(c)
     ends_alone = all(cause.until is not None for cause in causes)
     expected = (most[0] + delay, most[1] + delay) if lost and ends_alone else None
     return Prospect(lost, causes, tuple(_blind(signs)), expected, since, _under_way(c, bool(lost)))
+
+
+def _by_hand(cause: Cause) -> Cause:
+    """With what is open once the primary is lost, and does not need the operator or its consent."""
+    if cause.code not in OPEN_BY_HAND or cause.acts:
+        return cause
+    return replace(cause, remedy=cause.remedy + OR_FAIL_OVER, acts=(FAIL_OVER,))
 
 
 def delay_s(c: PgCluster) -> int:
@@ -99,7 +113,7 @@ def lost_primary(signs: Signs) -> tuple[str, datetime | None]:
     """(what is wrong with the primary, since when). Empty while a server that answers as primary is there."""
     c, name = signs.cluster, signs.primary
     if not name:
-        return "no primary is named", None
+        return "", None  # a cluster that is being made has none to lose
     server, manager = signs.server(name), signs.manager(name)
     since = c.primary_failing_since
     if signs.node_trouble:
@@ -132,6 +146,8 @@ def _before_it_led(c: PgCluster, said: Reading[object]) -> bool:
 def _causes(signs: Signs, lost: bool) -> Iterator[Cause]:
     yield from _of_operator(signs)
     yield from _of_cluster(signs)
+    if signs.cluster.phase == MAJOR_UPGRADE:
+        return  # all its pods are away on purpose: what they lack says nothing
     yield from of_instances(signs, lost)
     yield from _of_primary(signs, lost)
     if lost:
@@ -141,14 +157,14 @@ def _causes(signs: Signs, lost: bool) -> Iterator[Cause]:
 def _of_operator(signs: Signs) -> Iterator[Cause]:
     c, found = signs.cluster, signs.operator
     if isinstance(found, Known) and found.value is None:
-        yield Cause("operator", "there is no deployment of the CloudNativePG operator", "install it" + BY_HAND)
+        yield Cause("operator", "there is no deployment of the CloudNativePG operator", "install it")
     elif isinstance(found, Known) and found.value is not None and found.value.available < 1:
         few = f"{found.value.available} of {found.value.desired} available" if found.value.desired else "its deployment is scaled to 0"
         what = f"the operator is down: {few}"
-        yield Cause("operator", what, f"bring deployment {found.value.key} back" + BY_HAND)
+        yield Cause("operator", what, f"bring deployment {found.value.key} back")
     if c.reconciliation_disabled:
         what = f"the operator ignores {c.name}: annotation cnpg.io/reconciliationLoop is disabled"
-        yield Cause("disabled", what, "remove the annotation" + BY_HAND)
+        yield Cause("disabled", what, "remove the annotation")
     if c.hibernated and not _awake_yet(c):
         yield Cause("hibernated", f"{c.name} is hibernated", "set annotation cnpg.io/hibernation to off")
 
@@ -163,13 +179,16 @@ def _of_cluster(signs: Signs) -> Iterator[Cause]:
     c, manager = signs.cluster, signs.manager(signs.primary)
     if c.is_fenced(signs.primary):
         who = "all instances are fenced" if c.all_fenced else f"{signs.primary} is fenced"
-        yield Cause("fenced", f"{who}: the operator elects nobody while its primary is", f"coldtui postgres unfence {signs.primary}")
+        yield Cause(
+            "fenced", f"{who}: the operator elects nobody while its primary is", f"unfence {signs.primary}", acts=(unfence(signs.primary),)
+        )
     elif manager is not None and manager.might_be_unavailable:
         what = f"{signs.primary} comes out of a fence, or is restarted in place (mightBeUnavailable): the operator waits for it"
         yield Cause("fenced", what, "wait until it is ready")
     if c.phase in NO_FAILOVER:
         why = f" ({c.phase_reason})" if c.phase_reason else ""
-        yield Cause("phase", f"no failover is attempted in phase {c.phase!r}{why}", "mend what the phase names")
+        remedy = "wait until it has ended" if c.phase in PASSING else "mend what the phase names"
+        yield Cause("phase", f"no failover is attempted in phase {c.phase!r}{why}", remedy)
     if c.replica_cluster:
         yield Cause("phase", f"{c.name} follows another cluster and has no writable primary", "promote it by spec.replica")
 
@@ -190,14 +209,12 @@ def _of_primary(signs: Signs, lost: bool) -> Iterator[Cause]:
         what = f"{name} does not answer, its pod is Ready and its manager still renews the Lease: it will neither stop nor be replaced"
         if not pod.is_ready:
             what = f"{name} does not answer, and its manager still renews the Lease: whoever is elected waits for it without end"
-        yield Cause("wedged", what, f"delete pod {name} without grace, or stop its server on the node")
+        yield Cause("wedged", what, f"{FAIL_OVER.words}: it deletes the pod, and proves that its server has stopped", acts=(FAIL_OVER,))
     if pod.is_ready and (fails or event):
         why = reading.reason if isinstance(reading, Unknown) and fails else CHECK_FAILED
         what = f"the pod of {name} is Ready while its status endpoint fails ({why}): the operator waits for it"
-        remedy = f"see the log of {name}" + (
-            "; delete its pod without grace if it does not come back" if lost else ", and what bars its port 8000"
-        )
-        yield Cause("status-check", what, remedy)
+        remedy = f"see the log of {name}" + (OR_FAIL_OVER if lost else ", and what bars its port 8000")
+        yield Cause("status-check", what, remedy, acts=(FAIL_OVER,) if lost else ())
 
 
 def _quiet(signs: Signs) -> bool:
@@ -243,7 +260,7 @@ def _of_election(signs: Signs) -> Iterator[Cause]:
             yield Cause(
                 "delay",
                 f"the operator waits {left:,} s more ({why} {delay:,} s)",
-                "wait" + BY_HAND,
+                "wait",
                 until,
             )
     reign = signs.cluster.current_primary_since  # what turned back before that was another election
@@ -252,12 +269,25 @@ def _of_election(signs: Signs) -> Iterator[Cause]:
         for_s = int((signs.now - recent[0]).total_seconds())
         times = counted(len(recent), "time")
         what = f"the election went back to {c.current_primary} {times} in {for_s:,} s: it does not end (CloudNativePG issue 11346)"
-        yield Cause("stalled", what, "promote by hand: coldtui postgres failover")
-    if c.target_primary == PENDING or c.phase == FAILING_OVER:
-        held = [name for name in signs.replicas if (m := signs.manager(name)) is not None and m.receiver_active]
-        if held:
-            what = f"the WAL receiver of {' and '.join(held)} still runs: nobody is elected before it has ended"
-            yield Cause("receiver", what, f"see that the old primary {c.current_primary} is stopped")
+        yield Cause("stalled", what, FAIL_OVER.words, acts=(FAIL_OVER,))
+    yield from _of_receivers(signs, recent)
+
+
+def _of_receivers(signs: Signs, recent: list[datetime]) -> Iterator[Cause]:
+    """A receiver ends by itself moments after a primary that is dead or cut off; one that does not has a primary which still sends."""
+    c = signs.cluster
+    if c.target_primary != PENDING and c.phase != FAILING_OVER:
+        return
+    held = [name for name in signs.replicas if (m := signs.manager(name)) is not None and m.receiver_active]
+    asked, reign = c.target_primary_since, c.current_primary_since
+    begun = recent[0] if recent else asked if asked is not None and (reign is None or asked > reign) else None
+    names = " and ".join(held)
+    if held and begun is not None and signs.now < begun + STALLED:
+        what = f"waits for the WAL receiver of {names} to end, usually within {RECEIVER_S} s of the primary"
+        yield Cause("receiver", what, "wait", begun + STALLED)
+    elif held:
+        what = f"the WAL receiver of {names} still runs: nobody is elected before it has ended"
+        yield Cause("receiver", what, f"see that the old primary {c.current_primary} is stopped")
 
 
 def _blind(signs: Signs) -> Iterator[str]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from .failover import CHECK_FAILED, PENDING, Prospect, Signs, prospect
-from .postgres import HEALTHY, Instance, PgCluster, changing, instances, operator, silent_node
+from .postgres import HEALTHY, MAJOR_UPGRADE, Instance, PgCluster, changing, instances, operator, silent_node
 from .readings import Freshness, Known, Reading, Unknown
 from .replication import PrimaryLease, Watched
 from .topology import FRESH, NOT_ASKED
@@ -29,11 +29,21 @@ KEPT = 300
 
 
 def prospect_of(world: World, t: Topology, now: datetime) -> Prospect | None:
-    """None: nobody can tell, as the Cluster was never read; or there is nothing to fail over (hibernated on purpose, a cluster that follows another)."""
-    c = t.cluster
-    if c is None or c.key not in world.pg_clusters.items or c.hibernated or c.replica_cluster:
-        return None
-    return prospect(signs_of(world, c, now))
+    """None: there is nothing to fail over, or nobody can tell; `nothing` says why."""
+    return prospect(signs_of(world, t.cluster, now)) if t.cluster is not None and not nothing(world, t.cluster) else None
+
+
+def nothing(world: World, c: PgCluster) -> str:
+    """Why nothing is to be said of a failover; empty: there is something."""
+    if c.key not in world.pg_clusters.items:
+        return "not known: its Cluster was never read"
+    if c.hibernated:
+        return "none while it is hibernated"
+    if c.replica_cluster:
+        return "none: it follows another cluster"
+    if c.phase == MAJOR_UPGRADE:
+        return "none while it is upgraded: all its pods are away on purpose"
+    return "" if c.current_primary else "none yet: it has no primary"
 
 
 def signs_of(world: World, c: PgCluster, now: datetime) -> Signs:

@@ -61,6 +61,10 @@ class Member:
     """Client backends, and how many may be (0: not told)."""
     pending_restart: Reading[bool]
     paused: Reading[bool]
+    told: datetime | None
+    """When the server or its manager last answered; None: neither did."""
+    answers: bool
+    """Whether that is now: an old answer tells how it was."""
 
     @property
     def name(self) -> str:
@@ -70,10 +74,6 @@ class Member:
     def role(self) -> str:
         """By the nearest source; empty: nobody tells."""
         return next((r.value for r in (self.by_sql, self.by_manager) if isinstance(r, Known)), "") or self.instance.role
-
-    @property
-    def answers(self) -> bool:
-        return isinstance(self.sql, Known) or isinstance(self.manager, Known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,8 @@ class Loss:
     """The older of the two answers it rests on."""
     gone: bool = False
     """The primary does not answer: it is its last known position that counts."""
+    alone: bool = False
+    """There is no replica by design: all would be lost, however many bytes that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,8 @@ def topology(world: World, cluster: PgCluster | None, now: datetime) -> Topology
     primary = primary_of(world, cluster, now)
     answer = sql.get(primary)
     told = world.pg_managers.get(f"{cluster.namespace}/{primary}") if mine else None
-    members = tuple(_member(world, cluster, i, sql.get(i.name), primary, answer, told) for i in found)
+    members = tuple(_member(world, cluster, i, sql.get(i.name), primary, answer, told, now) for i in found)
+    members = _branches(cluster, members, primary, now)
     members = tuple(sorted(members, key=lambda m: m.name != primary)) if primary else members
     reach = _vip(sql.get(VIP), members)
     made = Topology(
@@ -148,7 +151,7 @@ def topology(world: World, cluster: PgCluster | None, now: datetime) -> Topology
         members,
         primary,
         reach,
-        _loss(world, members, primary, now, asked=bool(sql)),
+        _loss(world, cluster, members, primary, now, asked=bool(sql)),
         (),
         bool(world.pg_sql or world.pg_managers) and mine,
     )
@@ -156,7 +159,8 @@ def topology(world: World, cluster: PgCluster | None, now: datetime) -> Topology
 
 
 def primary_of(world: World, cluster: PgCluster, now: datetime) -> str:
-    """By an instance that says so itself, the one that began last; else by the Cluster, if that instance does not say otherwise."""
+    """By an instance that says so itself, the one that began last; else by the Cluster, if that instance does not say otherwise now. In a cluster that
+    follows another one the designated primary is in recovery, as it should be."""
     open_ = [c for c in world.pg_claims.values() if not c.ended and now - c.seen <= FRESH]
     names = {i.name for i in instances(world, cluster)}
     mine = [c for c in open_ if c.name in names]
@@ -165,7 +169,8 @@ def primary_of(world: World, cluster: PgCluster, now: datetime) -> str:
         return best.name
     named = cluster.current_primary
     answer = world.pg_sql.get(named)
-    return "" if isinstance(answer, Known) and answer.value.in_recovery else named
+    denies = isinstance(answer, Known) and answer.value.in_recovery and now - answer.as_of <= FRESH
+    return "" if denies and not cluster.replica_cluster else named
 
 
 def _member(
@@ -176,6 +181,7 @@ def _member(
     primary: str,
     first: Reading[SqlStatus] | None,
     told: Reading[ManagerStatus] | None,
+    now: datetime,
 ) -> Member:
     asked = sql if sql is not None else Unknown("sql", NOT_ASKED)
     manager = world.pg_managers.get(f"{c.namespace}/{i.name}", Unknown("manager", NOT_ASKED))
@@ -189,6 +195,7 @@ def _member(
     if isinstance(position, Unknown) and (last := _last_claim(world, {x.name for x in instances(world, c)}, primary)) is not None:
         position = Known(last.lsn or 0, last.source, last.seen)  # of a primary that is gone its last word, with its age
     standby = _standby_of(i.name, first, told)
+    heard = max((r.as_of for r in (asked, manager) if isinstance(r, Known)), default=None)
     by_sql = _map(asked, lambda s: "replica" if s.in_recovery else "primary")
     is_primary = isinstance(by_sql, Known) and by_sql.value == "primary"
     behind: Reading[int] = Unknown("sql", "it is the primary") if i.name == primary or is_primary else _behind(position, replayed, standby)
@@ -215,6 +222,8 @@ def _member(
             (asked, lambda s: s.replay_paused if s.in_recovery else None),
             (manager, lambda m: None if m.is_primary or m.might_be_unavailable else m.replay_paused),  # a stopped server: said by default
         ),
+        told=heard,
+        answers=heard is not None and now - heard <= FRESH,
     )
 
 
@@ -327,26 +336,67 @@ def _vip(reading: Reading[SqlStatus] | None, members: tuple[Member, ...]) -> Vip
     return VipReach(reading, same[0].name if len(same) == 1 else "")
 
 
-def _loss(world: World, members: tuple[Member, ...], primary: str, now: datetime, *, asked: bool) -> Loss:
+def _branches(c: PgCluster, members: tuple[Member, ...], primary: str, now: datetime) -> tuple[Member, ...]:
+    """Positions of two timelines cannot be compared: who follows another branch is behind by no number."""
+    lead = next((m for m in members if m.name == primary), None)
+    return tuple(
+        replace(m, behind=Unknown("sql", f"it is on timeline {_number(m)}, the primary on {_number(lead)}"), behind_s=None)
+        if lead is not None and isinstance(m.behind, Known) and _apart(c, lead, m, now)
+        else m
+        for m in members
+    )
+
+
+def _number(m: Member) -> int:
+    return m.timeline.value if isinstance(m.timeline, Known) else 0
+
+
+def _apart(c: PgCluster, lead: Member, m: Member, now: datetime) -> bool:
+    """Whether it is known to be on another branch. A lower timeline may be the last word of a control file for a while after a role change."""
+    ours, own = lead.timeline, m.timeline
+    if not isinstance(ours, Known) or not isinstance(own, Known) or own.value == ours.value:
+        return False
+    last = max((at for at in (c.current_primary_since, c.target_primary_since) if at is not None), default=None)
+    sure = own.source == "sql" and isinstance(m.sql, Known) and m.sql.value.timeline_sure
+    return own.value > ours.value or sure or last is None or now - last > SETTLING
+
+
+def _loss(world: World, c: PgCluster, members: tuple[Member, ...], primary: str, now: datetime, *, asked: bool) -> Loss:
+    if c.replica_cluster:
+        return Loss(Unknown("cluster", "none of its own: it follows another cluster"), primary, "", None)
     claim = _last_claim(world, {m.name for m in members}, primary)
+    if c.instances == 1 and len(members) <= 1:
+        gone = claim is not None and (claim.ended or now - claim.seen > FRESH)
+        return Loss(
+            Unknown("cluster", "all: there is no replica"), primary, "", claim.seen if claim is not None else None, gone, alone=True
+        )
     if claim is None or claim.lsn is None:
         reason = "the primary never told where its WAL is" if asked else NOT_ASKED
         return Loss(Unknown("sql", reason), primary, "", None)
     gone = claim.ended or now - claim.seen > FRESH
-    best: tuple[int, str, datetime] | None = None
+    lead = next((m for m in members if m.name == claim.name), None)
+    best, apart = None, False
     for m in members:
-        has = [r for r in (m.received, m.replayed) if isinstance(r, Known) and now - r.as_of <= FRESH]
-        if isinstance(m.standby, Known) and m.standby.value.flush is not None and not gone:
-            has.append(Known(m.standby.value.flush, m.standby.source, m.standby.as_of))  # as the primary knew it when it told its own
-        if m.name == claim.name or not has:
+        if m.name == claim.name:
             continue
-        got = max(has, key=lambda r: r.value)  # what was fetched from the archive is replayed, never received
-        if best is None or got.value > best[0]:
+        got = _received(m, now, gone=gone)
+        if got is not None and lead is not None and _apart(c, lead, m, now):
+            apart = True
+        elif got is not None and (best is None or got.value > best[0]):
             best = (got.value, m.name, got.as_of)
     if best is None:
-        return Loss(Unknown(claim.source, "what the replicas have received is not known"), claim.name, "", claim.seen, gone)
+        why = f"nobody follows {claim.name}" if apart else "what the replicas have received is not known"
+        return Loss(Unknown(claim.source, why), claim.name, "", claim.seen, gone)
     octets = max(0, claim.lsn - best[0])
     return Loss(Known(octets, claim.source, claim.seen), claim.name, best[1], min(claim.seen, best[2]), gone)
+
+
+def _received(m: Member, now: datetime, *, gone: bool) -> Known[int] | None:
+    """The most that a replica is known to have now: what was fetched from the archive is replayed, never received."""
+    has = [r for r in (m.received, m.replayed) if isinstance(r, Known) and now - r.as_of <= FRESH]
+    if isinstance(m.standby, Known) and m.standby.value.flush is not None and not gone:
+        has.append(Known(m.standby.value.flush, m.standby.source, m.standby.as_of))  # as the primary knew it when it told its own
+    return max(has, key=lambda r: r.value) if has else None
 
 
 def _last_claim(world: World, names: set[str], primary: str) -> Claim | None:

@@ -171,7 +171,12 @@ def test_two_primaries() -> None:
         "postgres-3": standby("postgres-3"),
     }
     cause = only(well(managers=managers))
-    assert (cause.code, cause.remedy) == ("two-primaries", "fence postgres-2, then delete its pod: it comes back as a standby")
+    assert cause.code == "two-primaries"
+    assert (
+        cause.remedy
+        == "fence postgres-2, delete its pod, then unfence it: it comes back as a standby, and what it wrote on timeline 8 is lost"
+    )
+    assert [(act.name, act.object) for act in cause.acts] == [("postgres.fence", "postgres-2"), ("postgres.unfence", "postgres-2")]
 
 
 def test_a_pod_that_is_ready_and_does_not_answer() -> None:
@@ -242,7 +247,8 @@ def test_a_quorum() -> None:
     wants: dict[str, Any] = {"synchronous": Synchronous("any", 1, quorum=True)}
     names = ("postgres-2", "postgres-3", "postgres-4")
     quorum = known(FailoverQuorum("cold", "cold-postgres", "any", "postgres-1", names, 1))
-    assert "2 + 1 is not more than 3" in told(signs(wants, quorum=quorum))["quorum"]
+    sentence = told(signs(wants, quorum=quorum))["quorum"]
+    assert "only on postgres-4 (no pod); each commit is on 1 of 3 synchronous standbys, 2 can be elected" in sentence
     met = known(FailoverQuorum("cold", "cold-postgres", "any", "postgres-1", names[:2], 1))
     assert told(signs(wants, quorum=met)) == {}
     assert "none is recorded" in told(signs(wants))["quorum"]

@@ -19,6 +19,7 @@ from coldtui.operations.postgres.failover_facts import Rights
 from coldtui.operations.postgres.failover_ways import Asked
 from coldtui.operations.postgres.hosted import runs_in
 from coldtui.operations.postgres.positions import end_of_segment
+from coldtui.operations.postgres.proving import Watch
 from coldtui.operations.postgres.verifying import ahead_of
 from coldtui.ports import HeldLease
 from tests.operations.postgres.failover_scene import (
@@ -310,7 +311,7 @@ def test_a_quorum_that_is_not_met_is_a_loss_with_numbers() -> None:
     quorum = FailoverQuorum("database", "cold-postgres", "any", OLD, (BEST, OTHER), 1)
     facts = all_of(in_pg(sync, pod_with(OTHER, is_ready=False, state="Pending")), with_(quorum=known(quorum)))(killed())
     plan = plan_of(facts)
-    assert "1 + 1 is not more than 2" in finding(plan, "quorum").sentence
+    assert "each commit is on 1 of 2 synchronous standbys, 1 can be elected" in finding(plan, "quorum").sentence
     assert finding(plan, "quorum").outlook is Outlook.WOULD_LOSE
     assert names_of_steps(plan) == ["prove-stopped", "promote", "verify-failover"]
     assert "the failover quorum is not met" in finding(plan, "way-wait").sentence
@@ -392,3 +393,19 @@ def test_a_lease_that_was_given_back_is_proof() -> None:
     running = in_pg(pod_with(OLD, containers=tuple(replace(c, state="running") for c in killed().pod.containers)))  # type: ignore[union-attr]
     plan = plan_of(all_of(running, free())(killed()), way="patch")
     assert "has given the lease back" in finding(plan, "proof").sentence
+
+
+def test_a_lease_is_left_alone_only_while_its_holder_could_have_renewed_it() -> None:
+    """Time in which the API was away, or in which nobody looked, is no time without a renewal."""
+    lease = HeldLease("database", "cold-postgres", OLD, "17", NOW, 15)
+    watch = Watch()
+    for second in range(14):
+        watch.see(lease, float(second))
+    assert watch.left_s == 2.0
+    watch.see(lease, 60.0)  # one long look elsewhere counts as one renewal that was missed
+    assert watch.left_s == 0.0
+    watch.away()
+    watch.see(lease, 90.0)
+    assert watch.left_s == 15.0
+    watch.see(replace(lease, renewed=NOW + timedelta(seconds=1)), 91.0)
+    assert (watch.left_s, watch.renewals) == (15.0, 1)
