@@ -11,6 +11,7 @@ from ...domain.readings import Known, Unknown
 from ...domain.replication import SEGMENT_B, Standby, lsn_text
 from ...domain.text import counted
 from .facts import VIP, PgFacts
+from .paths import vip_of_another
 
 READY_WAL = 5
 """So many WAL segments that wait for the archive are no backlog yet."""
@@ -24,6 +25,12 @@ MARK = "postgres."
 def address(cluster: PgCluster, instance: str = "") -> str:
     """Of the cluster, or of an instance's pod."""
     return f"pods/{cluster.namespace}/{instance}" if instance else f"clusters/{cluster.key}"
+
+
+def confirm_word(facts: PgFacts, instance: str = "") -> str:
+    """What is typed to confirm an act on the Cluster, or on an instance of it: with the namespace where another Cluster has the same name."""
+    word = instance or facts.cluster.name
+    return f"{facts.cluster.namespace}/{word}" if facts.namesakes else word
 
 
 class Judge:
@@ -313,8 +320,10 @@ def _of_end(j: Judge) -> Iterator[Finding]:
     elif facts.writers.value != (facts.primary,):
         where = ", ".join(facts.writers.value) or "nobody"
         yield j.warn("writers", f"the -rw Service leads to {where}, not to {facts.primary} alone")
-    path = facts.sql.get(VIP)
-    if isinstance(path, Known) and path.value.in_recovery:
+    path, other = facts.sql.get(VIP), vip_of_another(facts)
+    if other and isinstance(path, Known):
+        yield j.note("vip-other", f"{other}: the outage is measured through the -rw Service, if that is reached")
+    elif isinstance(path, Known) and path.value.in_recovery:
         yield j.warn("vip", f"the VIP leads to a standby ({path.value.listens or '?'})")
     elif not isinstance(path, Known):
         why = path.reason if isinstance(path, Unknown) else "vip.probe is not configured"

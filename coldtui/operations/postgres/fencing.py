@@ -17,7 +17,7 @@ from ...domain.values import dataclass
 from ...ports import Means
 from ..engine import Operation, RunContext, Step
 from ..params import param
-from .checks import address, standby_row
+from .checks import address, confirm_word, standby_row
 from .facts import PgFacts, gather_cluster, told_by
 from .following import Pace
 from .switchover import no_instance
@@ -88,7 +88,7 @@ def _plan(operation: str, word: str, facts: PgFacts, name: str, findings: tuple[
         locks=("site",),
         rung=rung,
         verb=word.lower(),
-        confirm=name,
+        confirm=confirm_word(facts, name),
         premises=facts.premises,
         outlook=outlook_of(findings),
         blocked="" if done else "; ".join(stops),

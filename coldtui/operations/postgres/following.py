@@ -19,6 +19,7 @@ from ...domain.troubles import trouble_of
 from ...ports import HeldLease
 from ..engine import RunContext
 from .facts import INSTANCE_S, PgFacts, gather_cluster, writers
+from .paths import by_sql
 from .probe import WriteProbe
 
 T = TypeVar("T")
@@ -180,16 +181,12 @@ class Following:
         """The last of the proof: a write begun after all else held is accepted, or the new primary itself says over SQL that it is one."""
         now = self.ctx.means.clock.monotonic()
         self.held = now if self.held is None else self.held
-        if self.probe is not None:
+        if self.probe is not None and not self.probe.barred:
             return "" if self.probe.accepted_since(self.held) else f"no write through {self.probe.target} was accepted yet"
-        if self.ctx.means.database is None:
-            return ""
-        try:
-            status = await self.ctx.means.database.status(self.aim.to, deadline_s=INSTANCE_S)
-        except ColdError as error:
-            await self._stage("unwritten", f"that {self.aim.to} takes writes was not seen: {trouble_of(error).words}")
-            return ""
-        return f"{self.aim.to} is in recovery" if status.in_recovery else ""
+        return await by_sql(self.ctx.means, self.aim.to, self._unseen)
+
+    async def _unseen(self, why: str) -> None:
+        await self._stage("unwritten", f"that {self.aim.to} takes writes was not seen: {why}")
 
     def _holds(self, look: Look) -> str:
         """Who has not done their part."""

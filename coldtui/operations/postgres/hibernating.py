@@ -13,7 +13,7 @@ from ...domain.values import dataclass
 from ...ports import Means
 from ..engine import Operation
 from ..params import param
-from .checks import Judge, address
+from .checks import Judge, address, confirm_word
 from .facts import _ask, gather_cluster
 from .hibernation_findings import SleepFacts, against_sleep, against_waking, of_claims, of_copies, of_nodes, of_use
 from .hibernation_steps import HIBERNATE, WAKE, Hibernating, Waking, asleep
@@ -92,7 +92,7 @@ def _plan(name: str, word: str, facts: SleepFacts, findings: tuple[Finding, ...]
         locks=("site",),
         rung=rung,
         verb=word.lower(),
-        confirm=c.name,
+        confirm=confirm_word(facts.pg),
         premises=(*facts.pg.premises, *read),
         outlook=outlook_of(findings),
         blocked="" if done else blocked_by(findings),

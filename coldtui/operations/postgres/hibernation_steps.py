@@ -12,8 +12,9 @@ from ...domain.postgres import HEALTHY, PgCluster, changing
 from ...domain.storage import Claim
 from ...domain.text import counted
 from ..engine import RunContext, Step
+from . import paths
 from .checks import Judge
-from .facts import VIP, WRITES, PgFacts, told_by, writers, writing_path
+from .facts import told_by, writers
 from .following import Pace
 from .hibernation_findings import against_sleep, against_waking
 from .ordering import facts_of, guarded, order, waited
@@ -108,7 +109,8 @@ class Hibernating(Step):
 
 
 class Waking(Step):
-    """Arguments: `namespace`, `cluster`, `doubts`. Memo: `system`, `timeline` as they were; `asked`, `sent`, `proven`."""
+    """Arguments: `namespace`, `cluster`, `doubts`. Memo: `system`, `timeline` as they were; `asked`, `sent`, `proven`,
+    `unseen` (why no write was seen)."""
 
     name = WAKE
 
@@ -140,9 +142,10 @@ class Waking(Step):
         await waited(ctx, lambda: self._lacking(planned, ctx), look_s=self.pace.look_s, late=lambda left: self._late(name, left))
         await ctx.remember(proven=True)
         cluster = await ctx.patiently(lambda: _read(planned, ctx))
-        await ctx.say(
-            f"{name} is awake: {cluster.current_primary} leads, {cluster.ready_instances} of {cluster.instances} instances are ready"
-        )
+        ready = f"{cluster.ready_instances} of {cluster.instances} instances are ready"
+        words = f"{name} is awake: {cluster.current_primary} leads, {ready}"
+        unseen = unseen_words(ctx.memo_of(planned))
+        await ctx.say(f"{words}; {unseen}" if unseen else words)
 
     def _late(self, name: str, left: str) -> StepFailed:
         return StepFailed(f"{name} was not awake in time", detail=left, hint="it goes on to wake: look at coldtui postgres status")
@@ -199,12 +202,16 @@ async def _leads(cluster: PgCluster, ctx: RunContext, memo: Mapping[str, Any], s
 
 
 async def no_write(planned: PlannedStep, ctx: RunContext) -> str:
-    """What keeps a write on the path of the applications from being accepted; empty: nothing, or there is no SQL to try it by."""
-    if ctx.means.database is None:
-        return ""
-    facts: PgFacts = await facts_of(planned, ctx)  # tells where the servers are
-    if not {VIP, WRITES} & set(ctx.means.database.targets):
-        sql = facts.status(facts.primary)  # no path is known: the primary itself must say that it takes writes
-        return f"{facts.primary} to say over SQL that it takes writes" if sql is None or sql.in_recovery else ""
-    path, why = await writing_path(ctx.means)
-    return "" if path else f"a write to be accepted: {why}"
+    """What keeps a write on the path of the applications from being accepted; empty: nothing, or nothing that can be seen from here (memo `unseen`)."""
+
+    async def unseen(why: str) -> None:
+        if ctx.memo_of(planned).get("unseen") != why:
+            await ctx.remember(unseen=why)
+
+    facts = await facts_of(planned, ctx)  # tells where the servers are
+    return await paths.no_write(ctx.means, facts, facts.primary, unseen)
+
+
+def unseen_words(memo: Mapping[str, Any]) -> str:
+    """Empty: a write was accepted."""
+    return f"that it takes writes was not seen: {memo['unseen']}" if memo.get("unseen") else ""

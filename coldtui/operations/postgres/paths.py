@@ -105,14 +105,19 @@ async def no_write(means: Means, facts: PgFacts, leads: str, unseen: Callable[[s
         return ""
     if not way.blind:
         return f"a write to be accepted: {way.why}"
+    return await by_sql(means, leads, unseen)
+
+
+async def by_sql(means: Means, leads: str, unseen: Callable[[str], Awaitable[None]]) -> str:
+    """The same by the word of `leads` alone."""
     if means.database is None:
-        await unseen(way.why)
+        await unseen("no connection to the database servers")
         return ""
     try:
         status = await means.database.status(leads, deadline_s=INSTANCE_S)
     except ColdError as error:
         if not says_nothing(error, OUT_OF_REACH):
             return f"{leads} to say over SQL that it takes writes: {trouble_of(error).words}"
-        await unseen(way.why)
+        await unseen(trouble_of(error).words)
         return ""
     return f"{leads} to leave recovery" if status.in_recovery else ""

@@ -131,7 +131,8 @@ class WriteProbe:
             return f"the outage was not measured: {self.barred}"
         if not self.pauses:
             return f"no write through {self.target} was refused"
-        longest = f"writes through {self.target} stopped for {self.outage_ms:,} ms"
-        if self.pauses > 1:
-            longest += f" at the longest, {self.total_ms:,} ms in all in {counted(self.pauses, 'pause')}"
-        return longest + (", and no write is accepted yet" if self.open_s else "")
+        words = f"writes through {self.target} stopped for {self.outage_ms:,} ms"
+        if self.pauses == 1:
+            return words + (" until now" if self.open_s else "")
+        words += f" at the longest, {self.total_ms:,} ms in all in {counted(self.pauses, 'pause')}"
+        return words + (", the last until now" if self.open_s else "")

@@ -19,7 +19,7 @@ from ...domain.values import dataclass
 from ...ports import Means
 from ..engine import Operation
 from ..params import param
-from .checks import Judge, address
+from .checks import Judge, address, confirm_word
 from .facts import PgFacts, _ask, gather_cluster
 from .ordering import doubts_of
 from .recloning_findings import RecloneFacts, findings_of
@@ -89,7 +89,7 @@ def plan_reclone(facts: RecloneFacts, params: RecloneInstance, now: datetime) ->
         locks=("site",),
         rung=Rung.DESTRUCTIVE,
         verb="reclone",
-        confirm=name,
+        confirm=confirm_word(facts.pg, name),
         premises=(*facts.pg.premises, *read),
         outlook=outlook_of(findings),
         blocked=blocked_by(findings),

@@ -17,7 +17,7 @@ from ...domain.values import dataclass
 from ...ports import Means
 from ..engine import Operation, RunContext, Step
 from ..params import param
-from .checks import RUNNING_BACKUP, Judge, address, of_remaking, standby_row
+from .checks import RUNNING_BACKUP, Judge, address, confirm_word, of_remaking, standby_row
 from .facts import PgFacts, gather_cluster, told_by
 from .following import Pace
 from .ordering import doubts_of
@@ -64,7 +64,7 @@ def plan_restart(facts: PgFacts, params: RestartInstance, now: datetime) -> Plan
         locks=("site",),
         rung=Rung.DISRUPTIVE,
         verb="restart",
-        confirm=name,
+        confirm=confirm_word(facts, name),
         premises=facts.premises,
         outlook=outlook_of(findings),
         blocked="; ".join(stops),

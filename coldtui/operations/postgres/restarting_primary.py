@@ -3,7 +3,6 @@ says so, nobody else leads meanwhile, and how long writes stopped is measured.""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -16,9 +15,10 @@ from ...domain.readings import Unknown
 from ...domain.text import counted
 from ..engine import RunContext, Step
 from .checks import LONG_TRANSACTION, READY_WAL, RUNNING_BACKUP, Judge, candidates, timeline_of
-from .facts import INSTANCE_S, VIP, told_by, writing_path
+from .facts import INSTANCE_S, told_by
 from .following import Pace
-from .hibernation_steps import no_write
+from .hibernation_steps import no_write, unseen_words
+from .measuring import measuring
 from .ordering import facts_of, order, waited
 from .probe import WriteProbe
 from .switchover import not_ready
@@ -146,7 +146,7 @@ class RestartPrimary(Step):
     """Arguments: `namespace`, `cluster`, `instance`, `followers` (standbys that streamed), `doubts`.
 
     Memo: `started` (pg_postmaster_start_time before; empty: not told), `timeline`; `asked`; `seen` (the phase was there); `proven`, `outcome`,
-    `outage_ms`.
+    `unseen` (why no write was seen), and `outage_ms`, `outage_total_ms`, `pauses` (null: not measured).
     """
 
     name = NAME
@@ -167,18 +167,9 @@ class RestartPrimary(Step):
         )
 
     async def run(self, planned: PlannedStep, ctx: RunContext) -> None:
-        name, again = str(planned.args["instance"]), bool(ctx.memo_of(planned).get("asked"))
-        await ctx.patiently(lambda: facts_of(planned, ctx))  # tells where the servers are
-        path, why = await writing_path(ctx.means)
-        if not path and again and ctx.means.database is not None and VIP in ctx.means.database.targets:
-            path = VIP
-        async with contextlib.AsyncExitStack() as stack:
-            probe = None
-            if path:
-                made = WriteProbe(ctx.means.database, path, ctx.means.clock, first=None if again else ctx.means.clock.monotonic())
-                probe = await stack.enter_async_context(made)
-            else:
-                await ctx.say(f"the outage cannot be measured: {why}")
+        name = str(planned.args["instance"])
+        facts = await ctx.patiently(lambda: facts_of(planned, ctx))  # tells where the servers are
+        async with measuring(planned, ctx, facts) as outage:
             while not await ctx.patiently(lambda: self._began(planned, ctx)):
                 await order(
                     planned,
@@ -188,21 +179,23 @@ class RestartPrimary(Step):
                     subresource="status",
                 )
             await waited(ctx, lambda: self._lacking(planned, ctx), look_s=self.pace.look_s, late=lambda left: self._late(name, left))
-            await self._accepted(probe, ctx)
-            measured = probe.outage_ms if probe is not None and not again else None
-            words = (
-                probe.words()
-                if probe is not None and not again
-                else why or "the outage was not measured from its beginning: the runner was away"
-            )
-        outcome = f"{name} was restarted and leads as before, timeline {ctx.memo_of(planned).get('timeline') or '?'}; {words}"
-        await ctx.remember(proven=True, outage_ms=measured, outcome=outcome)
+            await self._accepted(outage.probe, ctx)
+            told, measured = outage.words(), outage.memo()
+        outcome = "; ".join(part for part in (self._done_words(planned, ctx), told, unseen_words(ctx.memo_of(planned))) if part)
+        await ctx.remember(proven=True, outcome=outcome, **measured)
         await ctx.say(outcome)
+
+    def _done_words(self, planned: PlannedStep, ctx: RunContext) -> str:
+        memo, name = ctx.memo_of(planned), planned.args["instance"]
+        line = f"timeline {memo.get('timeline') or '?'}"
+        if memo.get("started"):
+            return f"{name} was restarted and leads as before, {line}"
+        return f"{name} was told to restart and leads, {line}; that its server is a new one was not seen: SQL did not answer before"
 
     async def _accepted(self, probe: WriteProbe | None, ctx: RunContext) -> None:
         """The probe's own next write: it ends the outage that is measured."""
         moment = ctx.means.clock.monotonic()
-        while probe is not None and not probe.accepted_since(moment):
+        while probe is not None and not probe.barred and not probe.accepted_since(moment):
             await ctx.sleep(self.pace.look_s)
 
     def _late(self, name: str, left: str) -> StepFailed:
@@ -230,6 +223,8 @@ class RestartPrimary(Step):
             return True
         if memo.get("seen"):
             return True
+        if not memo.get("started") and memo.get("sent"):
+            return True  # it was there; that it is gone is all that can be seen
         if not memo.get("started"):
             raise StepFailed(
                 "whether it was restarted cannot be told: the phase is gone", hint="see the log of the instance, then plan again"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
@@ -20,10 +19,10 @@ from ...domain.values import dataclass
 from ...ports import Means, PatchForm
 from ..engine import Operation, RunContext, Step
 from ..params import param
-from .checks import address, behind, candidates, switchover_findings, timeline_of
-from .facts import VIP, PgFacts, gather_cluster, target_stamp, told_by, writing_path
+from .checks import address, behind, candidates, confirm_word, switchover_findings, timeline_of
+from .facts import PgFacts, gather_cluster, target_stamp, told_by
 from .following import Following, Pace, memo_of_aim
-from .probe import WriteProbe
+from .measuring import measuring
 
 NAME = "postgres.switchover"
 GATHER_S = 10.0
@@ -73,7 +72,7 @@ def plan_switchover(facts: PgFacts, params: Switchover, now: datetime) -> Plan:
         locks=("site",),
         rung=Rung.DISRUPTIVE,
         verb="switchover",
-        confirm=to,
+        confirm=confirm_word(facts, to),
         premises=facts.premises,
         outlook=outlook_of(findings),
         blocked="; ".join(stops),
@@ -113,7 +112,7 @@ class SwitchOver(Step):
     """Arguments: `namespace`, `cluster`, `from`, `to`, `doubts` (codes of what the plan could not evaluate).
 
     Memo: `old`, `timeline`, `system`, `leased` (before); `asked` (when the patch was about to be sent; empty: it was refused) with `before`
-    (targetPrimaryTimestamp until then); `proven`, `outcome`, `outage_ms`.
+    (targetPrimaryTimestamp until then); `proven`, `outcome`, and `outage_ms`, `outage_total_ms`, `pauses` (null: not measured).
     """
 
     name = NAME
@@ -147,28 +146,18 @@ class SwitchOver(Step):
         return to == cluster.current_primary == cluster.target_primary
 
     async def run(self, planned: PlannedStep, ctx: RunContext) -> None:
-        to, again = str(planned.args["to"]), bool(ctx.memo_of(planned).get("asked"))
-        await ctx.patiently(lambda: self._facts(planned, ctx))  # tells where the servers are
-        path, why = await writing_path(ctx.means)
-        if not path and again and ctx.means.database is not None and VIP in ctx.means.database.targets:
-            path = VIP  # writes have stopped by what this run asked for: they are tried until they come back
-        async with contextlib.AsyncExitStack() as stack:
-            probe = None
-            if path:
-                made = WriteProbe(ctx.means.database, path, ctx.means.clock, first=ctx.means.clock.monotonic())
-                probe = await stack.enter_async_context(made)
-            else:
-                await ctx.say(f"the outage cannot be measured: {why}")
+        to = str(planned.args["to"])
+        facts = await ctx.patiently(lambda: self._facts(planned, ctx))  # tells where the servers are
+        async with measuring(planned, ctx, facts) as outage:
             while not await ctx.patiently(lambda: self._under_way(planned, ctx)):
                 await self._order(planned, ctx)
             memo = ctx.memo_of(planned)
             asked = datetime.fromisoformat(memo["asked"]) if memo.get("asked") else ctx.now
             aim = memo_of_aim(memo, planned.args["namespace"], planned.args["cluster"], to, asked)
-            timeline = await Following(ctx, aim, self.pace, probe).run()
-            outage = _outage(probe, why, again)
-            measured = probe.outage_ms if probe is not None and not again else None
-        words = f"{to} leads {planned.args['cluster']}, timeline {memo.get('timeline') or '?'} -> {timeline or '?'}; {outage}"
-        await ctx.remember(proven=True, outage_ms=measured, outcome=words)
+            timeline = await Following(ctx, aim, self.pace, outage.probe).run()
+            told, measured = outage.words(), outage.memo()
+        words = f"{to} leads {planned.args['cluster']}, timeline {memo.get('timeline') or '?'} -> {timeline or '?'}; {told}"
+        await ctx.remember(proven=True, outcome=words, **measured)
         await ctx.say(words)
 
     async def _under_way(self, planned: PlannedStep, ctx: RunContext) -> bool:
@@ -270,12 +259,6 @@ def patch_of(raw: Mapping[str, Any], to: str, at: datetime) -> dict[str, Any]:
 def not_ready(condition: Mapping[str, Any], at: datetime) -> dict[str, Any]:
     changed = {} if condition.get("status") == "False" else {"lastTransitionTime": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
     return {**condition, "status": "False", "reason": "ClusterIsNotReady", "message": "Cluster Is Not Ready", **changed}
-
-
-def _outage(probe: WriteProbe | None, why: str, again: bool) -> str:
-    if again:
-        return "the outage was not measured from its beginning: the runner was away"
-    return probe.words() if probe is not None else f"the outage was not measured: {why}"
 
 
 class Settle(Step):
