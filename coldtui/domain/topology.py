@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from .losses import FRESH as FRESH
+from .losses import NOT_ASKED as NOT_ASKED
+from .losses import Loss as Loss
+from .losses import behind_of, by_branch, last_claim, loss_of, seconds_of
+from .losses import last_position as last_position
 from .postgres import Instance, PgCluster, instances, site_cluster
 from .problems import Problem
 from .readings import Freshness, Known, Reading, Unknown
-from .replication import Claim, ManagerStatus, SqlStatus, Standby
+from .replication import ManagerStatus, SqlStatus, Standby
 from .values import dataclass
 
 if TYPE_CHECKING:
@@ -23,11 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 V = TypeVar("V")
 VIP = "vip"
-FRESH = timedelta(seconds=25)
-"""An answer that is older proves nothing now: servers are asked each 10 s at least."""
-SETTLING = timedelta(seconds=60)
-"""So long after a new primary a standby may be on the old timeline, and a label may be behind."""
-NOT_ASKED = "not asked"
 NEVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -74,22 +74,6 @@ class Member:
     def role(self) -> str:
         """By the nearest source; empty: nobody tells."""
         return next((r.value for r in (self.by_sql, self.by_manager) if isinstance(r, Known)), "") or self.instance.role
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """What would be lost if the primary died now, or is lost if it is gone for good: from its WAL position to what the best replica has received."""
-
-    octets: Reading[int]
-    primary: str
-    best: str
-    """The replica that has received most; empty: none is known."""
-    as_of: datetime | None
-    """The older of the two answers it rests on."""
-    gone: bool = False
-    """The primary does not answer: it is its last known position that counts."""
-    alone: bool = False
-    """There is no replica by design: all would be lost, however many bytes that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +127,7 @@ def topology(world: World, cluster: PgCluster | None, now: datetime) -> Topology
     answer = sql.get(primary)
     told = world.pg_managers.get(f"{cluster.namespace}/{primary}") if mine else None
     members = tuple(_member(world, cluster, i, sql.get(i.name), primary, answer, told, now) for i in found)
-    members = _branches(cluster, members, primary, now)
+    members = by_branch(cluster, members, primary, now)
     members = tuple(sorted(members, key=lambda m: m.name != primary)) if primary else members
     reach = _vip(sql.get(VIP), members)
     made = Topology(
@@ -151,7 +135,7 @@ def topology(world: World, cluster: PgCluster | None, now: datetime) -> Topology
         members,
         primary,
         reach,
-        _loss(world, cluster, members, primary, now, asked=bool(sql)),
+        loss_of(world, cluster, members, primary, now, asked=bool(sql)),
         (),
         bool(world.pg_sql or world.pg_managers) and mine,
     )
@@ -192,13 +176,15 @@ def _member(
         if primary
         else Unknown("sql", "no primary is known")
     )
-    if isinstance(position, Unknown) and (last := _last_claim(world, {x.name for x in instances(world, c)}, primary)) is not None:
+    if isinstance(position, Unknown) and (last := last_claim(world, {x.name for x in instances(world, c)}, primary)) is not None:
         position = Known(last.lsn or 0, last.source, last.seen)  # of a primary that is gone its last word, with its age
     standby = _standby_of(i.name, first, told)
     heard = max((r.as_of for r in (asked, manager) if isinstance(r, Known)), default=None)
     by_sql = _map(asked, lambda s: "replica" if s.in_recovery else "primary")
     is_primary = isinstance(by_sql, Known) and by_sql.value == "primary"
-    behind: Reading[int] = Unknown("sql", "it is the primary") if i.name == primary or is_primary else _behind(position, replayed, standby)
+    behind: Reading[int] = (
+        Unknown("sql", "it is the primary") if i.name == primary or is_primary else behind_of(position, replayed, standby)
+    )
     return Member(
         instance=i,
         sql=asked,
@@ -213,7 +199,7 @@ def _member(
         received=received,
         replayed=replayed,
         behind=behind,
-        behind_s=_seconds(behind, standby),
+        behind_s=seconds_of(behind, standby),
         standby=standby,
         receiving=pick((asked, _receiving), (manager, lambda m: m.receiver_active)),
         connections=_map(asked, lambda s: (s.connections, s.max_connections)),
@@ -292,33 +278,6 @@ def _standby_of(name: str, sql: Reading[SqlStatus] | None, manager: Reading[Mana
     return Unknown("sql", "the primary does not tell")
 
 
-def _between(ahead: Reading[int], behind: Reading[int]) -> Reading[int]:
-    """Both were told moments apart: what looks less than nothing is nothing."""
-    if isinstance(ahead, Unknown):
-        return Unknown(ahead.source, f"where the primary is: {ahead.reason}")
-    if isinstance(behind, Unknown):
-        return behind
-    source = ahead.source if ahead.source == behind.source else f"{ahead.source}, {behind.source}"
-    return Known(max(0, ahead.value - behind.value), source, min(ahead.as_of, behind.as_of))
-
-
-def _behind(position: Reading[int], replayed: Reading[int], standby: Reading[Standby]) -> Reading[int]:
-    """By what the primary knew of it when it told its position: two servers are never asked at the same moment."""
-    at_once = (
-        isinstance(standby, Known) and isinstance(position, Known) and standby.as_of == position.as_of and standby.value.replay is not None
-    )
-    if at_once and isinstance(standby, Known) and isinstance(position, Known) and isinstance(replayed, Known):
-        seen = max(standby.value.replay or 0, replayed.value)
-        return Known(max(0, position.value - seen), position.source, position.as_of)
-    return _between(position, replayed)
-
-
-def _seconds(behind: Reading[int], standby: Reading[Standby]) -> float | None:
-    if not isinstance(behind, Known) or behind.value == 0 or not isinstance(standby, Known):
-        return None
-    return standby.value.replay_lag_s
-
-
 def _vip(reading: Reading[SqlStatus] | None, members: tuple[Member, ...]) -> VipReach | None:
     """Which instance answered: the server's own address and its start tell."""
     if reading is None:
@@ -334,83 +293,3 @@ def _vip(reading: Reading[SqlStatus] | None, members: tuple[Member, ...]) -> Vip
             m for m in members if m.instance.pod is not None and m.instance.pod.ip and status.listens.startswith(f"{m.instance.pod.ip}:")
         ]
     return VipReach(reading, same[0].name if len(same) == 1 else "")
-
-
-def _branches(c: PgCluster, members: tuple[Member, ...], primary: str, now: datetime) -> tuple[Member, ...]:
-    """Positions of two timelines cannot be compared: who follows another branch is behind by no number."""
-    lead = next((m for m in members if m.name == primary), None)
-    return tuple(
-        replace(m, behind=Unknown("sql", f"it is on timeline {_number(m)}, the primary on {_number(lead)}"), behind_s=None)
-        if lead is not None and isinstance(m.behind, Known) and _apart(c, lead, m, now)
-        else m
-        for m in members
-    )
-
-
-def _number(m: Member) -> int:
-    return m.timeline.value if isinstance(m.timeline, Known) else 0
-
-
-def _apart(c: PgCluster, lead: Member, m: Member, now: datetime) -> bool:
-    """Whether it is known to be on another branch. A lower timeline may be the last word of a control file for a while after a role change."""
-    ours, own = lead.timeline, m.timeline
-    if not isinstance(ours, Known) or not isinstance(own, Known) or own.value == ours.value:
-        return False
-    last = max((at for at in (c.current_primary_since, c.target_primary_since) if at is not None), default=None)
-    sure = own.source == "sql" and isinstance(m.sql, Known) and m.sql.value.timeline_sure
-    return own.value > ours.value or sure or last is None or now - last > SETTLING
-
-
-def _loss(world: World, c: PgCluster, members: tuple[Member, ...], primary: str, now: datetime, *, asked: bool) -> Loss:
-    if c.replica_cluster:
-        return Loss(Unknown("cluster", "none of its own: it follows another cluster"), primary, "", None)
-    claim = _last_claim(world, {m.name for m in members}, primary)
-    if c.instances == 1 and len(members) <= 1:
-        gone = claim is not None and (claim.ended or now - claim.seen > FRESH)
-        return Loss(
-            Unknown("cluster", "all: there is no replica"), primary, "", claim.seen if claim is not None else None, gone, alone=True
-        )
-    if claim is None or claim.lsn is None:
-        reason = "the primary never told where its WAL is" if asked else NOT_ASKED
-        return Loss(Unknown("sql", reason), primary, "", None)
-    gone = claim.ended or now - claim.seen > FRESH
-    lead = next((m for m in members if m.name == claim.name), None)
-    best, apart = None, False
-    for m in members:
-        if m.name == claim.name:
-            continue
-        got = _received(m, now, gone=gone)
-        if got is not None and lead is not None and _apart(c, lead, m, now):
-            apart = True
-        elif got is not None and (best is None or got.value > best[0]):
-            best = (got.value, m.name, got.as_of)
-    if best is None:
-        why = f"nobody follows {claim.name}" if apart else "what the replicas have received is not known"
-        return Loss(Unknown(claim.source, why), claim.name, "", claim.seen, gone)
-    octets = max(0, claim.lsn - best[0])
-    return Loss(Known(octets, claim.source, claim.seen), claim.name, best[1], min(claim.seen, best[2]), gone)
-
-
-def _received(m: Member, now: datetime, *, gone: bool) -> Known[int] | None:
-    """The most that a replica is known to have now: what was fetched from the archive is replayed, never received."""
-    has = [r for r in (m.received, m.replayed) if isinstance(r, Known) and now - r.as_of <= FRESH]
-    if isinstance(m.standby, Known) and m.standby.value.flush is not None and not gone:
-        has.append(Known(m.standby.value.flush, m.standby.source, m.standby.as_of))  # as the primary knew it when it told its own
-    return max(has, key=lambda r: r.value) if has else None
-
-
-def _last_claim(world: World, names: set[str], primary: str) -> Claim | None:
-    """Of who is primary now, by SQL where that tells, since what it knows of its standbys is by SQL too; else of the one that was, by its last word."""
-    found = [c for c in world.pg_claims.values() if c.name in names and c.lsn is not None]
-
-    def by_sql(c: Claim) -> bool:
-        return c.source == "sql" and not c.ended and world.at - c.seen <= FRESH
-
-    return max(found, key=lambda c: (not c.ended, c.name == primary, by_sql(c), c.seen), default=None)
-
-
-def last_position(world: World, primary: str) -> int | None:
-    """Where the WAL of an instance was when it last said to be primary, by the words of now or of before its death. None: it never said so here."""
-    found = [c for c in world.pg_claims.values() if c.name == primary and c.lsn is not None]
-    newest = max(found, key=lambda c: c.seen, default=None)
-    return newest.lsn if newest is not None else None
