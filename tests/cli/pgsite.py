@@ -14,6 +14,7 @@ import yaml
 
 from tests.cli.means import Cli, Result
 from tests.lab.postgres.conftest import Place, Site
+from tests.ports import free_port
 
 Json = dict[str, Any]
 
@@ -83,10 +84,8 @@ def one_line(found: Result, code: int, *words: str) -> str:
 
 
 def closed_port() -> int:
-    """A port of this machine on which nobody listens."""
-    with socket.socket() as made:
-        made.bind(("127.0.0.1", 0))
-        return int(made.getsockname()[1])
+    """A port of this machine on which nobody listens, nor will soon."""
+    return free_port()
 
 
 @contextmanager

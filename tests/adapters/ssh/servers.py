@@ -30,6 +30,7 @@ from coldtui.domain.secret import Secret
 from coldtui.lab.hosts.server import HostServer
 from coldtui.live.pace import SystemClock
 from tests.lab.hosts.conftest import machine
+from tests.ports import free_port
 
 T = TypeVar("T")
 NODE = "k3s-worker-3"
@@ -104,12 +105,6 @@ class Place:
         self.server.stop()
         write_key(self.server.host_key)
         self.server.start()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def until(condition: Any, seconds: float = 10.0) -> None:
