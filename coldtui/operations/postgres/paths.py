@@ -14,7 +14,7 @@ from .facts import INSTANCE_S, VIP, WRITES, PgFacts
 
 OUR_FAULT = frozenset({"unauthorized", "forbidden", "config", "tls", "dns"})
 """Troubles that say nothing of the server: we are not let in, or do not know how."""
-OUT_OF_REACH = OUR_FAULT | {"timeout", "refused", "lost"}
+OUT_OF_REACH = OUR_FAULT | {"timeout", "refused", "lost", "garbage"}
 """The same for an address that exists inside the cluster only: a workstation may have no route to it."""
 
 

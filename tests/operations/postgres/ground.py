@@ -25,6 +25,7 @@ from coldtui.ports import Kube, Means
 from tests.journals import a_run, an_entry
 from tests.lab.postgres.conftest import Place
 from tests.operations.drain.ground import journal_in
+from tests.operations.dying import killed
 from tests.operations.means import ME
 
 QUICK = Pace(look_s=0.1, warn_s=2.0, cause_s=4.0)
@@ -47,6 +48,11 @@ class Recorded:
     @property
     def said(self) -> list[str]:
         return [e.text for e in self.events if e.what in (What.SAID, What.WAITING, What.FAILED) and e.text]
+
+    async def killed_at(self, last: Callable[[RunEvent], bool]) -> None:
+        """Perform until such an event is on disk, and end there as a killed process does: nothing is written after it."""
+        journal = cast(SqliteJournal, self.ctx.journal)
+        await killed(journal, last, lambda dying: perform(self.plan, replace(self.ctx, journal=dying), self.steps))
 
     def memo_of(self, name: str) -> dict[str, Any]:
         """Of the step of that name."""
@@ -124,9 +130,9 @@ class Ground:
     def kube(self) -> KubeAdapter:
         return cast(KubeAdapter, self.means.kube)
 
-    async def going(self, to: str, *, timeout: int = 60) -> Going:
+    async def going(self, to: str, *, timeout: int = 60, **params: Any) -> Going:
         """Planned and confirmed, not begun."""
-        plan = await self.plan(to)
+        plan = await self.plan(to, **params)
         assert not plan.blocked, plan.blocked
         self._runs += 1
         run = recorded(self.journal, self._runs, plan)

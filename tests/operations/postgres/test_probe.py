@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from coldtui.domain.errors import Unreachable
+from coldtui.domain.errors import Unauthorized, Unreachable
 from coldtui.operations.postgres.probe import WriteProbe
 from coldtui.ports import Clock, Database
 
@@ -24,6 +24,8 @@ class Path:
             self.over.set()
             await asyncio.Event().wait()
         self.now, where = self.script.pop(0)
+        if where == "barred":
+            raise Unauthorized(f"{target} does not let coldtui in")
         if not where:
             raise Unreachable(f"{target} refuses")
         return where
@@ -51,3 +53,30 @@ async def test_a_slow_path_is_no_outage() -> None:
     """Writes that took long and were all accepted by the same server."""
     probe = await measured(Path((1.0, "a"), (1.9, "a"), (2.9, "a")))
     assert (probe.outage_ms, probe.words()) == (0, "no write through vip was refused")
+
+
+async def test_of_several_pauses_the_longest_is_the_outage() -> None:
+    """It is what an application sees at once; all together stand beside it."""
+    probe = await measured(Path((1.0, "a"), (1.2, ""), (1.3, ""), (1.4, "a"), (1.5, "a"), (1.6, ""), (1.7, ""), (2.3, "a"), (2.4, "a")))
+    assert probe.words() == "writes through vip stopped for 800 ms at the longest, 1,200 ms in all in 2 pauses"
+    assert probe.memo() == {"outage_ms": 800, "outage_total_ms": 1200, "pauses": 2}
+
+
+async def test_an_outage_that_has_not_ended_is_told() -> None:
+    """Until now, alone and after others."""
+    probe = await measured(Path((1.0, "a"), (1.1, ""), (2.1, ""), (2.5, "")))
+    assert probe.words() == "writes through vip stopped for 1,500 ms until now"
+    probe = await measured(Path((1.0, "a"), (1.1, ""), (1.2, ""), (1.3, "a"), (1.4, ""), (2.0, ""), (2.3, "")))
+    assert probe.words() == "writes through vip stopped for 1,000 ms at the longest, 1,300 ms in all in 2 pauses, the last until now"
+
+
+async def test_a_refused_login_is_no_outage() -> None:
+    """After three in a row nobody is asked any more, and nothing is claimed; one among accepted writes is nothing."""
+    path = Path((1.0, "barred"), (1.1, "barred"), (1.2, "barred"), *[(1.3, "barred")] * 500)
+    async with WriteProbe(cast(Database, path), "vip", cast(Clock, cast(Any, path)), every_s=0.001) as probe:
+        assert probe._task is not None
+        await asyncio.wait_for(probe._task, 5)
+    assert len(path.script) > 490
+    assert probe.words() == "the outage was not measured: vip does not let coldtui in"
+    assert probe.memo()["outage_ms"] is None
+    assert not (await measured(Path((1.0, "a"), (1.1, "barred"), (1.2, "a"), (1.3, "a")))).barred
