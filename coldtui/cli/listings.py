@@ -35,6 +35,7 @@ WATCH_S = 1.0
 _BY_TROUBLE = {
     "unauthorized": Exit.NOT_PERMITTED, "forbidden": Exit.NOT_PERMITTED, "not-installed": Exit.FAILED, "config": Exit.USAGE, "bug": Exit.FAILED,
 }  # fmt: skip
+_SESSIONS = "pg_sessions"
 _AGES = frozenset({"age", "last", "lease", "since", "tx"})
 
 
@@ -72,11 +73,11 @@ def _with_state(call: Call, document: Document) -> Document:
     from ..present.postgres_listings import state_lines
 
     def text(world: World, now: datetime) -> str:
-        above, below = state_lines(world, now)
-        return "\n\n".join(part for part in (out.lines(above), document.text(world, now), out.lines(below)) if part)
+        above, *below = state_lines(world, now)
+        return "\n\n".join(part for part in (out.lines(above), document.text(world, now), *map(out.lines, below)) if part)
 
     def mark(world: World, now: datetime) -> Any:
-        return (document.mark(world, now), plain_text(state_lines(world, now)[1]))
+        return (document.mark(world, now), plain_text(state_lines(world, now)[-1]))
 
     return dataclasses.replace(document, text=text, mark=mark, more=tuple(dict.fromkeys((*document.more, *nouns.STATE))))
 
@@ -247,8 +248,17 @@ def _print(call: Call, document: Document) -> Exit:
         if text:
             out.data(text)
         else:
-            out.say(f"no {document.title}")
+            out.say(f"no {document.title}{_seen_by_us(world, document, now)}")
     return code
+
+
+def _seen_by_us(world: World, document: Document, now: datetime) -> str:
+    """Of sessions: that there may be some which this login is not shown."""
+    if document.reading != _SESSIONS:
+        return ""
+    from ..present.postgres_activity import lacking
+
+    return " that this login may see" if lacking(world, now) else ""
 
 
 def _last_known(site: Site, document: Document, world: World, now: datetime) -> World:
@@ -288,7 +298,9 @@ def _explain(site: Site, world: World, document: Document) -> None:
     """One line: what, where, remedy."""
     source = document.sources[0]
     if document.reading:
-        out.say(out.clean(f"{document.title}: {getattr(world, document.reading).reason}"))
+        from ..present.postgres_listings import why_not
+
+        out.say(out.clean(f"{document.title}: {why_not(world, document.reading)}"))
         return
     state = world.sources[source]
     trouble = world.sources[KUBE].trouble or state.trouble

@@ -40,7 +40,7 @@ _READINGS: dict[str, str] = {"sessions": "pg_sessions", "locks": "pg_sessions", 
 
 STATE = (
     "deployments", "services", "endpointslices", "l2_statuses", "ip_pools", "l2_advertisements",
-    "pg_poolers", "pg_backups", "pg_schedules", "pg_stores", "claims", "events",
+    "pg_poolers", "pg_backups", "pg_schedules", "pg_stores", "claims", "events", "node_stats",
 )  # fmt: skip
 """What the whole state of the database rests on besides its instances."""
 
@@ -64,7 +64,8 @@ def always(listing: Listing[Any], column: Column) -> bool:
 
 _SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "postgres": (
-        "postgres", "status_json_database", ("services", "endpointslices", "l2_statuses", "ip_pools", "l2_advertisements", "nodes")
+        "postgres", "status_json_database",
+        ("services", "endpointslices", "l2_statuses", "ip_pools", "l2_advertisements", "nodes", "claims", "node_stats"),
     ),
     "storage": ("storage", "status_json_storage", ("lh_nodes", "lh_volumes", "lh_replicas", "lh_engines", "lh_settings")),
     "backups": ("backups", "status_json_backups", ("pg_clusters", "pg_backups", "pg_schedules", "pg_stores", "lh_targets", "lh_volumes", "claims", "pods")),
@@ -73,7 +74,7 @@ _SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 
 _BESIDE: dict[str, tuple[str, str]] = {
-    "postgres": ("postgres", "site_json"),
+    "postgres": ("postgres_site", "site_json"),
     "sessions": ("postgres_listings", "primary_named"),
     "locks": ("postgres_listings", "primary_named"),
     "databases": ("postgres_listings", "primary_named"),

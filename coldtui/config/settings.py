@@ -130,6 +130,12 @@ class Config:
     def origin(self, key: str) -> Origin:
         return self.origins.get(key, DEFAULT)
 
+    @property
+    def vip_tried(self) -> str:
+        """Where the database's VIP is tried; empty: at the address of its service."""
+        named = self.site_variables.get("POSTGRES_PRIMARY_HOST")
+        return self.vip.probe or (named if isinstance(named, str) else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:

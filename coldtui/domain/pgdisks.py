@@ -45,7 +45,8 @@ def _disk(world: World, c: PgCluster, i: Instance, what: str, claim: str) -> PgD
     size = known.capacity_b or known.requested_b if known is not None else None
     stats = world.node_stats.get(i.node)
     if stats is None:
-        return PgDisk(what, claim, Unknown("kubelet", f"the kubelet of {i.node} was not asked" if i.node else "it is on no node"), size)
+        nowhere = "it is on no node" if i.pods_known else "which node it is on is not known"
+        return PgDisk(what, claim, Unknown("kubelet", f"the kubelet of {i.node} was not asked" if i.node else nowhere), size)
     if isinstance(stats, Unknown):
         return PgDisk(what, claim, Unknown("kubelet", stats.reason), size)
     fill = next((v for v in stats.value.volumes if (v.namespace, v.claim) == (c.namespace, claim)), None)

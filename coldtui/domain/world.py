@@ -68,6 +68,8 @@ class SiteFacts:
     """The API server's clock minus this machine's; None: not told. Every age on the screen is wrong by as much."""
     pg_cluster: str = ""
     """`namespace/name` of the CloudNativePG cluster that is the site's database; empty: the only one there is, or the first."""
+    vip_probe: str = ""
+    """`host:port` at which its VIP is tried by the configuration; empty: at the address of its service."""
 
 
 DATABASE = "database"

@@ -13,10 +13,10 @@ from ..domain import postgres as domain
 from ..domain import vips as domain_vips
 from ..domain.backups import last_good, store_of
 from ..domain.postgres import Instance, PgCluster
-from ..domain.readings import Known
+from ..domain.readings import Known, Reading
 from ..domain.replication import lsn_text
 from ..domain.text import counted
-from ..domain.topology import Topology, cluster_of, topology
+from ..domain.topology import Member, cluster_of, topology
 from ..domain.verdicts import Grade, Verdict, seen, unsure
 from ..domain.world import World
 from . import words
@@ -26,6 +26,8 @@ from .verdicts import aside, badge, nothing, verdict_cell
 from .vips import announcer_cells, vip_cells
 
 SOURCES = ("pg_clusters", "pods", "nodes", "services")
+NOT_THE_SITES = "not the site's database: its servers are not asked by SQL and /pg/status · set postgres.cluster to see it"
+"""Of another cluster than the one that is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,15 @@ def seen_instances(world: World, c: PgCluster) -> tuple[Instance, ...]:
     )
 
 
+def missing_cluster(world: World) -> str:
+    """That the configured cluster does not exist, and which do; empty: it does, or it is not known."""
+    named = world.site.pg_cluster
+    if not named or named in world.pg_clusters.items or not seen(world, "pg_clusters") or unsure(world, "pg_clusters"):
+        return ""
+    there = ", ".join(sorted(world.pg_clusters.items)) or "none"
+    return f"cluster {named} of postgres.cluster does not exist; found: {there}"
+
+
 def _instances(world: World) -> Mapping[str, InstanceOf]:
     clusters = list(world.pg_clusters.items.values())
     if not clusters and (named := cluster_of(world)) is not None:
@@ -108,36 +119,69 @@ _INSTANCE_COLUMNS: tuple[Column, ...] = (
     Column("age", "AGE", 5, right=True, priority=1, sort_key="T"),
     Column("sync", "SYNC", 6, priority=1),
     Column("connections", "CONN", 4, right=True, priority=1),
+    Column("received", "RECEIVED", 11, right=True, priority=3),
+    Column("replayed", "REPLAYED", 11, right=True, priority=3),
     Column("ip", "IP", 15, priority=3),
     Column("cluster", "CLUSTER", 14, grow=1, priority=2, sort_key="C"),
 )
 
 
-def sync_of(world: World, i: Instance) -> str:
+def asked(world: World, c: PgCluster) -> bool:
+    """Whether it is this cluster's servers that are asked: those of the site's database alone are."""
+    return domain.site_cluster(world) in (c, None)
+
+
+def sync_of(world: World, c: PgCluster, i: Instance) -> str:
     """`async`, `sync`, `quorum` or `potential` as the primary sees it by SQL; empty: not told."""
     told = (s for r in world.pg_sql.values() if isinstance(r, Known) for s in r.value.standbys)
-    return next((s.sync_state for s in told if s.name == i.name and s.state), "")
+    return next((s.sync_state for s in told if s.name == i.name and s.state), "") if asked(world, c) else ""
 
 
-def connections_of(world: World, i: Instance) -> str:
-    reading = world.pg_sql.get(i.name)
+def connections_of(world: World, c: PgCluster, i: Instance) -> str:
+    reading = world.pg_sql.get(i.name) if asked(world, c) else None
     return str(reading.value.connections) if isinstance(reading, Known) else UNKNOWN
 
 
-def _state_cell(world: World, item: InstanceOf, now: datetime) -> Cell:
-    """Where its pod is not known the server may still tell that it runs."""
+def _state_cell(world: World, item: InstanceOf, m: Member | None, now: datetime) -> Cell:
+    """Where its pod is not known the server may still tell that it runs; of a standby that is ready, whether it follows."""
     judged = instance_verdict(world, item, now)
-    if judged.grade is Grade.UNKNOWN and isinstance(world.pg_sql.get(item.instance.name), Known):
+    if m is None:
+        return verdict_cell(judged)
+    if judged.grade is Grade.UNKNOWN and isinstance(m.sql, Known):
         return badge(Grade.PART, "answers SQL")
+    if judged.grade is Grade.GOOD and m.role != "primary":
+        if isinstance(m.paused, Known) and m.paused.value:
+            return badge(Grade.PART, "paused")
+        if isinstance(m.receiving, Known) and not m.receiving.value:
+            return badge(Grade.PART, "no stream")
     return verdict_cell(judged)
+
+
+_kept: tuple[World, datetime, Mapping[str, Member]] | None = None
+
+
+def member_of(world: World, item: InstanceOf, now: datetime) -> Member | None:
+    """What its sources say of it; None: its cluster is not the one that is asked. Kept for the last World and moment, since every row asks."""
+    global _kept
+    if not (asked(world, item.cluster) and (world.pg_sql or world.pg_managers)):
+        return None
+    if _kept is None or _kept[0] is not world or _kept[1] != now:
+        _kept = (world, now, {m.name: m for m in topology(world, item.cluster, now).members})
+    return _kept[2].get(item.instance.name)
+
+
+def _position_cell(reading: Reading[int] | None) -> Cell:
+    return Cell(lsn_text(reading.value)) if isinstance(reading, Known) else Cell(UNKNOWN, Tone.MUTED)
 
 
 def _instance_row(world: World, item: InstanceOf, now: datetime) -> Row:
     c, i = item.cluster, item.instance
+    m = member_of(world, item, now)
+    leads = i.role == "primary"
     cells = (
         Cell(i.name, Tone.STRONG),
         role_cell(i),
-        _state_cell(world, item, now),
+        _state_cell(world, item, m, now),
         Cell(i.node or UNKNOWN),
         Cell(
             str(i.timeline) if i.timeline else UNKNOWN, Tone.WARN if i.timeline and c.timeline and i.timeline != c.timeline else Tone.PLAIN
@@ -145,8 +189,10 @@ def _instance_row(world: World, item: InstanceOf, now: datetime) -> Row:
         Cell(lag_text(i) if not i.is_current else "", Tone.MUTED),
         Cell(str(i.restarts) if i.pod else UNKNOWN, Tone.PLAIN if i.restarts else Tone.MUTED),
         Cell(words.age(now - i.pod.created) if i.pod else UNKNOWN),
-        Cell(sync_of(world, i) or ("" if i.role == "primary" else UNKNOWN), Tone.MUTED),
-        Cell(connections_of(world, i)),
+        Cell(sync_of(world, c, i) or ("" if leads else UNKNOWN), Tone.MUTED),
+        Cell(connections_of(world, c, i)),
+        _position_cell(m.received if m is not None and not leads else m.position if m is not None else None),
+        _position_cell(m.replayed if m is not None else None) if not leads else Cell(""),
         Cell(i.pod.ip if i.pod and i.pod.ip else UNKNOWN),
         Cell(c.name, Tone.MUTED),
     )
@@ -156,8 +202,8 @@ def _instance_row(world: World, item: InstanceOf, now: datetime) -> Row:
 def _server_json(world: World, c: PgCluster, i: Instance, now: datetime, reasons: dict[str, str]) -> dict[str, Any]:
     """What the server says of itself by SQL; null, with the reason added to `reasons`, where it does not."""
     reading = world.pg_sql.get(i.name)
-    if reading is None or domain.site_cluster(world) not in (c, None):
-        reasons["sql"] = "no server was asked"
+    if reading is None or not asked(world, c):
+        reasons["sql"] = "no server was asked" if asked(world, c) else NOT_THE_SITES
         return {"connections": None, "sql": None, "sql_age_s": None}
     if not isinstance(reading, Known):
         reasons["sql"] = reading.reason
@@ -170,7 +216,7 @@ def _server_json(world: World, c: PgCluster, i: Instance, now: datetime, reasons
             "started": words.iso(s.started), "current_lsn": _lsn_json(s.current), "received_lsn": _lsn_json(s.received),
             "replayed_lsn": _lsn_json(s.replayed), "replay_paused": s.replay_paused, "max_connections": s.max_connections,
             "pending_restart": s.pending_restart, "streaming": s.receiver is not None and s.receiver.status == "streaming" if s.in_recovery else None,
-            "sync_state": sync_of(world, i) or None, "missing": list(s.missing),
+            "sync_state": sync_of(world, c, i) or None, "missing": list(s.missing),
         },
         "sql_age_s": int((now - reading.as_of).total_seconds()),
     }  # fmt: skip
@@ -178,55 +224,6 @@ def _server_json(world: World, c: PgCluster, i: Instance, now: datetime, reasons
 
 def _lsn_json(position: int | None) -> str | None:
     return lsn_text(position) if position is not None else None
-
-
-def site_json(world: World, now: datetime) -> dict[str, Any]:
-    """The site document's shape of its database, beside the listing; null is unknown."""
-    c = cluster_of(world)
-    if c is None:
-        return {"cluster_name": None, "status": None, "instances": None, "vip": None}
-    t, judged = topology(world, c, now), domain.verdict(world, c, now)
-    found = []
-    for m in t.members:
-        connections = m.connections.value[0] if isinstance(m.connections, Known) else None
-        lag = m.behind.value if isinstance(m.behind, Known) else None
-        state = instance_verdict(world, InstanceOf(c, m.instance), now)
-        reasons = {} if m.role else {"role": "no source tells it"}
-        for key, reading in (("connections", m.connections), ("replication_lag", m.behind)):
-            if not isinstance(reading, Known):
-                reasons[key] = reading.reason
-        status = None if state.grade is Grade.UNKNOWN else state.word
-        if status is None:
-            reasons["status"] = state.why
-        one = {"name": m.name, "role": m.role or None, "status": status, "connections": connections, "replication_lag": lag}
-        found.append({**one, "replication_lag_s": m.behind_s, "_reasons": reasons})
-    octets = t.loss.octets
-    return {
-        "cluster_name": c.name,
-        "status": None if judged.grade is Grade.UNKNOWN else judged.word,
-        "why": judged.why or None,
-        "instances": found,
-        "vip": _vip_json(world, c, t),
-        "loss_if_primary_died": {
-            "bytes": octets.value if isinstance(octets, Known) else None, "primary": t.loss.primary or None, "best_replica": t.loss.best or None,
-            "primary_gone": t.loss.gone, "age_s": int((now - t.loss.as_of).total_seconds()) if t.loss.as_of else None,
-            "why": None if isinstance(octets, Known) else octets.reason,
-        },
-        "contradictions": [{"severity": p.severity.name.lower(), "what": p.sentence, "hits": p.hits, "cause": p.cause} for p in t.problems],
-    }  # fmt: skip
-
-
-def _vip_json(world: World, c: PgCluster, t: Topology) -> dict[str, Any]:
-    """`active`: a connection through it reaches a primary. null: not tried, or not known."""
-    vips = domain_vips.database_vips(world, c)
-    address = vips[0].address if vips else None
-    if t.vip is None:
-        return {"address": address, "active": None, "current_primary": t.primary or None, "reaches": None, "why": "not tried"}
-    reading = t.vip.reading
-    tried = isinstance(reading, Known) or any(isinstance(m.sql, Known) for m in t.members)  # else it is we whom nobody lets in
-    works = isinstance(reading, Known) and not reading.value.in_recovery if tried else None
-    why = None if isinstance(reading, Known) else reading.reason
-    return {"address": address, "active": works, "current_primary": t.primary or None, "reaches": t.vip.server or None, "why": why}
 
 
 def _instance_json(world: World, item: InstanceOf, now: datetime) -> dict[str, Any]:
@@ -401,7 +398,7 @@ def head_line(world: World, c: PgCluster, now: datetime) -> Line:
         cells += [Cell("  timeline ", Tone.MUTED), Cell(str(c.timeline))]
     if c.version:
         cells.append(Cell(f"  {c.version}", Tone.MUTED))
-    for v in domain_vips.database_vips(world, c)[:1]:
+    for v in domain_vips.database_vips(world, c, writes=True)[:1]:
         address = v.address or "?"
         cells += [Cell(f"  VIP {address} ", spans=(("  VIP ", Tone.MUTED), (f"{address} ", Tone.PLAIN))), *announcer_cells(v)]
     return tuple(cells)
@@ -425,8 +422,8 @@ def postgres_card(world: World, now: datetime, cells: int) -> tuple[Line, ...]:
     """The site's database on the home screen: verdict, why, instances, what is not known."""
     c = domain.site_cluster(world)
     if c is None:
-        if world.site.pg_cluster and seen(world, "pg_clusters") and not unsure(world, "pg_clusters"):
-            return (cut_line((badge(Grade.BAD, "missing"), Cell(f"  cluster {world.site.pg_cluster} does not exist")), cells),)
+        if missing := missing_cluster(world):
+            return (cut_line((badge(Grade.BAD, "missing"), Cell(f"  {missing}")), cells),)
         return (cut_line((nothing(world, "pg_clusters", "PostgreSQL clusters", now),), cells),)
     judged = domain.verdict(world, c, now)
     lines: list[Line] = [head_line(world, c, now)]
@@ -518,9 +515,7 @@ def status_json_database(world: World, now: datetime) -> dict[str, Any]:
     c = domain.site_cluster(world)
     kinds = ("pg_clusters", "pods", "services")
     if c is None:
-        why = unsure(world, "pg_clusters") or (
-            f"cluster {world.site.pg_cluster} does not exist" if world.site.pg_cluster else "there is no PostgreSQL cluster"
-        )
+        why = missing_cluster(world) or unsure(world, "pg_clusters") or "there is no PostgreSQL cluster"
         keys = ("status", "primary", "replicas", "replication_lag", "vip_status")
         return {**dict.fromkeys(keys), **aside(world, now, kinds, dict.fromkeys(keys, why))}
     judged = domain.verdict(world, c, now)
@@ -539,7 +534,7 @@ def status_json_database(world: World, now: datetime) -> dict[str, Any]:
         reasons["status"] = judged.why
     if not c.current_primary:
         reasons["primary"] = "the operator names none"
-    vips = domain_vips.database_vips(world, c)
+    vips = domain_vips.database_vips(world, c, writes=True)
     vip = vips[0].verdict if vips else None
     if vip is None:
         reasons["vip_status"] = unsure(world, "services") or "no LoadBalancer service leads to it"

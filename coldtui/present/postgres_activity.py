@@ -8,12 +8,18 @@ from typing import Any
 
 from coldtui.domain.values import dataclass
 
-from ..domain.readings import Known, Reading
-from ..domain.sessions import DatabaseFacts, Session, TableFacts
+from ..domain.memo import Last
+from ..domain.pgserver import archiver_of, slots_of
+from ..domain.pods import Pod
+from ..domain.readings import Known, Reading, Unknown
+from ..domain.replication import SEGMENT_B, Archiver, Slot, SqlStatus
+from ..domain.sessions import DatabaseFacts, Progress, Session, TableFacts
+from ..domain.text import counted
+from ..domain.topology import VIP, Member, cluster_of
 from ..domain.world import World
 from . import words
 from .lines import UNKNOWN, Line, label, pair, two_columns
-from .postgres_topology import of, trends
+from .postgres_topology import of, tone_of, trends
 from .rows import Cell, Column, Listing, Row, Tone
 
 LONG = timedelta(minutes=5)
@@ -39,9 +45,15 @@ class Blocked:
         return self.session.key
 
 
-def sessions_of(world: World) -> Mapping[str, Session]:
-    reading = world.pg_sessions
+def _by_key(reading: Reading[tuple[Session, ...]]) -> Mapping[str, Session]:
     return {s.key: s for s in reading.value} if isinstance(reading, Known) else {}
+
+
+_sessions = Last(_by_key)
+
+
+def sessions_of(world: World) -> Mapping[str, Session]:
+    return _sessions(world.pg_sessions)
 
 
 def transaction_age(s: Session, now: datetime) -> timedelta | None:
@@ -65,14 +77,66 @@ def _state_cell(s: Session, now: datetime) -> Cell:
     return Cell(s.state.replace("idle in transaction", "idle in tx"), tone)
 
 
-def _cells(s: Session, now: datetime, lead: str = "") -> tuple[Cell, ...]:
+def _held_up(sessions: Mapping[str, Session]) -> Mapping[int, int]:
+    """pid of each that others wait for -> how many do, through others too."""
+    waiting: dict[int, set[int]] = {}
+    for s in sessions.values():
+        for pid in s.blocked_by:
+            waiting.setdefault(pid, set()).add(s.pid)
+    return {pid: len(_behind(waiting, pid)) for pid in waiting}
+
+
+def _behind(waiting: Mapping[int, set[int]], pid: int) -> set[int]:
+    """Who waits for it at last; in a circle it is not counted itself."""
+    found: set[int] = set()
+    left = [pid]
+    while left:
+        new = waiting.get(left.pop(), set()) - found - {pid}
+        found |= new
+        left.extend(new)
+    return found
+
+
+_holders = Last(_held_up)
+
+
+def held_up(world: World) -> Mapping[int, int]:
+    """pid of each session that others wait for -> how many do, through others too."""
+    return _holders(sessions_of(world))
+
+
+def is_root(s: Session, held: Mapping[int, int]) -> bool:
+    """It waits for nobody, and others wait for it: ending it helps all."""
+    return not s.blocked_by and s.pid in held
+
+
+def waits_for(s: Session) -> str:
+    """`21286`, `a prepared transaction`."""
+    return ", ".join(str(pid) if pid else "a prepared transaction" for pid in s.blocked_by)
+
+
+def waits(s: Session) -> str:
+    """`Lock: transactionid`; empty: for nothing, or only for its client."""
+    return "" if s.wait.startswith(_RESTS) else s.wait
+
+
+def _wait_cell(s: Session, held: Mapping[int, int]) -> Cell:
+    """Who is at the root of it, whom it waits for, else what for."""
+    if is_root(s, held):
+        return Cell(f"{words.GLYPHS['bad']} ROOT, holds up {held[s.pid]}", Tone.BAD)
+    if s.blocked_by:
+        return Cell(f"for {waits_for(s)}", Tone.WARN)
+    return Cell(waits(s), Tone.WARN if s.wait.startswith("Lock") else Tone.MUTED)
+
+
+def _cells(s: Session, held: Mapping[int, int], now: datetime, lead: str = "") -> tuple[Cell, ...]:
     age = transaction_age(s, now)
     return (
         Cell(f"{lead}{s.pid}", Tone.STRONG),
         Cell(s.user or s.kind, Tone.PLAIN if s.user else Tone.MUTED),
         _state_cell(s, now),
         Cell(words.age(age) if age is not None else "", Tone.WARN if flagged(s, now) else Tone.PLAIN),
-        Cell("" if s.wait.startswith(_RESTS) else s.wait, Tone.WARN if s.wait.startswith("Lock") else Tone.MUTED),
+        _wait_cell(s, held),
         Cell(" ".join(s.query.split()), Tone.PLAIN if s.state == "active" else Tone.MUTED),
         Cell(s.database or UNKNOWN, Tone.MUTED),
         Cell(s.address or "", Tone.MUTED),
@@ -92,7 +156,7 @@ _COLUMNS: tuple[Column, ...] = (
 
 
 def _session_row(world: World, s: Session, now: datetime) -> Row:
-    return Row(s.key, _cells(s, now))
+    return Row(s.key, _cells(s, held_up(world), now))
 
 
 def _start(s: Session) -> float:
@@ -107,7 +171,7 @@ SESSIONS: Listing[Session] = Listing(
     items=sessions_of,
     row=_session_row,
     sorts={
-        "tx": lambda world, s: (s.kind != "client backend", not s.blocked_by, _start(s), s.pid),
+        "tx": lambda world, s: (not is_root(s, held_up(world)), not s.blocked_by, s.kind != "client backend", _start(s), s.pid),
         "pid": lambda world, s: s.pid,
         "user": lambda world, s: (s.user, s.pid),
         "state": lambda world, s: (s.state != "active", s.state, s.pid),
@@ -154,7 +218,7 @@ def root_of(sessions: Mapping[str, Session], s: Session) -> Session:
 
 
 def _lock_row(world: World, b: Blocked, now: datetime) -> Row:
-    return Row(b.key, _cells(b.session, now, "  " * (b.depth - 1) + "└ " if b.depth else ""))
+    return Row(b.key, _cells(b.session, held_up(world), now, "  " * (b.depth - 1) + "└ " if b.depth else ""))
 
 
 LOCKS: Listing[Blocked] = Listing(
@@ -187,11 +251,15 @@ def session_lines(world: World, s: Session, now: datetime) -> tuple[Line, ...]:
     ]
     if said := flagged(s, now):
         lines.append(pair("Flag", said, Tone.WARN, cells=12))
-    if s.wait:
-        lines.append(pair("Waits for", s.wait, cells=12))
+    if told := waits(s):
+        lines.append(pair("Waits for", told, cells=12))
     if s.blocked_by:
-        lines.append(pair("Blocked by", ", ".join(map(str, s.blocked_by)), Tone.BAD, cells=12))
-    if s.query_at is not None:
+        lines.append(pair("Blocked by", waits_for(s), Tone.BAD, cells=12))
+    if count := held_up(world).get(s.pid):
+        lines.append(pair("Holds up", f"{counted(count, 'session')}{', waits for nobody' if not s.blocked_by else ''}", Tone.BAD, cells=12))
+    if s.state.startswith("idle") and s.state_at is not None:
+        lines.append(pair("Last query", f"ended {words.age(now - s.state_at)} ago", cells=12))
+    elif s.query_at is not None:
         lines.append(pair("Query for", words.age(now - s.query_at), cells=12))
     return (*lines, (), (Cell(s.query),))
 
@@ -224,7 +292,7 @@ DATABASES: Listing[DatabaseFacts] = Listing(
         Column("size", "SIZE", 9, right=True, sort_key="S"),
         Column("connections", "CONN", 5, right=True),
         Column("xid", "XID AGE", 13, right=True, sort_key="X"),
-        Column("wraparound", "TO WRAPAROUND", 13, right=True),
+        Column("wraparound", "XID USED", 8, right=True),
     ),
     items=_databases,
     row=_database_row,
@@ -281,50 +349,98 @@ def database_pane(world: World, d: DatabaseFacts, now: datetime) -> tuple[Line, 
 
 
 def server_lines(world: World, now: datetime, columns: int = 24) -> tuple[Line, ...]:
-    """The primary's archiver, slots, work in progress, cache and rates."""
+    """The primary's archiver and slots by the nearest source that tells; by SQL alone work in progress, cache and rates."""
     t = of(world, now)
     lead = next((m for m in t.members if m.name == t.primary), None)
-    if lead is None or not isinstance(lead.sql, Known):
-        reason = getattr(lead.sql, "reason", "") if lead is not None else "no primary is known"
-        return (pair("SQL", reason, Tone.STALE, cells=12),)
-    s = lead.sql.value
-    lines: list[Line] = _progress_lines(world.pg_progress)
-    if s.archiver is not None:
-        a = s.archiver
-        last = f"{a.last_wal} {words.age(now - a.last_at)} ago" if a.last_at is not None else "nothing yet"
-        lines.append(pair("Archived", last, cells=12))
-        if a.failing and a.failed_at is not None:
-            lines.append(pair("Fails", f"{a.failed_wal} {words.age(now - a.failed_at)} ago, {a.failed:,} times", Tone.BAD, cells=12))
-        lines.append(
-            pair(
-                "WAL waiting",
-                f"{a.waiting}" if a.waiting is not None else "not shown: needs pg_monitor",
-                Tone.WARN if a.waiting else Tone.PLAIN,
-                cells=12,
-            )
-        )
-    for slot in s.slots:
-        kept = words.size(slot.retained_b) if slot.retained_b is not None else UNKNOWN
-        word = f"{slot.name} {'active' if slot.active else 'inactive'}, keeps {kept}"
-        lines.append(
-            pair("Slot", word + (f", {slot.wal_status}" if slot.wal_status else ""), Tone.PLAIN if slot.active else Tone.WARN, cells=12)
-        )
-    asked = s.blocks_hit + s.blocks_read
-    lines.append(pair("Cache hits", f"{s.blocks_hit / asked:.1%}" if asked else UNKNOWN, cells=12))
-    if s.checkpoints is not None:
-        lines.append(pair("Checkpoints", f"{s.checkpoints:,} since start", cells=12))
+    if lead is None:
+        return (pair("Server", "no primary is known", Tone.STALE, cells=12),)
+    archiver, slots = archiver_of(lead), slots_of(lead)
+    lines: list[Line] = list(_source_lines(lead, (archiver, slots), now))
+    if isinstance(lead.sql, Known):
+        lines += _progress_lines(world.pg_progress)
+    if isinstance(archiver, Known):
+        lines += _archiver_lines(archiver, now)
+    if isinstance(slots, Known):
+        lines += [_slot_line(slot) for slot in slots.value]
+    if isinstance(lead.sql, Known):
+        lines += _counter_lines(lead.sql.value)
     return (*lines, *trends(world, lead.name, primary=True, columns=columns))
 
 
+def _source_lines(lead: Member, told: tuple[Reading[Any], ...], now: datetime) -> Iterator[Line]:
+    """Who tells what follows, and how long ago; first why SQL does not."""
+    if isinstance(lead.sql, Unknown):
+        yield pair("SQL", lead.sql.reason, Tone.STALE, cells=12)
+    known = next((r for r in (lead.sql, *told) if isinstance(r, Known)), None)
+    if known is not None:
+        name = {"sql": "SQL", "manager": "/pg/status"}.get(known.source, known.source)
+        yield pair("Source", f"{lead.name} by {name}, {words.age(now - known.as_of)} ago", tone_of(known, now, Tone.MUTED), cells=12)
+
+
+def _archiver_lines(reading: Known[Archiver], now: datetime) -> Iterator[Line]:
+    a = reading.value
+    last = f"{a.last_wal} {words.age(now - a.last_at)} ago" if a.last_at is not None else "nothing yet"
+    yield pair("Archived", last, tone_of(reading, now), cells=12)
+    if a.failing and a.failed_at is not None:
+        times = f", {a.failed:,} times" if a.failed else ""
+        yield pair("Fails", f"{a.failed_wal} {words.age(now - a.failed_at)} ago{times}", Tone.BAD, cells=12)
+    yield pair("WAL waiting", waiting_words(reading), tone_of(reading, now, Tone.WARN if a.waiting else Tone.PLAIN), cells=12)
+
+
+def waiting_words(reading: Known[Archiver]) -> str:
+    """`190 segments (3 GiB)`; of segments of the default size."""
+    a = reading.value
+    if a.waiting is None:
+        return "not shown: needs pg_monitor"
+    much = f"{counted(a.waiting, 'segment')} ({words.size(a.waiting * SEGMENT_B)})" if a.waiting else "none"
+    return much + (", by /pg/status" if reading.source == "sql, manager" else "")
+
+
+def _slot_line(slot: Slot) -> Line:
+    kept = words.size(slot.retained_b) if slot.retained_b is not None else UNKNOWN
+    word = f"{slot.name} {'active' if slot.active else 'inactive'}, keeps {kept}"
+    return pair("Slot", word + (f", {slot.wal_status}" if slot.wal_status else ""), Tone.PLAIN if slot.active else Tone.WARN, cells=12)
+
+
+def _counter_lines(s: SqlStatus) -> Iterator[Line]:
+    asked = s.blocks_hit + s.blocks_read
+    yield pair("Cache hits", f"{s.blocks_hit / asked:.1%}" if asked else UNKNOWN, cells=12)
+    if s.checkpoints is not None:
+        yield pair("Checkpoints", f"{s.checkpoints:,} since the last reset of its statistics", cells=12)
+
+
 def _progress_lines(reading: Reading[Any]) -> list[Line]:
-    if not isinstance(reading, Known):
-        return []
-    return [
-        (label("Working", 12), Cell(f"{p.what} {p.table}: {p.phase} {words.percent(p.fraction)}"), Cell(f"  pid {p.pid}", Tone.MUTED))
-        for p in reading.value
-    ]
+    return [_progress_line(p) for p in reading.value] if isinstance(reading, Known) else []
 
 
-def absent(reading: Reading[Any], what: str) -> str:
-    """In place of rows."""
-    return f"no {what}" if isinstance(reading, Known) else f"{what}: {reading.reason}"
+def _progress_line(p: Progress) -> Line:
+    """`vacuum public.orders: scanning heap 45%`; of a phase that counts nothing no percent."""
+    share = f" {words.percent(p.fraction)}" if p.fraction is not None else ""
+    return (label("Working", 12), Cell(f"{p.what} {p.table}: {p.phase}{share}"), Cell(f"  pid {p.pid}", Tone.MUTED))
+
+
+# ---------------------------------------------------------------- why there is less than there is
+
+
+def lacking(world: World, now: datetime) -> str:
+    """What these lists leave out or why they are not told, with the remedy; empty: they are whole."""
+    lead = next((m for m in of(world, now).members if m.name == of(world, now).primary), None)
+    if lead is not None and isinstance(lead.sql, Known) and any(grant.startswith("pg_monitor") for grant in lead.sql.value.missing):
+        return "other users' sessions are not shown: GRANT pg_monitor"
+    return unreached(world)
+
+
+def unreached(world: World) -> str:
+    """That servers are tried at their pods' addresses and none is reached from here; empty: another trouble, or none."""
+    c = cluster_of(world)
+    told = {name: r for name, r in world.pg_sql.items() if name != VIP}
+    if c is None or not told:
+        return ""
+    pods = {name: world.pods.items.get(f"{c.namespace}/{name}") for name in told}
+    away = all(isinstance(r, Unknown) and r.kind in ("timeout", "lost") and _at(pods[name], r) for name, r in told.items())
+    return "pods are not reached from here: set postgres.instances" if away else ""
+
+
+def _at(pod: Pod | None, reading: Unknown) -> bool:
+    """Whether it was tried at the pod's own address."""
+    return pod is not None and bool(pod.ip) and f"({pod.ip}:" in reading.reason

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ..domain import postgres as domain
+from ..domain.pgdisks import CRITICAL, WARNING, disks
 from ..domain.postgres import PgCluster
 from ..domain.problems import Problem
 from ..domain.readings import Unknown
@@ -17,8 +18,24 @@ from ..domain.topology import VIP, cluster_of, topology
 from ..domain.verdicts import unsure
 from ..domain.world import World
 from . import words
-from .lines import UNKNOWN, Line, cut
-from .postgres_activity import DATABASES, LOCKS, SESSIONS, XID_END, Blocked, flagged, transaction_age
+from .lines import UNKNOWN, Line, cut, pair
+from .postgres import NOT_THE_SITES, asked, missing_cluster
+from .postgres_activity import (
+    DATABASES,
+    LOCKS,
+    SESSIONS,
+    XID_END,
+    Blocked,
+    flagged,
+    held_up,
+    is_root,
+    lacking,
+    server_lines,
+    transaction_age,
+    unreached,
+    waits,
+    waits_for,
+)
 from .postgres_head import head
 from .problems import severity_cell
 from .rows import Cell, Column, Listing, Row, Tone
@@ -48,7 +65,7 @@ def _cells(s: Session, now: datetime) -> tuple[Cell, ...]:
         Cell(s.database or UNKNOWN),
         Cell(s.application or UNKNOWN, Tone.MUTED),
         _state(s, now),
-        Cell(s.wait or UNKNOWN, Tone.WARN if s.wait.startswith("Lock") else Tone.MUTED),
+        Cell(waits(s) or UNKNOWN, Tone.WARN if s.wait.startswith("Lock") else Tone.MUTED),
         Cell(words.duration(age) if age is not None else UNKNOWN, Tone.WARN if flagged(s, now) else Tone.PLAIN),
     )
 
@@ -85,6 +102,8 @@ def session_json(world: World, s: Session, now: datetime) -> dict[str, Any]:
         "state_s": None if s.state_at is None else max(0, int((now - s.state_at).total_seconds())),
         "query_s": None if s.query_at is None else max(0, int((now - s.query_at).total_seconds())),
         "blocked_by": list(s.blocked_by),
+        "root": is_root(s, held_up(world)),
+        "holds_up": held_up(world).get(s.pid, 0),
         "flag": flagged(s, now).rpartition(" ")[0] or None,
         "query": s.query,
     }
@@ -103,21 +122,10 @@ SESSIONS_PLAIN: Listing[Session] = replace(
 # ---------------------------------------------------------------- who blocks whom
 
 
-def _is_root(b: Blocked) -> bool:
-    """It waits for nobody, and others wait for it."""
-    return b.depth == 0 and not b.session.blocked_by
-
-
-def _holds_up(world: World, b: Blocked) -> int:
-    """How many wait for it, through others too: in the tree they follow it, deeper."""
-    below = [x for x in sorted(LOCKS.items(world).values(), key=lambda x: x.order) if x.order > b.order]
-    return next((n for n, x in enumerate(below) if x.depth <= b.depth), len(below))
-
-
 def _role(world: World, b: Blocked) -> Cell:
-    if _is_root(b):
-        return Cell(f"▲ ROOT, holds up {_holds_up(world, b)}", Tone.BAD)
-    return Cell("waits for " + ", ".join(str(pid) if pid else "a prepared transaction" for pid in b.session.blocked_by), Tone.WARN)
+    if is_root(b.session, held_up(world)):
+        return Cell(f"▲ ROOT, holds up {held_up(world)[b.session.pid]}", Tone.BAD)
+    return Cell(f"waits for {waits_for(b.session)}", Tone.WARN)
 
 
 def _lock_row(world: World, b: Blocked, now: datetime) -> Row:
@@ -127,7 +135,7 @@ def _lock_row(world: World, b: Blocked, now: datetime) -> Row:
 
 
 def _lock_json(world: World, b: Blocked, now: datetime) -> dict[str, Any]:
-    return {**session_json(world, b.session, now), "depth": b.depth, "root": _is_root(b), "holds_up": _holds_up(world, b)}
+    return {**session_json(world, b.session, now), "depth": b.depth}
 
 
 LOCKS_PLAIN: Listing[Blocked] = replace(
@@ -170,15 +178,32 @@ def problems_of(world: World, c: PgCluster, now: datetime) -> tuple[Problem, ...
     return tuple(sorted(found.values(), key=lambda p: (-p.severity, p.sentence)))
 
 
-def state_lines(world: World, now: datetime) -> tuple[tuple[Line, ...], tuple[Line, ...]]:
-    """What stands above the instances: verdict, phase, primary, loss now, VIP; and below: what is wrong, and where the sources disagree."""
+def state_lines(world: World, now: datetime) -> tuple[tuple[Line, ...], ...]:
+    """What stands above the instances: verdict, phase, primary, loss now, VIP. What stands below: archiver, slots and disks; what is wrong, and
+    where the sources disagree."""
     c = cluster_of(world)
     if c is None:
-        return (), ()
+        return (), (), ()
     below = [problem_line(p) for p in problems_of(world, c, now)]
     if doubt := unsure(world, "pg_clusters", "pods", "nodes"):
         below.append((Cell("? not all is known", Tone.STALE), Cell(f"  {doubt}", Tone.MUTED)))
-    return head(world, now), tuple(below) or ((Cell("no problems known", Tone.MUTED),),)
+    server = (*server_lines(world, now), *_disk_lines(world, c))
+    return head(world, now), server, tuple(below) or ((Cell("no problems known", Tone.MUTED),),)
+
+
+def _disk_lines(world: World, c: PgCluster) -> Iterator[Line]:
+    """`postgres-1 PGDATA 45% of 10 GiB`: a line for each disk; why it is not told, once for all that lack it for the same reason."""
+    found = [(i.name, disk) for i in domain.instances(world, c) for disk in disks(world, c, i)]
+    for name, disk in found:
+        if disk.fraction is not None:
+            tone = Tone.PLAIN if disk.fraction < WARNING else Tone.WARN if disk.fraction < CRITICAL else Tone.BAD
+            yield pair("Disk", f"{name} {disk.what} {words.percent(disk.fraction)} of {words.size(disk.capacity_b or 0)}", tone, cells=12)
+    silent: dict[str, list[str]] = {}
+    for name, disk in found:
+        if isinstance(disk.used, Unknown):
+            silent.setdefault(disk.used.reason, []).append(f"{name} {disk.what}")
+    for reason, names in silent.items():
+        yield pair("Disk", f"{', '.join(names)}: not known, {reason}", Tone.STALE, cells=12)
 
 
 def sql_notes(world: World, reading: str, now: datetime) -> Iterator[str]:
@@ -196,15 +221,29 @@ def sql_notes(world: World, reading: str, now: datetime) -> Iterator[str]:
         elif name != VIP:
             for grant in found.value.missing:
                 lacking.setdefault(grant, []).append(shown)
+    if missing := missing_cluster(world):
+        yield f"{missing} · mend postgres.cluster"
+    if not reading:
+        yield from (f"{c.key}: {NOT_THE_SITES}" for c in world.pg_clusters.items.values() if world.pg_sql and not asked(world, c))
     for reason in alike(silent):
         yield f"SQL of {reason}"
+    if hint := unreached(world):
+        yield hint
     for grant, names in lacking.items():
         what, _, shows = grant.partition(": ")
         yield f"SQL of {', '.join(names)}: not shown without {what}: {shows} · GRANT {what} TO the user that postgres.user names"
 
 
+def why_not(world: World, reading: str) -> str:
+    """Why the primary does not tell of its sessions or databases (`reading`): first what makes it impossible, with the remedy."""
+    if missing := missing_cluster(world):
+        return f"{missing} · mend postgres.cluster"
+    reason = str(getattr(getattr(world, reading), "reason", ""))
+    return " · ".join(part for part in (reason, unreached(world)) if part)
+
+
 def primary_named(world: World, now: datetime) -> Mapping[str, Any]:
-    """Beside sessions, locks and databases: whose they are."""
+    """Beside sessions, locks and databases: whose they are, and what is left out of them."""
     from .postgres_topology import of
 
-    return {"_primary": of(world, now).primary or None}
+    return {"_primary": of(world, now).primary or None, "_lacks": lacking(world, now) or None}

@@ -265,6 +265,7 @@ def open_site(config: Config, environ: Mapping[str, str] = os.environ, connector
         context=found.context,
         production=config.production,
         pg_cluster=config.postgres.cluster,
+        vip_probe=config.vip_tried,
     )
     connector = connector or Connector(kubeconfig_path(config), config.kube.context or None, config.kube.namespace)
     from .acting import look_journal, open_desk, runner_lives

@@ -56,7 +56,7 @@ def test_the_card_without_a_cluster_says_which_nothing_it_is() -> None:
     assert said[Freshness.LIVE] == "no PostgreSQL clusters"
     assert said[Freshness.NOT_INSTALLED] == "PostgreSQL clusters: not installed"
     missing = build({}, facts=SiteFacts(pg_cluster="cold/x"))
-    assert plain_text(postgres.postgres_card(missing, NOW, 90)) == "▲ missing  cluster cold/x does not exist"
+    assert plain_text(postgres.postgres_card(missing, NOW, 90)) == "▲ missing  cluster cold/x of postgres.cluster does not exist; found: none"
 
 
 def test_the_site_document() -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from coldtui.adapters.kube.pgstatus import manager_status
-from coldtui.domain.replication import lsn
+from coldtui.domain.replication import Slot, lsn
 from coldtui.domain.troubles import LineTrouble
 
 PRIMARY = {
@@ -38,6 +38,16 @@ def test_a_primary() -> None:
         "async",
         86401.5,
     )
+
+
+def test_slots_of_a_primary() -> None:
+    """What a slot keeps is counted from where the primary is; keys that are left out are false or unknown."""
+    slots = [
+        {"slotName": "_cnpg_postgres_2", "slotType": "physical", "restartLsn": "16/B374D000", "walStatus": "reserved", "active": True},
+        {"slotName": "cdc", "slotType": "logical", "safeWalSize": 4096},
+    ]
+    found = manager_status(json.dumps({**PRIMARY, "replicationSlotsInfo": slots}).encode(), "postgres-1")
+    assert found.slots == (Slot("_cnpg_postgres_2", True, "physical", "reserved", 0x848), Slot("cdc", False, "logical", safe_b=4096))
 
 
 def test_a_standby() -> None:
