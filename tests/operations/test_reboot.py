@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServerProces
 async def test_a_reboot_from_plan_to_proof(server: ApiServerProcess, tmp_path: Path) -> None:
     """Planning touches nothing. The run cordons, orders once, sees the host go and come back in another boot, waits for the kubelet's word for that
     boot and a renewed lease, uncordons what it cordoned, and waits for volumes and PostgreSQL. Each wait is said."""
-    async with host_ground(server, tmp_path) as on:
+    async with host_ground(server, tmp_path, replace(PACE, reboot=3.0, restart=3.0)) as on:
         plan = await on.plan("node.reboot")
         assert (plan.blocked, plan.outlook) == ("", Outlook.GO)
         assert (on.boots(), await on.cordoned()) == (1, False)
@@ -108,7 +108,7 @@ async def test_a_host_that_does_not_come_back(server: ApiServerProcess, tmp_path
     """Out of time the run says exactly what is missing, where to look, and what it leaves behind."""
     async with host_ground(server, tmp_path) as on:
         on.fleet.stuck.add(WORKER)
-        run = await on.done("node.reboot", timeout=3)
+        run = await on.done("node.reboot", timeout=10)
         assert run.state is RunState.PARTIAL
         assert f"{WORKER} is not back in time: {WORKER} does not answer over SSH: connection refused" in run.outcome
         assert "look at the console" in run.outcome
@@ -121,7 +121,7 @@ async def test_ssh_is_back_but_no_kubelet(server: ApiServerProcess, tmp_path: Pa
     async with host_ground(server, tmp_path) as on:
         machine = on.fleet.machines[WORKER]
         machine.timing = replace(machine.timing, start=60.0)
-        run = await on.done("node.reboot", timeout=4)
+        run = await on.done("node.reboot", timeout=10)
         assert run.state is RunState.PARTIAL
         assert "the kubelet of k3s-worker-3 has not reported its new boot yet; k3s-agent is activating (start)" in run.outcome
         assert "SSH answers, no kubelet: journalctl -u k3s-agent" in run.outcome

@@ -167,7 +167,7 @@ async def test_a_k3s_that_does_not_start(server: ApiServerProcess, tmp_path: Pat
     async with host_ground(server, tmp_path) as on:
         machine = on.fleet.machines[WORKER]
         machine.timing = replace(machine.timing, start=60.0)
-        run = await on.done("node.restart-k3s", timeout=3)
+        run = await on.done("node.restart-k3s", timeout=10)
         assert run.state is RunState.PARTIAL
         assert (
             "k3s-agent on k3s-worker-3 does not work in time: k3s-agent on k3s-worker-3 is activating (start); its last line: "

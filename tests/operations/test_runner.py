@@ -113,10 +113,10 @@ async def test_cancel_before_the_first_act_leaves_nothing(stage: Stage) -> None:
 async def test_a_run_has_its_limit(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """`timeout` of the parameters ends it before the next act, with what stands and the remedy."""
     monkeypatch.setenv("TOY_HOLD", "acted:0")
-    run = await stage.begun(timeout=1)
+    run = await stage.begun(timeout=5)
     task = asyncio.create_task(stage.execute(run))
     await soon((stage.world / "at-acted-0").exists)
-    limit = stage.clock.monotonic() + 1.05
+    limit = stage.clock.monotonic() + 5.05
     await soon(lambda: stage.clock.monotonic() > limit)
     (stage.world / "go-acted-0").touch()
     assert await task == Exit.FAILED
@@ -143,7 +143,7 @@ async def test_an_api_that_is_lost_before_the_first_act_is_waited_for(stage: Sta
 async def test_out_of_time_says_what_it_waited_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A longer limit alone does not help when something else was in the way."""
     monkeypatch.setattr("coldtui.operations.runner.RETRY_FIRST_S", 0.05)
-    run = await stage.begun(steps=1, timeout=1)
+    run = await stage.begun(steps=1, timeout=3)
     stage.kube.kill()
     assert await stage.execute(run) == Exit.FAILED
     assert "; it was waiting: the Kubernetes API: the world cannot be read" in stage.now(run).outcome

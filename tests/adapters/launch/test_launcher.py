@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -112,10 +111,11 @@ def test_the_command_names_the_site_of_the_run() -> None:
 
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[bytes]]:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "run", "exec", "20261124-140210-7f3a"])
+    """With no word of a path of ours on its command line: whoever has `coldtui` there may be a console."""
+    child = subprocess.Popen(["/bin/sh", "-c", "read line", "run", "exec", "20261124-140210-7f3a"], stdin=subprocess.PIPE)
     yield child
     child.kill()
-    child.wait()
+    child.communicate()
 
 
 def runner(pid: int, host: str = "") -> Run:

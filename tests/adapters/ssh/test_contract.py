@@ -307,7 +307,7 @@ def test_a_deadline_ends_the_remote_process(real: Place, words: str) -> None:
     async def act(shell: SshShell) -> tuple[int, Finished]:
         told: list[str] = []
         with pytest.raises(LineTrouble) as caught:
-            await shell.run(NODE, sh(f"echo $$; {words}"), on_line=lambda line: told.append(line.text), deadline_s=1.0)
+            await shell.run(NODE, sh(f"echo $$; {words}"), on_line=lambda line: told.append(line.text), deadline_s=5.0)
         assert (caught.value.kind, caught.value.detail) == ("timeout", "it was ended")
         return int(told[0]), await shell.run(NODE, Command(("echo", "on"), mutates=True))
 

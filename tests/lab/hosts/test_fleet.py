@@ -16,12 +16,14 @@ from coldtui.lab import site
 from coldtui.lab.apiserver.process import ApiServerProcess
 from coldtui.lab.client import EVENTS, LEASES, NODES, ApiError, Informers, Json, KubeClient
 from coldtui.lab.control import ApiPower
-from coldtui.lab.controllers.base import Crew, Lab, is_true, moment
+from coldtui.lab.controllers.base import Crew, Lab, Pace, is_true, moment
 from coldtui.lab.hosts.fleet import FREED, Fleet
 from coldtui.lab.supervisor import ALL
 from tests.lab.conftest import FAST, until
 
 PACE = dataclasses.replace(FAST, reboot=0.8, restart=0.6, grace=30.0)
+SLOW = dataclasses.replace(PACE, reboot=3.0, restart=3.0)
+"""For what must be seen while a host or its K3s is away."""
 WORKER, MASTER = "k3s-worker-3", "k3s-master"
 
 
@@ -65,11 +67,11 @@ class Site:
 
 
 @asynccontextmanager
-async def running(server: ApiServerProcess, folder: Path) -> AsyncIterator[Site]:
+async def running(server: ApiServerProcess, folder: Path, pace: Pace = PACE) -> AsyncIterator[Site]:
     async with KubeClient.from_kubeconfig(server.kubeconfig) as client:
         seed = site.build(datetime.now(UTC))
         await site.load(client, [*seed.objects, *seed.derived])
-        lab = Lab(client, Informers(client), PACE, still=True)
+        lab = Lab(client, Informers(client), pace, still=True)
         crew = await Crew.start(lab, ALL)
         fleet = Fleet(lab, folder / "ssh", ApiPower(server).host)
         try:
@@ -80,10 +82,10 @@ async def running(server: ApiServerProcess, folder: Path) -> AsyncIterator[Site]
             await crew.stop()
 
 
-def play(tmp_path: Path, scene: Callable[[Site], Awaitable[None]]) -> None:
+def play(tmp_path: Path, scene: Callable[[Site], Awaitable[None]], pace: Pace = PACE) -> None:
     async def run() -> None:
         with ApiServerProcess(tmp_path / "api", arguments=("--still",)) as server:
-            async with running(server, tmp_path) as on:
+            async with running(server, tmp_path, pace) as on:
                 await scene(on)
 
     asyncio.run(run())
@@ -139,7 +141,7 @@ def test_a_reboot(tmp_path: Path) -> None:
         assert [line.split()[0] for line in (await on.ask("journalctl --list-boots")).splitlines()] == ["-1", "0"]
         other.abort()
 
-    play(tmp_path, scene)
+    play(tmp_path, scene, SLOW)
 
 
 def test_a_restart_of_the_agent(tmp_path: Path) -> None:
@@ -192,7 +194,7 @@ def test_a_restart_on_the_master(tmp_path: Path) -> None:
 
         await until(both)
 
-    play(tmp_path, scene)
+    play(tmp_path, scene, SLOW)
 
 
 def test_the_master_takes_the_api_along(tmp_path: Path) -> None:
