@@ -421,7 +421,7 @@ class Told:
 class Database(Protocol):
     """SQL on the servers of the site's PostgreSQL cluster. A target is the name of an instance (`postgres-1`) or `vip`.
 
-    One kept connection a target, used by one caller at a time; connect timeout 2 s, statement timeout as given; a target that hangs delays no
+    One kept connection a target, used by one caller at a time, none for what takes long; connect timeout 2 s, statement timeout as given; a target that hangs delays no
     other. Raises `domain.errors` only: Unreachable (refused, timeout, no address known), Unauthorized (password, pg_hba), Forbidden (missing
     grant, named), Refused (closed gate: sessions begin with default_transaction_read_only=on and only the fixed reads are sent).
     """
@@ -435,7 +435,10 @@ class Database(Protocol):
         """Where a target is now, unless the configuration says otherwise: a pod's address, the VIP's."""
         ...
 
-    async def status(self, target: str, *, deadline_s: float = 2.0) -> SqlStatus: ...
+    async def status(self, target: str, *, deadline_s: float = 2.0, anew: bool = False) -> SqlStatus:
+        """`anew`: on a connection made for it, as each new client has to. A kept one goes on to the server it was made to, wherever an address
+        leads by now."""
+        ...
 
     async def sessions(self, target: str, *, deadline_s: float = 2.0) -> tuple[Session, ...]:
         """With who blocks whom; our own left out."""
@@ -468,8 +471,10 @@ class Database(Protocol):
         ...
 
     async def probe_write(self, target: str, *, deadline_s: float = 1.0) -> str:
-        """Whether a write is accepted there now, without leaving data: a transaction that takes an xid (`SELECT txid_current()`) and commits,
-        on a new connection. Returns which server answered (`host:port`). Raises Unreachable, or Refused when a read-only server answered."""
+        """Whether a write is accepted there now, on a new connection: a record in the WAL that leaves no row, committed as the server commits by
+        its own settings, synchronous standbys waited for. Returns which server answered (`host:port`). Raises Unreachable, also for a commit that
+        does not end (it is cancelled on the server; while several lie there, no more are begun), or Refused when a read-only server answered or
+        a wait for a standby was cancelled."""
         ...
 
     async def aclose(self) -> None: ...

@@ -332,6 +332,25 @@ class Builder:
             self._set(said)
         self._changed(True)
 
+    def fault(self, name: str, trouble: Trouble | None) -> None:
+        """What reads no kind of its own is a source only while it fails; None: it works."""
+        with self._lock:
+            old = self._sources.get(name)
+            if trouble is None and old is None:
+                return
+            if trouble is None:
+                del self._sources[name]
+                self._sources_dirty = True
+            else:
+                since = old.since if old is not None else None
+                self._set(SourceState(name, None, trouble, since or self._clock.now()))
+        self._changed(True)
+
+    @property
+    def line_ok(self) -> datetime | None:
+        """When the last heartbeat came back; None: none did."""
+        return self._line_ok
+
     def hold(self, name: str, trouble: Trouble | None) -> None:
         """Keep `trouble` on a source though it is read again; None lets it go with the next word."""
         with self._lock:

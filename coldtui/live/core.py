@@ -13,6 +13,8 @@ from pathlib import Path
 from threading import BoundedSemaphore, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from immutables import Map
+
 from ..domain.errors import ColdError, Unreachable
 from ..domain.kinds import KINDS, LEASES, NODE_STATS, NODE_USAGE, NODES, POD_USAGE, POLLED, WATCHED, Kind
 from ..domain.nodes import Lease
@@ -20,7 +22,7 @@ from ..domain.readings import Freshness, Trouble
 from ..domain.runboard import JOURNAL, RunBoard
 from ..domain.sources import KUBE
 from ..domain.troubles import trouble_of
-from ..domain.world import SESSIONS, SiteFacts, World
+from ..domain.world import SESSIONS, SiteFacts, Trend, World
 from ..ports import Clock, Journal, Kube, KubeStreams
 from .backoff import Backoff
 from .builder import Builder
@@ -199,7 +201,7 @@ class Live:
         if LEASES.name in self._wanted:
             self._spawn(self._listen(), "silent streams")
         if self._database is not None and (interests is None or DATABASE in interests):
-            self._spawn(self._tended(self._database.run, "database", KUBE), "database")
+            self._spawn(self._tended(self._database.run, "database", partial(self._builder.fault, DATABASE)), "database")
         if self._keeps:
             self._spawn(self._save_often(), "save")
 
@@ -408,7 +410,7 @@ class Live:
         self._heartbeat = Heartbeat(self._client, self._line, self._builder, self._clock, pace, self._good, self._denied)
         self._begun = self._loop.time() if self._loop is not None else self._begun
         self._open(FIRST)
-        self._spawn(self._tended(self._heartbeat.run, "heartbeat", KUBE), "heartbeat")
+        self._spawn(self._tended(self._heartbeat.run, "heartbeat", partial(self._builder.troubled, KUBE)), "heartbeat")
 
     def _client(self) -> Kube:
         assert self._kube is not None
@@ -488,7 +490,9 @@ class Live:
             worker.start()
         if NODE_STATS.name in self._wanted and self._rounds is None:
             self._rounds = StatsRounds(self._client, self._line, self._builder, self._clock, self._pace)
-            self._spawn(self._tended(self._rounds.run, "kubelet summaries", NODE_STATS.name), "kubelet summaries")
+            self._spawn(
+                self._tended(self._rounds.run, "kubelet summaries", partial(self._builder.troubled, NODE_STATS.name)), "kubelet summaries"
+            )
 
     # What threads and tasks report
 
@@ -654,14 +658,14 @@ class Live:
         task.add_done_callback(self._ended)
         return task
 
-    async def _tended(self, run: Callable[[], Coroutine[Any, Any, None]], name: str, source: str) -> None:
-        """Run for ever; a fault of ours becomes the trouble of `source` and is tried again."""
+    async def _tended(self, run: Callable[[], Coroutine[Any, Any, None]], name: str, troubled: Callable[[Trouble], None]) -> None:
+        """Run for ever; a fault of ours becomes the trouble of its source and is tried again."""
         while True:
             try:
                 await run()
             except Exception as error:
                 log.error("%s: fault of this program, tried again", name, exc_info=error)
-                self._builder.troubled(source, trouble_of(error))
+                troubled(trouble_of(error))
             await asyncio.sleep(self._pace.heartbeat_s)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -682,9 +686,13 @@ class Live:
                 log.exception("a chore failed, tried again")
 
     def _sample(self) -> None:
-        if self.world.nodes.items and (NODE_USAGE.name in self._wanted or NODE_STATS.name in self._wanted):
-            trends = self._history.sample(self.world, self._clock.now(), self._clock.monotonic())
-            self._builder.trends(trends.update(self._pg_history.sample(self.world, self._clock.now(), self._clock.monotonic())))
+        """The servers of the database answer though no node may be read."""
+        world, now, monotonic = self.world, self._clock.now(), self._clock.monotonic()
+        nodes = bool(world.nodes.items) and (NODE_USAGE.name in self._wanted or NODE_STATS.name in self._wanted)
+        trends: Map[str, Trend] = self._history.sample(world, now, monotonic) if nodes else Map()
+        found = trends.update(self._pg_history.sample(world, now, monotonic))
+        if found:
+            self._builder.trends(found)
 
     async def _load(self) -> None:
         from .saved import SavedWorlds  # msgspec is needed only where Worlds are kept

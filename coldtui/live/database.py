@@ -138,6 +138,7 @@ class DatabaseWatch:
             while True:
                 if await self._ready():
                     self._settle()
+                self._builder.fault(DATABASE, None)
                 await asyncio.sleep(self._pace.pg_look_s)
         finally:
             extras.cancel()
@@ -226,6 +227,10 @@ class DatabaseWatch:
             if (words := _reason(error)) != self._unready:
                 self._unready = words
                 log.warning("no SQL: %s", words)
+        except Exception as error:
+            if (words := trouble_of(error).words) != self._unready:
+                self._unready = words
+                log.error("no SQL: fault of this program, tried again", exc_info=error)
         return True
 
     def _settle(self) -> None:
@@ -296,15 +301,18 @@ class DatabaseWatch:
             log.error("%s %s: fault of this program, tried again", target.source, target.name, exc_info=error)
             target.failures += 1
             reading = Unknown(target.source, trouble_of(error).words, "bug")
+        if self._way_fails(target, reading, asked):
+            return  # the last answer stays, and ages
         self._tell(target, reading, found, asked)
 
     def _way_fails(self, target: _Target, reading: Reading[Any], asked: datetime) -> bool:
-        """Whether it may be the API that does not answer rather than the pod behind it: no other manager answered meanwhile. For a few questions:
-        by then the heartbeat knows."""
+        """Whether it may be the API that does not answer rather than the pod behind it: neither its heartbeat nor another manager answered meanwhile.
+        For a few questions: by then the line is known to be lost."""
         if target.source != "manager" or not isinstance(reading, Unknown) or reading.kind == "server" or reading.kind in _OPERATOR_ACTS:
             return False
         others = (r for key, r in self._managers.items() if key != target.key)
-        answered = any(isinstance(r, Known) and r.as_of >= asked for r in others)
+        heard = self._builder.line_ok
+        answered = (heard is not None and heard >= asked) or any(isinstance(r, Known) and r.as_of >= asked for r in others)
         return not answered and target.failures < MISSED and isinstance(self._managers.get(target.key), Known)
 
     def _tell(self, target: _Target, reading: Reading[Any], found: Value | None, asked: datetime) -> None:
@@ -381,8 +389,8 @@ class DatabaseWatch:
             database.at(VIP, *vip)
 
     def _vip(self, cluster: PgCluster) -> tuple[str, int] | None:
-        """The address of the service that leads to the primary."""
-        for vip in database_vips(self._world, cluster)[:1]:
+        """The address of a service that leads to the primary."""
+        for vip in database_vips(self._world, cluster, writes=True):
             ports = vip.service.ports if vip.service is not None else ()
             if vip.address:
                 return vip.address, ports[0].port if ports else PORT
@@ -392,7 +400,7 @@ class DatabaseWatch:
         async def ask() -> SqlStatus:
             if self._database is None:
                 raise Misconfigured(self._unready or "no SQL yet")
-            return await self._database.status(name, deadline_s=DEADLINE_S)
+            return await self._database.status(name, deadline_s=DEADLINE_S, anew=name == VIP)  # where it leads new clients now
 
         return ask
 

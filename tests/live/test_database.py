@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from coldtui.domain.errors import Unauthorized
+from coldtui.domain.problems import problems
 from coldtui.domain.readings import Known, Unknown
 from coldtui.domain.replication import ManagerStatus, PrimaryLease, SqlStatus
 from coldtui.domain.sessions import DatabaseFacts, Progress, Session, TableFacts
@@ -21,6 +22,7 @@ from coldtui.domain.world import DATABASE, World
 from coldtui.lab.fakes import FakeKube
 from coldtui.live import Live
 from coldtui.live.database import VIP, DatabaseSource
+from coldtui.live.pace import Pace
 from coldtui.live.pghistory import PgHistory
 from coldtui.ports import Database
 from tests.sample import NOW, build, cluster, decode, healthy, instance_pod
@@ -49,6 +51,7 @@ class Servers:
         self.places: dict[str, tuple[str, int]] = {}
         self.asked: list[tuple[str, str]] = []
         self.closed = False
+        self.anew: set[str] = set()
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -57,8 +60,9 @@ class Servers:
     def at(self, target: str, host: str, port: int) -> None:
         self.places[target] = (host, port)
 
-    async def status(self, target: str, *, deadline_s: float = 2.0) -> SqlStatus:
+    async def status(self, target: str, *, deadline_s: float = 2.0, anew: bool = False) -> SqlStatus:
         self.asked.append(("status", target))
+        self.anew.update({target} if anew else ())
         found = self.answers[target]
         if found is None:
             await asyncio.Event().wait()
@@ -98,13 +102,15 @@ def site() -> FakeKube:
 
 
 @asynccontextmanager
-async def looking(kube: FakeKube, servers: Servers, *, named: bool = False, connects: list[int] | None = None) -> AsyncIterator[Live]:
+async def looking(
+    kube: FakeKube, servers: Servers, *, named: bool = False, connects: list[int] | None = None, pace: Pace = FAST
+) -> AsyncIterator[Live]:
     def connect() -> Database:
         if connects is not None:
             connects.append(1)
         return cast(Database, servers)
 
-    live = Live(lambda: kube, pace=FAST, database=DatabaseSource(connect, named=named))
+    live = Live(lambda: kube, pace=pace, database=DatabaseSource(connect, named=named))
     await live.start((*KINDS, DATABASE))
     try:
         yield live
@@ -311,5 +317,131 @@ def test_tables_are_read_only_while_they_are_looked_at() -> None:
             assert world.pg_tables["app"].value[0].dead == 3  # type: ignore[union-attr]
             end()
             await live.until(lambda w: not w.pg_tables, 5)
+
+    asyncio.run(scene())
+
+
+def test_last_words_stay_when_the_api_falls_silent() -> None:
+    """A paused API takes no manager's last answer away, neither before nor after it is given up; a pod that alone is silent is said to be at once."""
+
+    async def scene() -> None:
+        servers, kube = Servers(), site()
+        async with looking(kube, servers, pace=replace(FAST, heartbeat_s=0.3)) as live:
+            end = live.attend(DATABASE)
+            await live.until(lambda w: len(w.pg_managers) == 3 and all(isinstance(r, Known) for r in w.pg_managers.values()), 5)
+            seen: list[World] = []
+            live.subscribe(seen.append)
+            for call in ("alive", "pg_status"):
+                kube.fail(call, lambda: LineTrouble("no answer", kind="timeout"), times=None)
+            asked = kube.count("pg_status")
+            await live.until(lambda w: w.sources["kube"].trouble is not None, 10)
+            assert kube.count("pg_status") > asked  # in vain, before the API was given up
+            assert all(isinstance(r, Known) for w in [*seen, live.world] for r in w.pg_managers.values())
+            assert not live.world.pg_claims["manager/postgres-1"].ended
+            kube.heal()
+            await live.until(lambda w: w.sources["kube"].trouble is None, 10)
+            kube.fail("pg_status", lambda: LineTrouble("postgres-2 did not answer", kind="timeout"), "cold/postgres-2", times=None)
+            world = await live.until(lambda w: isinstance(w.pg_managers.get("cold/postgres-2"), Unknown), 10)
+            assert isinstance(world.pg_managers["cold/postgres-1"], Known)
+            end()
+
+    asyncio.run(scene())
+
+
+def test_the_vip_is_asked_as_a_new_client() -> None:
+    """A kept connection would go on to a server that the address leads nobody to any more; to the instances one is kept."""
+
+    async def scene() -> None:
+        servers = Servers()
+        servers.at(VIP, "127.0.0.1", 5)
+        async with looking(site(), servers, named=True) as live:
+            await live.until(lambda w: known(w, "postgres-1", "postgres-2", VIP), 5)
+            assert servers.anew == {VIP}
+
+    asyncio.run(scene())
+
+
+def balancer(name: str, address: str, role: str) -> Any:
+    selector = {"cnpg.io/cluster": "cold-postgres", **({"cnpg.io/instanceRole": role} if role else {})}
+    return decode(
+        "services",
+        {
+            "metadata": {"name": name, "namespace": "cold"},
+            "spec": {"type": "LoadBalancer", "selector": selector, "ports": [{"port": 5432}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": address}]}},
+        },
+    )
+
+
+def test_only_an_address_that_leads_to_the_primary_is_the_vip() -> None:
+    """A service for readers alone is no VIP: a standby behind it is as it should be."""
+
+    async def scene() -> None:
+        servers, kube = Servers(), site()
+        kube.put("services", balancer("readers", "10.9.9.1", "replica"))
+        kube.put("services", balancer("all", "10.9.9.2", ""))
+        async with looking(kube, servers) as live:
+            await live.until(lambda w: known(w, "postgres-1", "postgres-2") and len(w.services) == 2, 5)
+            assert VIP not in servers.places
+            kube.put("services", balancer("writers", "10.9.9.3", "primary"))
+            await live.until(lambda w: known(w, VIP), 5)
+            assert servers.places[VIP] == ("10.9.9.3", 5432)
+
+    asyncio.run(scene())
+
+
+def test_a_fault_of_the_driver_is_no_trouble_of_the_api() -> None:
+    """What is wrong with SQL is said at SQL; managers are asked all the same, and the Kubernetes API has no trouble."""
+
+    async def scene() -> None:
+        def connect() -> Database:
+            raise ValueError("no address: 10.0.0.5, 10.0.0.6")
+
+        kube = site()
+        live = Live(lambda: kube, pace=FAST, database=DatabaseSource(connect))
+        await live.start((*KINDS, DATABASE))
+        try:
+            world = await live.until(lambda w: len(w.pg_managers) == 3 and isinstance(w.pg_sql.get("postgres-1"), Unknown), 5)
+            assert "10.0.0.5, 10.0.0.6" in world.pg_sql["postgres-1"].reason  # type: ignore[union-attr]
+            assert world.sources["kube"].trouble is None
+        finally:
+            await live.close()
+
+    asyncio.run(scene())
+
+
+def test_a_fault_in_asking_is_a_source_of_its_own_while_it_lasts() -> None:
+    """The database has a line in the list of problems, the API has none, and it goes with the fault."""
+
+    async def scene() -> None:
+        class Odd(Servers):
+            odd = True
+
+            def at(self, target: str, host: str, port: int) -> None:
+                if self.odd:
+                    raise ValueError("not an address")
+                super().at(target, host, port)
+
+        servers = Odd()
+        async with looking(site(), servers) as live:
+            world = await live.until(lambda w: DATABASE in w.sources, 5)
+            assert world.sources["kube"].trouble is None
+            assert [p.sentence for p in problems(world, world.at) if p.object.name == DATABASE] == [
+                "database: fault of this program: ValueError: not an address"
+            ]
+            servers.odd = False
+            await live.until(lambda w: DATABASE not in w.sources and known(w, "postgres-1"), 5)
+
+    asyncio.run(scene())
+
+
+def test_trends_of_the_database_need_no_nodes() -> None:
+    """Nodes that may not be read take no sparkline of SQL away."""
+
+    async def scene() -> None:
+        async with looking(site(), Servers()) as live:
+            assert not live.world.nodes.items
+            world = await live.until(lambda w: "pg_connections" in w.trends, 10)
+            assert "pg_lag/postgres-2" in world.trends
 
     asyncio.run(scene())

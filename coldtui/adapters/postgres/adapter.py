@@ -63,7 +63,7 @@ class PostgresAdapter:
 
     # --- reads
 
-    async def status(self, target: str, *, deadline_s: float = 2.0) -> SqlStatus:
+    async def status(self, target: str, *, deadline_s: float = 2.0, anew: bool = False) -> SqlStatus:
         async def work(connection: Connection) -> SqlStatus:
             row = await _one(connection, sql.status(connection.info.server_version))
             waiting = None
@@ -74,6 +74,12 @@ class PostgresAdapter:
                 newest = (await _one(connection, sql.NEWEST))["timeline"]
             return decode.status(row, waiting, newest)
 
+        if anew:
+            async with (
+                _within(deadline_s, target),
+                self._lines.own(target, read_only=True, deadline_s=deadline_s, statement_s=deadline_s) as connection,
+            ):
+                return await work(connection)
         found: SqlStatus = await self._lines.ask(target, work, deadline_s)
         return found
 

@@ -62,7 +62,7 @@ class FakeDatabase:
     def at(self, target: str, host: str, port: int) -> None:
         self.told_addresses[target] = (host, port)
 
-    async def status(self, target: str, *, deadline_s: float = 2.0) -> SqlStatus:
+    async def status(self, target: str, *, deadline_s: float = 2.0, anew: bool = False) -> SqlStatus:
         found = (await self._server("status", target, deadline_s)).status
         assert found is not None
         return found
