@@ -132,7 +132,7 @@ def of_instances(signs: Signs, lost: bool) -> Iterator[Cause]:
         yield Cause("two-primaries", what, *_of_wrong(signs, claims))
     standing = candidates(signs)
     if not signs.replicas:
-        yield Cause("no-replica", f"{c.name} has no instance beside {signs.primary or 'its primary'}", "scale it up, or restore")
+        yield _alone(signs, lost)
     elif not standing and signs.pods is not None and (_asked(signs) or not _may_stand(signs)):
         dead = "; ".join(f"{name}: {_why(signs, name)}" for name in signs.replicas)
         yield Cause("no-replica", f"no replica could be elected: {dead}", "bring a replica back first")
@@ -140,6 +140,16 @@ def of_instances(signs: Signs, lost: bool) -> Iterator[Cause]:
         yield from _of_quorum(signs, standing)
     if lost:
         yield from _of_first(signs, standing)
+
+
+def _alone(signs: Signs, lost: bool) -> Cause:
+    """A new instance is copied from the primary: without it, it is of no help to ask for one."""
+    c, name = signs.cluster, signs.primary
+    if lost:
+        remedy = f"bring {name} back, or restore it from a backup"
+    else:
+        remedy = "scale it up" if c.instances <= 1 else f"wait until the next of {c.instances} has joined"
+    return Cause("no-replica", f"{c.name} has no instance beside {name or 'its primary'}", remedy)
 
 
 def _of_wrong(signs: Signs, claims: set[str]) -> tuple[str, None, tuple[Act, ...]]:
@@ -235,4 +245,11 @@ def _of_quorum(signs: Signs, standing: tuple[str, ...]) -> Iterator[Cause]:
     what = f"the failover quorum is not met: a commit may be only on {only}; {counts}, {len(fit)} can be elected"
     wanted = [name for name in absent if name != signs.primary] or absent
     enough = len(q.standby_names) - q.standby_number - len(fit) + 1
-    yield Cause("quorum", what, f"bring {(' or ' if enough < len(wanted) else ' and ').join(wanted)} back")
+    yield Cause("quorum", what, f"bring {_some(wanted, enough)} back")
+
+
+def _some(names: list[str], enough: int) -> str:
+    """`a and b`, `a or b`, `2 of a, b and c`."""
+    if enough >= len(names) or enough == 1:
+        return (" and " if enough >= len(names) else " or ").join(names)
+    return f"{enough} of {', '.join(names[:-1])} and {names[-1]}"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from .postgres import PgCluster
+from .postgres import MAJOR_UPGRADE, PgCluster
 from .readings import Known, Reading, Unknown
 from .replication import Claim, Standby
 from .values import dataclass
@@ -35,7 +35,7 @@ class Loss:
     gone: bool = False
     """The primary does not answer: it is its last known position that counts."""
     alone: bool = False
-    """There is no replica by design: all would be lost, however many bytes that is."""
+    """There is no replica: all would be lost, however many bytes that is."""
 
 
 def _between(ahead: Reading[int], behind: Reading[int]) -> Reading[int]:
@@ -91,17 +91,18 @@ def _apart(c: PgCluster, lead: Member, m: Member, now: datetime) -> bool:
 
 
 def loss_of(world: World, c: PgCluster, members: tuple[Member, ...], primary: str, now: datetime, *, asked: bool) -> Loss:
-    if c.replica_cluster:
-        return Loss(Unknown("cluster", "none of its own: it follows another cluster"), primary, "", None)
+    if c.replica_cluster or c.phase == MAJOR_UPGRADE:
+        why = "none of its own: it follows another cluster" if c.replica_cluster else "no instance runs while it is upgraded"
+        return Loss(Unknown("cluster", why), primary, "", None)
     claim = last_claim(world, {m.name for m in members}, primary)
-    if c.instances == 1 and len(members) <= 1:
+    if primary and c.instances and len(members) == 1:
         gone = claim is not None and (claim.ended or now - claim.seen > FRESH)
         return Loss(
             Unknown("cluster", "all: there is no replica"), primary, "", claim.seen if claim is not None else None, gone, alone=True
         )
     if claim is None or claim.lsn is None:
-        reason = "the primary never told where its WAL is" if asked else NOT_ASKED
-        return Loss(Unknown("sql", reason), primary, "", None)
+        why = ("the primary never told where its WAL is" if primary else "there is no primary") if asked else NOT_ASKED
+        return Loss(Unknown("sql", why), primary, "", None)
     gone = claim.ended or now - claim.seen > FRESH
     lead = next((m for m in members if m.name == claim.name), None)
     best, apart = None, False

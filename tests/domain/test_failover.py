@@ -265,6 +265,62 @@ def test_a_receiver_that_runs() -> None:
     assert told(signs(managers=managers)) == {}
 
 
+def test_a_receiver_ends_by_itself_at_first() -> None:
+    """Each death of a node passes this stage: for 30 s from the beginning of the election it ends alone, after that it does not."""
+    held = {
+        "postgres-1": REFUSED,
+        "postgres-2": standby("postgres-2"),
+        "postgres-3": known(ManagerStatus("postgres-3", False, "7", receiver_active=True)),
+    }
+
+    def after(seconds: float, *turned_back: float) -> Prospect:
+        begun = {"target_primary": "pending", "target_primary_since": NOW - timedelta(seconds=seconds)}
+        return prospect(signs(begun, managers=held, turned_back=tuple(NOW - timedelta(seconds=s) for s in turned_back)))
+
+    early = after(12)
+    assert early.causes[0].sentence == "waits for the WAL receiver of postgres-3 to end, usually within 5 s of the primary"
+    assert early.causes[0].until == NOW + timedelta(seconds=18)
+    assert early.expected_s == (10, 40)
+    late = after(31)
+    assert (late.causes[0].code, late.causes[0].until, late.expected_s) == ("receiver", None, None)
+    assert late.causes[0].remedy == "see that the old primary postgres-1 is stopped"
+    assert [cause.code for cause in after(1, 32, 1).causes] == ["stalled", "receiver"]
+
+
+def test_our_acts_in_a_remedy() -> None:
+    """Each face says them in its own way; with a primary that is well there is nothing to fail over, and the plan of a failover does not name itself."""
+    down = known(replace(OPERATOR, available=0))
+    lost = only(signs(operator=down))
+    assert lost.remedy == f"bring deployment {OPERATOR.key} back, or fail over"
+    assert lost.advice(lambda act: f"`x: {act.words}`") == f"bring deployment {OPERATOR.key} back, or `x: fail over`"
+    assert lost.besides == f"bring deployment {OPERATOR.key} back"
+    calm = only(well(operator=down))
+    assert (calm.remedy, calm.acts) == (f"bring deployment {OPERATOR.key} back", ())
+    fenced = next(iter(prospect(signs({"fenced": ("postgres-1",)})).causes))
+    assert fenced.advice(lambda act: f"coldtui postgres unfence {act.object}") == "coldtui postgres unfence postgres-1"
+    renewing = known(PrimaryLease("postgres-1", NOW - timedelta(seconds=2), 15))
+    wedged = prospect(signs(pods={"postgres-1": {"is_ready": True}}, lease=renewing)).causes[0]
+    assert (wedged.code, wedged.besides) == ("wedged", "")
+
+
+def test_a_quorum_names_who_has_to_come_back() -> None:
+    """Of those that are away one is enough, or all are needed, or it is the lost primary itself."""
+    wants: dict[str, Any] = {"synchronous": Synchronous("any", 1, quorum=True)}
+
+    def remedy(number: int, *names: str) -> str:
+        away = {"postgres-2": {"is_ready": False, "state": "Pending"}}
+        quorum = known(FailoverQuorum("cold", "cold-postgres", "any", "postgres-1", names, number))
+        return next(cause.remedy for cause in prospect(signs(wants, away, quorum=quorum)).causes if cause.code == "quorum")
+
+    assert remedy(1, "postgres-2", "postgres-3") == "bring postgres-2 back, or fail over"
+    assert remedy(2, "postgres-2", "postgres-3", "postgres-4") == "bring postgres-2 or postgres-4 back, or fail over"
+    assert remedy(1, "postgres-2", "postgres-3", "postgres-4") == "bring postgres-2 and postgres-4 back, or fail over"
+    assert remedy(2, "postgres-2", "postgres-3", "postgres-4", "postgres-5").startswith(
+        "bring 2 of postgres-2, postgres-4 and postgres-5 back"
+    )
+    assert remedy(1, "postgres-1", "postgres-3") == "bring postgres-1 back, or fail over"
+
+
 def test_the_operator_is_away() -> None:
     """Down, ignoring, or not read: the last is no cause, and said as what may hide one."""
     down = known(replace(OPERATOR, available=0))

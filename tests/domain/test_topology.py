@@ -265,3 +265,28 @@ def test_a_standby_that_does_not_stream_is_no_green() -> None:
     ]
     judged = postgres.verdict(world, of(world), NOW)
     assert (judged.grade, judged.why) == (Grade.PART, "postgres-2 receives no WAL, 1 MiB behind")
+
+
+def test_an_old_answer_is_no_answer() -> None:
+    """With its age; and what a server said before that is no word against the Cluster's."""
+    fresh = look(world_of(trio(p2=known(server(), 25)))).members[1]
+    assert (fresh.answers, fresh.told) == (True, NOW - timedelta(seconds=25))
+    old = look(world_of(trio(p2=known(server(), 26)))).members[1]
+    assert (old.answers, old.told) == (False, NOW - timedelta(seconds=26))
+    never = look(world_of(trio(p2=Unknown("sql", "refused")))).members[1]
+    assert (never.answers, never.told) == (False, None)
+    ended = claim("postgres-1", seen_s=60, ended=True)
+    assert look(world_of(trio(p1=known(server(), 5)), ended)).primary == ""
+    assert look(world_of(trio(p1=known(server(), 60)), ended)).primary == "postgres-1"
+
+
+def test_who_follows_another_branch_has_no_number() -> None:
+    """Positions of two timelines cannot be compared: it is neither behind by so much nor a copy of what the primary wrote."""
+    first, second = claim("postgres-1"), claim("postgres-2", since_s=12)
+    world = world_of(trio(p2=known(server(primary=True, timeline=8, at=HERE + MIB))), first, second)
+    found = look(world)
+    third = next(m for m in found.members if m.name == "postgres-3")
+    assert third.behind == Unknown("sql", "it is on timeline 7, the primary on 8")
+    assert (found.loss.octets, found.loss.best) == (Unknown("sql", "nobody follows postgres-2"), "")
+    one = look(world_of(trio(p3=known(server(timeline=6)))))
+    assert (one.loss.best, one.loss.octets) == ("postgres-2", Known(0, "sql", NOW - timedelta(seconds=1)))
