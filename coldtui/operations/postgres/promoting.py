@@ -140,7 +140,7 @@ class Promote(Step):
         facts = await facts_of(planned, ctx)
         case = Case(facts, Asked(args["to"], PATCH, args["worse"], args["off"]), ctx.now)
         against = []
-        if facts.primary == args["from"] and await well_again(planned, ctx):
+        if facts.primary == args["from"] and await ctx.patiently(lambda: well_again(planned, ctx)):
             against.append(f"{args['from']} is well again")
         if why := unfit(facts, case.signs, args["to"]):
             against.append(f"{args['to']} {why}")

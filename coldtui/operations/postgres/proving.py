@@ -6,7 +6,7 @@ import asyncio
 import math
 from dataclasses import dataclass, field
 
-from ...domain.errors import ColdError, NotFound, StepFailed, Unreachable
+from ...domain.errors import ColdError, NotFound, StepFailed, Unauthorized, Unreachable
 from ...domain.kinds import NODES, PG_CLUSTERS, PODS
 from ...domain.nodes import Node
 from ...domain.plans import PlannedStep
@@ -24,28 +24,39 @@ from .stopping import FailoverPace, well_again
 
 TOLD_S = 5
 """What is left is told in such steps: each change is a line of the log."""
+RETRY_S = 2.0
+"""A living manager renews its Lease so often (primaryLease.retryPeriodSeconds)."""
 LEASE_S = 15
 """Of a Lease that does not say how long it holds (primaryLease.leaseDurationSeconds)."""
 
 
 @dataclass
 class Watch:
-    """A Lease looked at again and again, by our own clock."""
+    """A Lease looked at again and again, by our own clock. Only time counts in which its holder could have renewed it."""
 
     first: HeldLease | None = None
-    since: float = 0.0
-    """Monotonic; when it was first seen as it is."""
+    alone_s: float = 0.0
+    """So long it was seen to be left alone."""
     renewals: int = 0
+    _looked: float | None = None
 
     def see(self, lease: HeldLease | None, now: float) -> None:
+        """`now`: monotonic. Between two looks no more counts than a living holder needs to renew it."""
         if self.first is None or lease is None or lease.holder != self.first.holder or moved(self.first, lease):
             self.renewals += self.first is not None and lease is not None and moved(self.first, lease)
-            self.first, self.since = lease, now
+            self.first, self.alone_s = lease, 0.0
+        elif self._looked is not None:
+            self.alone_s += min(now - self._looked, RETRY_S)
+        self._looked = now
 
-    def left_s(self, now: float) -> float:
+    def away(self) -> None:
+        """The API did not answer: nobody could have renewed it meanwhile, so it is watched anew."""
+        self.alone_s, self._looked = 0.0, None
+
+    @property
+    def left_s(self) -> float:
         """Until it has been left alone for its whole duration."""
-        duration = (self.first.duration_s if self.first is not None else 0) or LEASE_S
-        return duration - (now - self.since)
+        return ((self.first.duration_s if self.first is not None else 0) or LEASE_S) - self.alone_s
 
 
 @dataclass
@@ -99,6 +110,23 @@ class Proving:
         return str(self.planned.args["way"])
 
     async def _look(self) -> Look:
+        try:
+            return await self._looked()
+        except Unreachable:
+            self.watch.away()
+            raise
+
+    async def _well_again(self) -> bool:
+        """No answer is no proof of anything here: the next look waits for the API."""
+        try:
+            return await well_again(self.planned, self.ctx)
+        except Unauthorized:
+            raise
+        except Unreachable:
+            self.watch.away()
+            return False
+
+    async def _looked(self) -> Look:
         args, kube, s = self.planned.args, self.ctx.means.kube, self.pace.answer_s
         cluster: PgCluster = await kube.read(PG_CLUSTERS, args["cluster"], args["namespace"], deadline_s=s)
         (pod, gone), (lease, told) = await asyncio.gather(self._pod(), self._lease())
@@ -171,11 +199,11 @@ class Proving:
         if lease.holder != self.old:
             return Proof("taken", f"{lease.holder} has taken the lease")
         self.watch.see(lease, now)
-        if self.watch.left_s(now) > 0:
+        if self.watch.left_s > 0:
             return None
         return Proof(
             "lease",
-            f"the lease of {self.old} was not renewed for {now - self.watch.since:.0f} s, and it holds for {lease.duration_s}",
+            f"the lease of {self.old} was not renewed for {self.watch.alone_s:.0f} s, and it holds for {lease.duration_s}",
             hard=False,
         )
 
@@ -191,17 +219,16 @@ class Proving:
         return None
 
     def _lacking(self, look: Look) -> str:
-        now = self.ctx.means.clock.monotonic()
         if self.way == POWER:
             return f"{self.planned.args['node']} to answer over SSH without a server of {self.old}"
         if look.lease is not None and look.lease.holder == self.old:
-            left = max(1, math.ceil(self.watch.left_s(now) / TOLD_S)) * TOLD_S
+            left = max(1, math.ceil(self.watch.left_s / TOLD_S)) * TOLD_S
             return f"the lease of {self.old} to run out: up to {left:.0f} s more without a renewal"
         return f"{self.old} to stop"
 
     async def _lives(self, look: Look, after_s: float) -> None:
         """Raises StepFailed when nobody needs to be promoted, or nobody can be."""
-        if self.way != DELETE and look.cluster.current_primary == self.old and await well_again(self.planned, self.ctx):
+        if self.way != DELETE and look.cluster.current_primary == self.old and await self._well_again():
             raise StepFailed(f"{self.old} is well again: nobody was promoted", hint="switch over instead, if another one is to lead")
         if self.watch.renewals > 1 and after_s > self.pace.alive_s:
             detail = f"its lease was renewed {self.watch.renewals} times in {after_s:.0f} s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,13 +49,28 @@ async def facts_of(planned: PlannedStep, ctx: RunContext) -> FailoverFacts:
 
 
 async def well_again(planned: PlannedStep, ctx: RunContext) -> bool:
-    """Whether the old primary leads and answers after all."""
-    args, kube = planned.args, ctx.means.kube
-    pod: Pod | None = await _or_none(kube.read(PODS, args["from"], args["namespace"], deadline_s=5.0))
+    """Whether the old primary leads and answers after all. Raises Unreachable while the API is away: that tells nothing of it."""
+    return await _is_well(planned, ctx, await _old_pod(planned, ctx))
+
+
+async def _old_pod(planned: PlannedStep, ctx: RunContext) -> Pod | None:
+    """None: it has none. Raises what keeps us from it."""
+    try:
+        found: Pod = await ctx.means.kube.read(PODS, planned.args["from"], planned.args["namespace"], deadline_s=5.0)
+    except NotFound:
+        return None
+    return found
+
+
+async def _is_well(planned: PlannedStep, ctx: RunContext, pod: Pod | None) -> bool:
     if pod is None or not pod.is_ready or pod.deleted is not None:
         return False
+    args, kube = planned.args, ctx.means.kube
     manager = await _or_none(kube.pg_status(args["namespace"], args["from"], deadline_s=INSTANCE_S))
-    return manager is not None and manager.is_primary and not manager.might_be_unavailable
+    if manager is None:
+        await _old_pod(planned, ctx)  # the silence is its own only while the API answers: raises Unreachable
+        return False
+    return manager.is_primary and not manager.might_be_unavailable
 
 
 # ------------------------------------------------------------ stopping it
@@ -99,29 +115,36 @@ class StopPrimary(Step):
 
     async def _delete(self, planned: PlannedStep, ctx: RunContext) -> None:
         """The pod that was there before and no other, however often it is asked for."""
-        args, memo = planned.args, ctx.memo_of(planned)
-        if not memo.get("asked"):
-            if await well_again(planned, ctx):
-                raise Refused(f"{args['from']} is well again: its pod was not deleted", hint="switch over instead")
-            await self._ready_node(planned, ctx)
-            await ctx.remember(asked=True)
-        if memo.get("uid"):
-            await ctx.patiently(lambda: self._delete_once(planned, ctx, str(memo["uid"])))
-        await ctx.say(f"the pod of {args['from']} was deleted without grace: its kubelet ends the server now")
-
-    async def _ready_node(self, planned: PlannedStep, ctx: RunContext) -> None:
-        """Raises Refused where a deleted pod would go on running."""
-        name = str(planned.args["node"])
-        node: Node | None = await ctx.patiently(lambda: _node(ctx, name))
-        if node is None or node.ready != "True":
-            state = node.status.partition(",")[0] if node is not None else "gone"
-            raise Refused(f"{name} is {state}: deleting a pod stops nothing there", hint="plan again")
+        if uid := str(ctx.memo_of(planned).get("uid") or ""):
+            await ctx.patiently(lambda: self._delete_once(planned, ctx, uid))
+        if ctx.memo_of(planned).get("asked"):
+            await ctx.say(f"the pod of {planned.args['from']} was deleted without grace: its kubelet ends the server now")
+        else:
+            await ctx.say(f"the pod of {planned.args['from']} that this run began with is gone: nothing was deleted")
 
     async def _delete_once(self, planned: PlannedStep, ctx: RunContext, uid: str) -> None:
-        try:
-            await ctx.means.kube.delete(PODS, planned.args["from"], planned.args["namespace"], uid=uid, grace_s=0)
-        except (Conflict, NotFound):
-            return  # gone already
+        """One pass: what was seen before the API was away is looked at again. Raises Refused where the primary is back, or its pod would go on running."""
+        args = planned.args
+        pod = await _old_pod(planned, ctx)
+        if pod is not None and pod.uid == uid and pod.deleted is None:
+            await self._still_lost(planned, ctx, pod)
+            await ctx.ready()
+            await ctx.remember(asked=True)
+            with contextlib.suppress(Conflict, NotFound):  # gone already
+                await ctx.means.kube.delete(PODS, args["from"], args["namespace"], uid=uid, grace_s=0)
+
+    async def _still_lost(self, planned: PlannedStep, ctx: RunContext, pod: Pod) -> None:
+        name = str(planned.args["node"])
+        node = await _node(ctx, name)
+        state = node.status.partition(",")[0] if node is not None else "gone"
+        against, hint = "", "plan again"
+        if node is None or node.ready != "True":
+            against = f"{name} is {state}: deleting a pod stops nothing there"
+        elif await _is_well(planned, ctx, pod):
+            against, hint = f"{planned.args['from']} is well again: its pod was not deleted", "switch over instead"
+        if against:
+            await ctx.remember(asked=False)  # the pod that was read was not deleted by an earlier try either
+            raise Refused(against, hint=hint)
 
     async def _taint(self, planned: PlannedStep, ctx: RunContext) -> None:
         """Raises Refused when the node lives: tainting it would corrupt data."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from coldtui.adapters.kube.adapter import connect as connect_kube
-from coldtui.domain.errors import Cancelled, NotFound, StepFailed, Unreachable, UsageError
+from coldtui.domain.errors import Cancelled, ColdError, NotFound, Refused, StepFailed, Unreachable, UsageError
+from coldtui.domain.kinds import PODS
 from coldtui.domain.plans import Outlook, Plan
 from coldtui.domain.replication import lsn, lsn_text
+from coldtui.domain.troubles import LineTrouble
 from coldtui.lab.client import NODES
 from coldtui.lab.postgres.faults import SEGMENT_B
 from coldtui.lab.postgres.load import writing
@@ -280,6 +283,60 @@ async def until_flipped(on: Place, old: str, times: int) -> None:
         return seen.count(old) > times
 
     await until(flipped)
+
+
+class Away:
+    """The real adapter; the second time that a pod is read the API is away, and back when `meanwhile` has ended."""
+
+    def __init__(self, kube: Any, pod: str, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        self._kube, self._pod, self._meanwhile, self._reads = kube, pod, meanwhile, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def read(self, kind: Any, name: str, *rest: Any, **more: Any) -> Any:
+        if kind is PODS and name == self._pod:
+            self._reads += 1
+            if self._reads == 2:  # the first look notes which pod it is
+                await self._meanwhile()
+                raise LineTrouble("the API does not answer", kind="refused")
+        return await self._kube.read(kind, name, *rest, **more)
+
+
+def test_a_primary_that_came_back_while_the_api_was_away_is_not_deleted(real: Site, tmp_path: Path) -> None:
+    """Silence of the API is not the primary's: what was seen before it is looked at again, and the pod stays."""
+
+    async def scene(on: Place) -> None:
+        old = (await on.status())["currentPrimary"]
+        uid = (await on.pod(old))["metadata"]["uid"]
+        async with ground(on, tmp_path) as at, operator_down(at):
+            await at.faults.switch("pg-primary-wedged", True, {})
+
+            async def comes_back() -> None:
+                await at.faults.switch("pg-primary-wedged", False, {})
+
+                async def answers() -> bool:
+                    with contextlib.suppress(ColdError):
+                        ready: bool = (await kube.read(PODS, old, "database")).is_ready
+                        return ready and (await kube.pg_status("database", old)).is_primary
+                    return False
+
+                await until(answers)
+
+            try:
+                plan = await at.plan(way="delete-pod")
+                assert plan.steps[0].name == "postgres.stop-primary"
+                kube = at.means.kube
+                at.means = replace(at.means, kube=cast("Any", Away(kube, old, comes_back)))
+                going = at.going(plan, way="delete-pod")
+                with pytest.raises(Refused, match=f"{old} is well again: its pod was not deleted"):
+                    await going.perform()
+            finally:
+                await at.faults.switch("pg-primary-wedged", False, {})
+            assert (await on.pod(old))["metadata"]["uid"] == uid
+            assert going.left == ""
+
+    real.play(scene)
 
 
 @pytest.mark.long
