@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from ...domain.objects import Ref
 from ...domain.postgres import PgCluster
+from ...domain.readings import Known
 from ...domain.replication import lsn_text
 from ...domain.sessions import DatabaseFacts, Session
 from ...domain.topology import last_position
@@ -18,21 +19,35 @@ from ...domain.world import DATABASE, SESSIONS, TABLES, World
 from ...present import postgres as pg_words
 from ...present import postgres_activity as activity
 from ...present import postgres_topology as topology
+from ...present import words
 from ...present.lines import Line, two_columns, wrap_line
+from ...present.postgres_failover import Keys
 from ...present.postgres_head import head as head_of
-from ...present.postgres_topology import MemberOf
+from ...present.postgres_head import marks
+from ...present.postgres_topology import MemberOf, tone_of
 from ...present.rows import Cell, Tone
 from ..widgets.card import Card
 from ..widgets.lines import Lines
 from ..widgets.table import RowTable
 from .listings import ListingsScreen, Part, plain_part
 
-LOOKED_AT = {"sessions": (DATABASE, SESSIONS), "locks": (DATABASE, SESSIONS), "databases": (DATABASE, SESSIONS, TABLES)}
+if TYPE_CHECKING:
+    from .base import WorldScreen
+
+LOOKED_AT = {
+    "instances": (DATABASE, SESSIONS),
+    "sessions": (DATABASE, SESSIONS),
+    "locks": (DATABASE, SESSIONS),
+    "databases": (DATABASE, SESSIONS, TABLES),
+}
 """What each part needs read more often than else."""
 FEW = ("instances", "databases", "clusters")
 """Parts with few rows: their tables have the whole width, and what is said of a row stands below."""
+BARS, LEAST_FOOT, FOOT, LEAST_TABLE = 4, 5, 8, 6
+"""Rows: title, worst line, parts and hints; the box of an instance at the least, with its border; the box of a session; its table."""
+NEXT = " next"
 SERVER, TALL = ("sessions", "locks", "databases"), 30
-"""Parts that are about one server: there the head is brief where the terminal is lower than this."""
+"""Parts that are about one server; and so low a terminal that the head is brief beside anything but the instances."""
 
 
 @runtime_checkable
@@ -78,6 +93,50 @@ def _nowhere(ref: Ref) -> str | None:
     return None
 
 
+def acts_on(part: Part, item: Any) -> Ref | None:
+    """An instance: what can be done to it is not what can be done to any pod."""
+    if isinstance(item, activity.Blocked | Session):
+        return _session_ref(_session(item))
+    if isinstance(item, DatabaseFacts):
+        return Ref("pg_databases", item.name)
+    ref = part.ref(item) if item is not None else None
+    return Ref("pg_instances", ref.name, ref.namespace) if ref is not None and ref.kind == "pods" else ref
+
+
+def values_of(world: World | None, item: Any) -> Mapping[str, str]:
+    """What is known of it besides its name, by the fields of operations."""
+    if isinstance(item, activity.Blocked | Session):
+        return _known_of(_session(item))
+    if isinstance(item, PgCluster):
+        return {"cluster": item.key, **_last_seen(world, item)}
+    if not isinstance(item, MemberOf):
+        return {}
+    itself = {"to": ""} if item.name == item.cluster.current_primary else {}  # who leads is failed over from, never to
+    return {**itself, **_last_seen(world, item.cluster)}
+
+
+def _last_seen(world: World | None, cluster: PgCluster) -> Mapping[str, str]:
+    """Where the primary's WAL was when it last answered this console: once it is dead nobody else can tell a failover what is lost."""
+    at = last_position(world, cluster.current_primary) if world is not None else None
+    return {"primary_lsn": lsn_text(at)} if at is not None else {}
+
+
+def besides_of(world: World | None, item: Any) -> tuple[tuple[Ref, Mapping[str, str]], ...]:
+    """Of one that waits: who is at the root of it, as ending that one helps all."""
+    if not isinstance(item, activity.Blocked) or world is None:
+        return ()
+    root = activity.root_of(activity.sessions_of(world), item.session)
+    return ((_session_ref(root), _known_of(root)),) if root.pid != item.session.pid else ()
+
+
+def keys_of(screen: WorldScreen) -> Keys:
+    """As they are bound now, for words that tell what to press."""
+    app, table = screen.cold, screen.table
+    arming = app.acting.arming
+    opens = app.key_of("table.open", table) if table is not None else ""
+    return Keys(opens, app.key_of("act.menu", screen), "" if arming.armed or arming.forbidden else app.key_of("arm"))
+
+
 def _wrapped(lines: Sequence[Line], card: Card) -> list[Line]:
     """As many lines as the words take: half a sentence helps nobody."""
     wide = card.content_size.width
@@ -121,38 +180,13 @@ class PostgresScreen(ListingsScreen):
         self._turn()
 
     def acts_on(self) -> Ref | None:
-        """An instance: what can be done to it is not what can be done to any pod."""
-        item = self._item
-        if isinstance(item, activity.Blocked | Session):
-            return _session_ref(_session(item))
-        if isinstance(item, DatabaseFacts):
-            return Ref("pg_databases", item.name)
-        ref = self.subject()
-        return Ref("pg_instances", ref.name, ref.namespace) if ref is not None and ref.kind == "pods" else ref
+        return acts_on(self.part, self._item)
 
     def act_values(self) -> Mapping[str, str]:
-        item = self._item
-        if isinstance(item, activity.Blocked | Session):
-            return _known_of(_session(item))
-        if isinstance(item, PgCluster):
-            return {"cluster": item.key, **self._last_seen(item)}
-        if not isinstance(item, MemberOf):
-            return {}
-        itself = {"to": ""} if item.name == item.cluster.current_primary else {}  # who leads is failed over from, never to
-        return {**itself, **self._last_seen(item.cluster)}
-
-    def _last_seen(self, cluster: PgCluster) -> Mapping[str, str]:
-        """Where the primary's WAL was when it last answered this console: once it is dead nobody else can tell a failover what is lost."""
-        at = last_position(self.world, cluster.current_primary) if self.world is not None else None
-        return {"primary_lsn": lsn_text(at)} if at is not None else {}
+        return values_of(self.world, self._item)
 
     def acts_besides(self) -> tuple[tuple[Ref, Mapping[str, str]], ...]:
-        """Of one that waits: who is at the root of it, as ending that one helps all."""
-        item, world = self._item, self.world
-        if not isinstance(item, activity.Blocked) or world is None:
-            return ()
-        root = activity.root_of(activity.sessions_of(world), item.session)
-        return ((_session_ref(root), _known_of(root)),) if root.pid != item.session.pid else ()
+        return besides_of(self.world, self._item)
 
     @property
     def _item(self) -> Any:
@@ -217,34 +251,52 @@ class PostgresScreen(ListingsScreen):
     # --- showing
 
     def show(self, world: World, now: datetime) -> None:
-        brief = self.part.id in SERVER and self.size.height < TALL
-        head = head_of(world, now, self.size.width - 2, brief=brief)
+        few = self.part.id in FEW
+        middle = min(6, 2 + max(2, len(self.part.listing.items(world)))) if few else 0
+        strip = self._strip(world, now)
+        rows = self.size.height - BARS - len(strip) + 1 - (middle + LEAST_FOOT if few else LEAST_TABLE + FOOT)
+        brief = self.part.id != "instances" and self.size.height < TALL
+        calm = max(3, rows + LEAST_FOOT - FOOT) if few else 0
+        head = head_of(world, now, self.size.width - 2, brief=brief, rows=max(3, rows), calm=calm, keys=keys_of(self))
         self.query_one("#head", Lines).styles.height = len(head)
         self.query_one("#head", Lines).put_cells(head)
-        self.query_one("#parts", Lines).put_cells([self._strip(world)])
+        self.query_one("#parts", Lines).styles.height = len(strip)
+        self.query_one("#parts", Lines).put_cells(strip)
         table = self._table_of(self.part)
-        few = self.part.id in FEW
-        self.query_one("#middle").styles.height = min(6, 2 + max(2, len(self.part.listing.items(world)))) if few else "1fr"
-        self.query_one("#foot").styles.height = "1fr" if few else 8
+        self.query_one("#middle").styles.height = middle if few else "1fr"
+        self.query_one("#foot").styles.height = "1fr" if few else FOOT
         table.show(world, now)
         self._show_pane()
 
-    def _strip(self, world: World) -> Line:
-        cells = []
+    def _strip(self, world: World, now: datetime) -> tuple[Line, ...]:
+        """The parts, with what is the matter in one of them; how to get there; how old what is shown is, and below, why it is not whole."""
+        cells, marked = [], marks(world, now)
         for part in self.PARTS:
             here = part is self.part
             cells.append(Cell(f"[{part.id}]" if here else f" {part.id} ", Tone.ACCENT if here else Tone.MUTED))
-        if self.part.id in LOOKED_AT:
-            reading = world.pg_databases if self.part.id == "databases" else world.pg_sessions
-            if reason := getattr(reading, "reason", ""):
-                cells.append(Cell(f"  {reason}", Tone.STALE))
-        return tuple(cells)
+            if part.id in marked and not here:
+                cells.append(Cell(f"{marked[part.id]} ", Tone.WARN))
+        cells.append(Cell(f" {self.cold.key_of('listings.next', self)}", Tone.ACCENT))
+        told, why = self._told(world, now) if self.part.id in SERVER else (Cell(""), "")
+        room = self.size.width - 2 - sum(len(cell.text) for cell in (*cells, told))
+        cells += [Cell(NEXT, Tone.MUTED)] if room >= len(NEXT) else []
+        cells += [told] if room >= 0 else []  # the box below tells it too
+        return (tuple(cells), *(((Cell(f" {why}", Tone.STALE),),) if why else ()))
+
+    def _told(self, world: World, now: datetime) -> tuple[Cell, str]:
+        """(how old the lists are, why they are not whole)."""
+        reading = world.pg_databases if self.part.id == "databases" else world.pg_sessions
+        why = activity.lacking(world, now) or getattr(reading, "reason", "")
+        if not isinstance(reading, Known):
+            return Cell(""), why
+        return Cell(f"  SQL {words.age(now - reading.as_of)}", tone_of(reading, now, Tone.MUTED)), why
 
     def _show_pane(self) -> None:
         if self.world is None or self.now is None or not self.is_mounted:
             return
         part, both = self.part, self.has_class("-wide") and self.part.id in FEW
         below, beside = (self.query_one(f"#{name}", Card) for name in ("below", "item"))
+        below.opens = beside.opens = self.cold.key_of("table.open", self._table_of(part))
         beside.display = both
         if (laid := (both, part.id)) != self._laid:  # their widths, which lines are broken by, are known once they are laid out
             self._laid = laid
@@ -261,6 +313,15 @@ class PostgresScreen(ListingsScreen):
             below.retitle(title)
             below.show(_wrapped(self._low(item, below.content_size.width), below))
 
+    def on_row_table_row_chosen(self, message: RowTable.RowChosen) -> None:
+        """Enter: what the box has no room for."""
+        from .postgres_page import PostgresPage
+
+        message.prevent_default()
+        if (item := self._item) is not None:
+            ref = self.part.ref(item)
+            self.app.push_screen(PostgresPage(self.part, message.key, ref.name if ref is not None else _title(item)))
+
     def on_row_table_row_highlighted(self, message: RowTable.RowHighlighted) -> None:
         """What its column cuts of a query stands in the box below."""
         if self.part.id in SERVER:
@@ -273,7 +334,7 @@ class PostgresScreen(ListingsScreen):
         if self.world is None or self.now is None:
             return ()
         if isinstance(item, MemberOf):
-            return topology.readings_beside(self.world, item, self.now, cells)
+            return topology.readings_beside(self.world, item, self.now, cells, keys_of(self))
         if isinstance(item, activity.Blocked | Session):
             return activity.session_low(self.world, _session(item), self.now, cells)
         if self.part.id == "databases":

@@ -102,7 +102,7 @@ class WorstLine(Lines):
         room = width - sum(width_of(text) for text, _ in right) - 1
         used = sum(width_of(text) for text, _ in left)
         if used > room > 20:
-            left = tuple((cell.text, ink) for cell, ink in _cut(left, room))
+            left = tuple((cell.text, ink) for cell, ink in _cut(left, room, SENTENCE))
         self.put([ends(left, right, width)])
 
     @staticmethod
@@ -116,13 +116,17 @@ class WorstLine(Lines):
             self.show(*self._last)
 
 
-def _cut(spans: Spans, room: int) -> list[tuple[Cell, Tone | str]]:
-    """The spans in at most `room` cells, the last one cut with …."""
+SENTENCE = 3
+"""Parts of the worst line up to its sentence. What follows is shown whole or not at all: `hits no…` says the opposite of what it means."""
+
+
+def _cut(spans: Spans, room: int, sentence: int = 99) -> list[tuple[Cell, Tone | str]]:
+    """The spans in at most `room` cells, the last one cut with …; of those from `sentence` on one that does not fit is left out."""
     out: list[tuple[Cell, Tone | str]] = []
-    for text, ink in spans:
+    for at, (text, ink) in enumerate(spans):
         size = width_of(text)
         if size > room:
-            if room > 0:
+            if room > 0 and at < sentence:
                 out.append((Cell(fit(text, room)), ink))
             break
         out.append((Cell(text), ink))

@@ -24,6 +24,8 @@ class Card(Lines):
         super().__init__(id=id, classes=classes)
         self._border = ("", "")
         self._subtitle = subtitle
+        self.opens = ""
+        """The key that shows what does not fit."""
         self.retitle(title)
 
     def retitle(self, title: str, subtitle: str | None = None) -> None:
@@ -45,7 +47,9 @@ class Card(Lines):
     def _say_rest(self) -> None:
         height = self.content_size.height
         rest = len(self.lines) - height if height else 0
-        text = " · ".join(part for part in (self._subtitle, f"{rest} more" if rest > 0 else "") if part)
+        text = " · ".join(
+            part for part in (self._subtitle, f"{rest} more{f': {self.opens}' if self.opens else ''}" if rest > 0 else "") if part
+        )
         if text != self._border[1]:
             self._border = (self._border[0], text)
             self.border_subtitle = Content(text) if text else None

@@ -11,7 +11,7 @@ from immutables import Map
 
 from coldtui.domain.nodes import VolumeFill
 from coldtui.domain.readings import Freshness, Known, Reading, Unknown
-from coldtui.domain.replication import Archiver, FailoverQuorum, ManagerStatus, PrimaryLease, Slot, Watched
+from coldtui.domain.replication import Archiver, FailoverQuorum, ManagerStatus, PrimaryLease, Slot, Standby, Watched
 from coldtui.domain.sessions import DatabaseFacts, Progress, Session, TableFacts
 from coldtui.domain.world import World
 from tests.sample import GIB, NOW, Site, ago, build, cluster, endpoint_slice, healthy, instance_pod, state
@@ -23,7 +23,8 @@ DEAD = Unknown("sql", "postgres-1 (10.42.1.7:5432): connection refused")
 HANGS = Unknown("sql", "postgres-1 did not answer within 2 s")
 NO_VIP = Unknown("sql", "vip did not answer within 2 s")
 REFUSED = "does not let coldtui in: password authentication failed · check postgres.password_file"
-FILLS = (VolumeFill("cold", "postgres-1", 10 * GIB, 8 * GIB + GIB // 2),)
+FILLS = tuple(VolumeFill("cold", f"postgres-{n}", 10 * GIB, 4 * GIB + n * GIB // 5) for n in (1, 2, 3))
+FULL = (VolumeFill("cold", "postgres-1", 10 * GIB, 8 * GIB + GIB // 2), *FILLS[1:])
 Told = dict[str, Reading[ManagerStatus]]
 
 
@@ -91,10 +92,11 @@ def site(*claims: Any, base: World | None = None, managers: Told | None = None, 
 
 
 def lost(base: World, *, for_s: float, lease_s: float = 30, sql: Unknown = DEAD, why: str = "", **more: Any) -> World:
-    """The primary answers nobody."""
+    """The primary answers nobody, and nothing streams from it."""
     ended = claim("postgres-1", seen_s=for_s, lsn=HERE + 5 * MIB, ended=True)
-    managers = silent("postgres-1", why=why) if why else silent("postgres-1")
-    return site(ended, base=base, managers=managers, lease_s=lease_s, p1=sql, vip=NO_VIP, **more)
+    managers = {**_parted(), **(silent("postgres-1", why=why) if why else silent("postgres-1"))}
+    parted: dict[str, Any] = {f"p{n}": known(server(receiver=None)) for n in (2, 3)}
+    return site(ended, base=base, managers=managers, lease_s=lease_s, p1=sql, vip=NO_VIP, **{**parted, **more})
 
 
 CRASHED = {"ready": False, "waiting": "CrashLoopBackOff", "restarts": 3}
@@ -116,7 +118,7 @@ def receiver_held() -> World:
     """Of two standbys one still receives from a primary that is not quite dead."""
     world = electing()
     one = {"cold/postgres-3": Known(told("postgres-3"), "manager", before(1))}
-    return replace(world, pg_managers=world.pg_managers.update(one))
+    return replace(world, pg_managers=world.pg_managers.update(one), pg_sql=world.pg_sql.set("postgres-3", known(server())))
 
 
 def electing() -> World:
@@ -124,10 +126,8 @@ def electing() -> World:
         **TWO, "phase": "Failing over", "phaseReason": "Failing over from postgres-1 to pending", "targetPrimary": "pending",
         "targetPrimaryTimestamp": ago(seconds=9), "currentPrimaryFailingSinceTimestamp": ago(seconds=12),
     }  # fmt: skip
-    parted: dict[str, Any] = {f"p{n}": known(server(receiver=None)) for n in (2, 3)}
-    world = lost(build(raw({"postgres-1": CRASHED}, **status)), for_s=13, **parted)
-    watched = Watched("Failing over", before(9), phase_seen=True)
-    return replace(world, pg_managers=world.pg_managers.update(_parted()), pg_watched=watched)
+    world = lost(build(raw({"postgres-1": CRASHED}, **status)), for_s=13)
+    return replace(world, pg_watched=Watched("Failing over", before(9), phase_seen=True))
 
 
 def operator_down() -> World:
@@ -140,8 +140,10 @@ def fenced() -> World:
     return site(
         ended,
         base=base,
-        managers={"cold/postgres-1": Known(told("postgres-1", might_be_unavailable=True), "manager", before(1))},
+        managers={**_parted(), "cold/postgres-1": Known(told("postgres-1", might_be_unavailable=True, current=None), "manager", before(1))},
         p1=DEAD,
+        p2=known(server(receiver=None)),
+        p3=known(server(receiver=None)),
         vip=NO_VIP,
     )
 
@@ -158,7 +160,7 @@ def archiver_fails() -> World:
     ]
     archiver = Archiver(900, "000000070000000400000060", before(3000), 12, "000000070000000400000061", before(30), 190)
     return site(
-        base=build(raw(conditions=conditions), fills=FILLS), p1=known(server(primary=True, archiver=archiver, listens="10.0.0.1:5432"))
+        base=build(raw(conditions=conditions), fills=FULL), p1=known(server(primary=True, archiver=archiver, listens="10.0.0.1:5432"))
     )
 
 
@@ -182,15 +184,52 @@ def status_cut() -> World:
 
 def unready() -> World:
     """The server answers, the probe of its pod fails."""
-    return site(base=build(raw({"postgres-1": {"ready": False}}, **TWO)))
+    return site(base=build(raw({"postgres-1": {"ready": False}}, **TWO)), vip=NO_VIP)
+
+
+def _synchronous(found: Site) -> World:
+    found["pg_clusters"][0]["spec"]["postgresql"] = {"synchronous": {"method": "any", "number": 1, "failoverQuorum": True}}
+    quorum = Known(FailoverQuorum("cold", "cold-postgres", "ANY", "postgres-1", ("postgres-2", "postgres-3"), 1), "quorum", before(1))
+    return replace(build(found, fills=FILLS), pg_quorum=quorum)
+
+
+def quorum_met() -> World:
+    rows = tuple(Standby(name, "streaming", "quorum", replay_lag_s=0.4) for name in NAMES[1:])
+    return site(base=_synchronous(raw()), p1=known(server(primary=True, standbys=rows, listens="10.0.0.1:5432")))
 
 
 def quorum_not_met() -> World:
-    site_ = raw({"postgres-1": CRASHED, "postgres-2": CRASHED}, readyInstances=1, currentPrimaryFailingSinceTimestamp=ago(seconds=48))
-    site_["pg_clusters"][0]["spec"]["postgresql"] = {"synchronous": {"method": "any", "number": 1, "failoverQuorum": True}}
-    quorum = Known(FailoverQuorum("cold", "cold-postgres", "ANY", "postgres-1", ("postgres-2", "postgres-3"), 1), "quorum", before(1))
-    world = lost(build(site_), for_s=50, p2=Unknown("sql", "postgres-2 (10.42.2.7:5432): connection refused"))
-    return replace(world, pg_quorum=quorum, pg_managers=world.pg_managers.update(silent("postgres-2")))
+    both = {"postgres-1": CRASHED, "postgres-2": CRASHED}
+    base = _synchronous(raw(both, readyInstances=1, currentPrimaryFailingSinceTimestamp=ago(seconds=48)))
+    world = lost(base, for_s=50, p2=Unknown("sql", "postgres-2 (10.42.2.7:5432): connection refused"))
+    return replace(world, pg_managers=world.pg_managers.update(silent("postgres-2")))
+
+
+def operator_away() -> World:
+    """All is well, and nobody would replace a dead primary."""
+    return site(base=build(raw(operator=0), fills=FILLS))
+
+
+def connections_full() -> World:
+    rows = tuple(Standby(name, "streaming", "async", replay_lag_s=0.4) for name in NAMES[1:])
+    return site(p1=known(server(primary=True, standbys=rows, listens="10.0.0.1:5432", connections=97)))
+
+
+def told_long_ago() -> World:
+    """The API has been away for 20 minutes, and no server lets coldtui in by SQL."""
+    old = {name: state(name, Freshness.STALE) for name in World(1, NOW).sources}
+    nobody: dict[str, Any] = {f"p{n}": Unknown("sql", f"postgres-{n} {REFUSED}", "unauthorized") for n in (1, 2, 3)}
+    gone = claim("postgres-1", seen_s=1200, source="manager")
+    world = site(gone, base=build(raw(), sources=old, fills=FILLS), vip=Unknown("sql", f"vip {REFUSED}", "unauthorized"), **nobody)
+    aged: Told = {key: Known(r.value, "manager", before(1200)) for key, r in world.pg_managers.items() if isinstance(r, Known)}
+    return replace(world, pg_managers=Map(aged), pg_lease=Known(PrimaryLease("postgres-1", before(1203), 15), "lease", before(1200)))
+
+
+def creating() -> World:
+    """A cluster that is being made: no primary is named, no server is there."""
+    nothing: dict[str, Any] = {"currentPrimary": "", "targetPrimary": "postgres-1", "readyInstances": 0, "instancesStatus": {}}
+    base = build(raw(dict.fromkeys(NAMES), phase="Setting up primary", instanceNames=["postgres-1"], **nothing))
+    return replace(base, pg_sql=Map({"postgres-1": Unknown("sql", "postgres-1 has no pod")}), pg_managers=Map(silent("postgres-1")))
 
 
 def refused() -> World:
@@ -264,6 +303,11 @@ STATES: dict[str, Callable[[], World]] = {
     "status-cut": status_cut,
     "unready": unready,
     "quorum-not-met": quorum_not_met,
+    "quorum-met": quorum_met,
+    "operator-away": operator_away,
+    "connections-full": connections_full,
+    "told-long-ago": told_long_ago,
+    "creating": creating,
     "sql-refused": refused,
     "api-down": api_down,
     "api-paused": api_paused,

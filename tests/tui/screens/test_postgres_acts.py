@@ -30,11 +30,11 @@ def test_a_session_is_ended_by_its_pid_and_its_start() -> None:
             await c.press("tab")
             found = offered(c)
             assert found == {
-                "cancel-query": {"pid": "23251", "started": START},
-                "terminate-session": {"pid": "23251", "started": START},
+                "cancel-query": {"pid": "23249", "started": START},
+                "terminate-session": {"pid": "23249", "started": START},
             }
             await c.press("x")
-            assert "What can be done to 23251" in c.text
+            assert "What can be done to 23249" in c.text
 
     run(check())
 
