@@ -40,7 +40,7 @@ def nothing(world: World, c: PgCluster) -> str:
     if c.hibernated:
         return "none while it is hibernated"
     if c.replica_cluster:
-        return "none: it follows another cluster"
+        return "none to a writable primary: it follows another cluster"
     if c.phase == MAJOR_UPGRADE:
         return "none while it is upgraded: all its pods are away on purpose"
     return "" if c.current_primary else "none yet: it has no primary"

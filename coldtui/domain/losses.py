@@ -92,7 +92,7 @@ def _apart(c: PgCluster, lead: Member, m: Member, now: datetime) -> bool:
 
 def loss_of(world: World, c: PgCluster, members: tuple[Member, ...], primary: str, now: datetime, *, asked: bool) -> Loss:
     if c.replica_cluster or c.phase == MAJOR_UPGRADE:
-        why = "none of its own: it follows another cluster" if c.replica_cluster else "no instance runs while it is upgraded"
+        why = "it follows another cluster" if c.replica_cluster else "no instance runs while it is upgraded"
         return Loss(Unknown("cluster", why), primary, "", None)
     claim = last_claim(world, {m.name for m in members}, primary)
     if primary and c.instances and len(members) == 1:

@@ -21,7 +21,7 @@ from tests.tui.screens import pg_states as states
 
 P1, P2 = "postgres-1", "postgres-2"
 NO_PRIMARY = "none yet: it has no primary"
-FOLLOWS = "none: it follows another cluster"
+FOLLOWS = "none to a writable primary: it follows another cluster"
 NO_COPY = "all: there is no replica"
 WHOLE, PART_OF = "postgres-2 has all", "postgres-2 has most"
 CRASHED = "postgres-1 is not ready: CrashLoopBackOff"
@@ -49,8 +49,8 @@ TABLE: dict[Callable[[], World], Expected] = {
     clusters.upgrading: (
         "part upgrading", P1, "none while it is upgraded: all its pods are away on purpose", "no instance runs while it is upgraded",
     ),
-    clusters.replica_cluster: ("good healthy", P1, FOLLOWS, "none of its own: it follows another cluster"),
-    clusters.replica_cluster_headless: ("bad primary down", P1, FOLLOWS, "none of its own: it follows another cluster"),
+    clusters.replica_cluster: ("good healthy", P1, FOLLOWS, "it follows another cluster"),
+    clusters.replica_cluster_headless: ("bad primary down", P1, FOLLOWS, "it follows another cluster"),
     states.hibernated: ("off hibernated", P1, "none while it is hibernated", "not asked"),
     # three, each in another trouble
     states.site: ("good healthy", P1, "well", WHOLE),
