@@ -24,7 +24,9 @@ def failover_findings(case: Case) -> tuple[Finding, ...]:
 
 def _of_primary(case: Case) -> Iterator[Finding]:
     j, name, lost = case.judge, case.primary, case.prospect.lost
-    if case.unread:
+    if not name:
+        yield j.stop("failover.none", f"{case.facts.cluster.name} has no primary yet", "wait until it is set up: coldtui postgres status")
+    elif case.unread:
         yield j.blind("failover.primary-unread", f"how {name} is", "neither its pod nor its manager nor SQL tells", name)
     elif lost:
         yield j.note("failover.lost", f"the primary is lost: {lost}")

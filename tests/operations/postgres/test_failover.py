@@ -231,6 +231,14 @@ def test_a_fenced_primary_is_not_well() -> None:
     assert not any("is well" in f.sentence for f in plan.findings)
 
 
+def test_a_cluster_that_is_being_made_has_nothing_to_fail_over_from() -> None:
+    """It is neither lost nor well."""
+    plan = plan_of(in_pg(cluster_with(current_primary="", phase="Setting up primary"))(well()))
+    assert finding(plan, "none").sentence == "cold-postgres has no primary yet"
+    assert plan.blocked
+    assert not any("is well" in f.sentence for f in plan.findings)
+
+
 def test_nobody_is_promoted_beside_a_server_that_answers() -> None:
     """A manager that hangs renews no Lease, and its pod is not Ready; but its server is a primary still: its pod is deleted first."""
     lost = killed()
