@@ -421,8 +421,8 @@ class Told:
 class Database(Protocol):
     """SQL on the servers of the site's PostgreSQL cluster. A target is the name of an instance (`postgres-1`) or `vip`.
 
-    One kept connection a target, used by one caller at a time, none for what takes long; connect timeout 2 s, statement timeout as given; a target that hangs delays no
-    other. Raises `domain.errors` only: Unreachable (refused, timeout, no address known), Unauthorized (password, pg_hba), Forbidden (missing
+    One kept connection a target, used by one caller at a time, for all that does not take long; connect timeout 2 s, statement timeout as given;
+    a target that hangs delays no other. Raises `domain.errors` only: Unreachable (refused, timeout, no address known), Unauthorized (password, pg_hba), Forbidden (missing
     grant, named), Refused (closed gate: sessions begin with default_transaction_read_only=on and only the fixed reads are sent).
     """
 

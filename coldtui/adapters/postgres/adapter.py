@@ -12,7 +12,7 @@ from psycopg import sql as compose
 from psycopg.errors import Diagnostic
 
 from ...config.settings import Config
-from ...domain.errors import Forbidden, Refused, StepFailed, UsageError
+from ...domain.errors import Forbidden, Refused, UsageError
 from ...domain.hosts import host_address
 from ...domain.replication import SqlStatus
 from ...domain.secret import Secret
@@ -21,7 +21,8 @@ from ...domain.text import plain
 from ...domain.troubles import LineTrouble
 from ...ports import Chosen, Told
 from . import decode, sql
-from .lines import Connection, Lines
+from .lines import Connection, Lines, all_of, one_of
+from .writes import Writes
 
 VIP = "vip"
 PORT = 5432
@@ -35,11 +36,8 @@ def connect(
     adapter = PostgresAdapter(Lines(config.postgres, secrets or {}, environ), writable=writable)
     for name, address in config.postgres.instances.items():
         adapter.fix(name, address)
-    named = config.site_variables.get("POSTGRES_PRIMARY_HOST")
-    if config.vip.probe:
-        adapter.fix(VIP, config.vip.probe)
-    elif isinstance(named, str) and named:
-        adapter.fix(VIP, named)
+    if config.vip_tried:
+        adapter.fix(VIP, config.vip_tried)
     return adapter
 
 
@@ -48,6 +46,7 @@ class PostgresAdapter:
 
     def __init__(self, lines: Lines, *, writable: bool) -> None:
         self._lines, self._writable = lines, writable
+        self._writes = Writes(lines)
 
     def fix(self, target: str, address: str) -> None:
         """An address of the configuration."""
@@ -65,13 +64,13 @@ class PostgresAdapter:
 
     async def status(self, target: str, *, deadline_s: float = 2.0, anew: bool = False) -> SqlStatus:
         async def work(connection: Connection) -> SqlStatus:
-            row = await _one(connection, sql.status(connection.info.server_version))
+            row = await one_of(connection, sql.status(connection.info.server_version))
             waiting = None
             if row["may_list"]:
-                waiting = (await _one(connection, sql.WAITING))["count"]
+                waiting = (await one_of(connection, sql.WAITING))["count"]
             newest = None
             if row["in_recovery"] and row["may_list_wal"] and not decode.receives(row):
-                newest = (await _one(connection, sql.NEWEST))["timeline"]
+                newest = (await one_of(connection, sql.NEWEST))["timeline"]
             return decode.status(row, waiting, newest)
 
         if anew:
@@ -89,22 +88,26 @@ class PostgresAdapter:
     async def progress(self, target: str, *, deadline_s: float = 2.0) -> tuple[Progress, ...]:
         async def work(connection: Connection) -> list[dict[str, Any]]:
             newer = connection.info.server_version >= 130000
-            return await _all(connection, sql.PROGRESS + (sql.PROGRESS_13 if newer else ""))
+            return await all_of(connection, sql.PROGRESS + (sql.PROGRESS_13 if newer else ""))
 
         return tuple(decode.progress(row) for row in await self._lines.ask(target, work, deadline_s))
 
     async def databases(self, target: str, *, deadline_s: float = 5.0) -> tuple[DatabaseFacts, ...]:
-        return tuple(decode.database(row) for row in await self._rows(target, sql.DATABASES, deadline_s))
+        async with (
+            _within(deadline_s, target),
+            self._lines.own(target, read_only=True, deadline_s=deadline_s, statement_s=deadline_s) as connection,
+        ):  # the sizes of a large one take seconds, for which no other question shall wait
+            return tuple(decode.database(row) for row in await all_of(connection, sql.DATABASES))
 
     async def tables(self, target: str, database: str, *, most: int = 200, deadline_s: float = 5.0) -> tuple[TableFacts, ...]:
         async with (
             _within(deadline_s, target),
             self._lines.own(target, read_only=True, database=database, deadline_s=deadline_s, statement_s=deadline_s) as connection,
         ):
-            return tuple(decode.table(row) for row in await _all(connection, sql.TABLES, (most,)))
+            return tuple(decode.table(row) for row in await all_of(connection, sql.TABLES, (most,)))
 
     async def _rows(self, target: str, statement: str, deadline_s: float) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await self._lines.ask(target, lambda connection: _all(connection, statement), deadline_s)
+        found: list[dict[str, Any]] = await self._lines.ask(target, lambda connection: all_of(connection, statement), deadline_s)
         return found
 
     # --- acts
@@ -125,7 +128,7 @@ class PostgresAdapter:
             _within(deadline_s, target),
             self._lines.own(target, read_only=False, deadline_s=deadline_s, statement_s=deadline_s) as connection,
         ):
-            rows = await _all(connection, statement, (session.pid, session.started))
+            rows = await all_of(connection, statement, (session.pid, session.started))
             return bool(rows) and all(next(iter(row.values())) for row in rows)
 
     async def maintain(
@@ -139,7 +142,7 @@ class PostgresAdapter:
     ) -> None:
         self._gate(f"{' '.join(statement)} on {target}")
         async with self._lines.own(target, read_only=False, database=database, statement_s=deadline_s) as connection:
-            if (await _one(connection, sql.PROBE))["pg_is_in_recovery"]:
+            if (await one_of(connection, sql.PROBE))["pg_is_in_recovery"]:
                 raise Refused(f"{target} is a standby", hint="maintenance runs on the primary")
             skipped: list[str] = []
 
@@ -162,18 +165,10 @@ class PostgresAdapter:
 
     async def probe_write(self, target: str, *, deadline_s: float = 1.0) -> str:
         self._gate(f"a write through {target}")
-        async with (
-            _within(deadline_s, target),
-            self._lines.own(target, read_only=False, deadline_s=deadline_s, statement_s=deadline_s) as connection,
-        ):
-            row = await _one(connection, sql.PROBE)
-            where = plain(row["listens"])
-            if row["pg_is_in_recovery"]:
-                raise Refused(f"{target} leads to a standby ({where})")
-            await _one(connection, sql.WRITE)
-            return where
+        return await self._writes.prove(target, deadline_s)
 
     async def aclose(self) -> None:
+        await self._writes.aclose()
         await self._lines.aclose()
 
 
@@ -209,15 +204,3 @@ async def _within(deadline_s: float, target: str) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise LineTrouble(f"{target} did not answer within {deadline_s:.0f} s", kind="timeout") from None
-
-
-async def _all(connection: Connection, statement: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
-    cursor = await connection.execute(statement.encode(), tuple(values) or None)
-    return await cursor.fetchall()
-
-
-async def _one(connection: Connection, statement: str) -> dict[str, Any]:
-    rows = await _all(connection, statement)
-    if not rows:
-        raise StepFailed("the server answered with nothing", detail=statement[:80])
-    return rows[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 
 import psycopg
 
@@ -10,11 +11,16 @@ from ...domain.errors import ColdError, Forbidden, Misconfigured, NotFound, Refu
 from ...domain.text import plain
 from ...domain.troubles import LineTrouble
 
+UNREADABLE = (psycopg.Error, UnicodeError, NotImplementedError)
+"""What psycopg raises: the last two for values in a form that it does not read."""
 _LINE = (
+    ("closed the connection unexpectedly", "lost", ""),
+    ("has been closed unexpectedly", "lost", ""),
+    ("EOF detected", "lost", ""),
+    ("unexpected eof", "lost", ""),
+    ("Connection reset", "lost", ""),
     ("Connection refused", "refused", "is PostgreSQL running there?"),
     ("timeout expired", "timeout", ""),
-    ("failed to resolve host", "dns", "check the name in postgres.instances, and DNS on this machine"),
-    ("could not translate host name", "dns", "check the name, and DNS on this machine"),
     ("No route to host", "lost", "check the network"),
     ("Network is unreachable", "lost", "check the network"),
     ("the database system is starting up", "server", "wait: it is starting"),
@@ -28,7 +34,9 @@ _LINE = (
 )
 _PREFIX = re.compile(r'^(connection failed: )?(connection to server at "[^"]*"( \([^)]*\))?, port \d+ failed: )?((FATAL|ERROR): +)?')
 """What stands before the server's sentence: the address is said by us."""
-_LOGIN = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist", "not permitted to log in")
+_LOGIN = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "not permitted to log in")
+_NO_ROLE = re.compile(r'role "[^"]*" does not exist')
+_NO_DATABASE = re.compile(r'database "[^"]*" does not exist')
 
 
 def words(error: BaseException) -> str:
@@ -39,6 +47,12 @@ def words(error: BaseException) -> str:
 
 def translate(error: Exception, target: str, where: str, user: str) -> ColdError:
     """`where` is `host:port`."""
+    if isinstance(error, socket.gaierror):
+        reason = plain(error.strerror or str(error))
+        hint = "check the name in postgres.instances, and DNS on this machine"
+        return LineTrouble(f"{target} ({where}): failed to resolve host", kind="dns", detail=reason, hint=hint)
+    if isinstance(error, (UnicodeError, NotImplementedError)):
+        return StepFailed(f"{target} answered in a form that cannot be read", detail=words(error))
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return Forbidden(f"{user} may not do that on {target}", detail=words(error), hint=f"grant it to {user}: pg_monitor, or pg_maintain")
     if isinstance(error, psycopg.errors.QueryCanceled):
@@ -57,7 +71,9 @@ def _line(error: psycopg.OperationalError, target: str, where: str, user: str) -
     if "root certificate file" in whole:
         line = next(plain(part.strip()) for part in whole.splitlines() if "root certificate file" in part)
         return Misconfigured(f"{target} ({where}): {_PREFIX.sub('', line)}", hint="mend postgres.sslrootcert: the CA of the cluster")
-    if any(sign in whole for sign in _LOGIN):
+    if _NO_DATABASE.search(whole):
+        return NotFound(f"{target} ({where}): {words(error)}", hint="check postgres.database")
+    if any(sign in whole for sign in _LOGIN) or _NO_ROLE.search(whole):
         return Unauthorized(
             f"{target} ({where}) does not let {user} in",
             detail=words(error),

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from psycopg.adapt import Buffer, Loader
 from psycopg.rows import dict_row
 
 from ...config.settings import PostgresSection
-from ...domain.errors import Misconfigured, NotFound
+from ...domain.errors import Misconfigured, NotFound, StepFailed
 from ...domain.secret import Secret
 from ...domain.text import plain
 from ...domain.troubles import LineTrouble
-from .failures import translate
+from .failures import UNREADABLE, translate
 
 CONNECT_S = 2.0
 APPLICATION = "coldtui"
 Connection = psycopg.AsyncConnection[dict[str, Any]]
+_DEFAULTS = ("-c datestyle=ISO", "-c timezone=UTC", "-c lock_timeout=0")
+"""Whatever the server or the login has as its own: moments are read in one form only."""
+
+
+class _Lenient(Loader):
+    """Text of any encoding: the query of another database's session comes as it was sent, and must not hide all the others."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode("utf-8", "replace")
 
 
 @dataclass
@@ -34,6 +46,10 @@ class Place:
     """Told by the configuration: a pod's address does not replace it."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     kept: Connection | None = None
+    limit_s: float = 0.0
+    """statement_timeout of the kept connection."""
+    reached: str = ""
+    """The address that answered last, of a name that has several."""
 
     @property
     def where(self) -> str:
@@ -92,22 +108,59 @@ class Lines:
         self, target: str, *, read_only: bool, database: str = "", deadline_s: float = CONNECT_S, statement_s: float = 0.0
     ) -> Connection:
         """A new connection, autocommit. Raises Unreachable, Unauthorized, NotFound, Misconfigured."""
-        place, section = self.place(target), self.section
-        options = [f"-c statement_timeout={int(statement_s * 1000)}", "-c lock_timeout=0"]
+        place, within_s = self.place(target), min(deadline_s, CONNECT_S)
+        options = [f"-c statement_timeout={int(statement_s * 1000)}", *_DEFAULTS]
         if read_only:
             options.append("-c default_transaction_read_only=on")
-        connect = psycopg.AsyncConnection.connect(
+        password = self._password()
+        try:
+            async with asyncio.timeout(within_s):
+                made = await self._first(place, password, database, " ".join(options), within_s)
+                for kind in ("text", "varchar", "bpchar", "name"):
+                    made.adapters.register_loader(kind, _Lenient)
+                if made.info.parameter_status("server_encoding") == "SQL_ASCII":  # it keeps any bytes, and refuses to send them as UTF-8
+                    await made.execute("SET client_encoding TO 'SQL_ASCII'")
+        except TimeoutError:
+            raise LineTrouble(f"{target} ({place.where}) did not answer within {within_s:.0f} s", kind="timeout") from None
+        except (psycopg.Error, OSError, UnicodeError) as error:
+            raise translate(error, target, place.where, self.section.user) from None
+        made.prepare_threshold = None
+        return made
+
+    async def _first(self, place: Place, password: str | None, database: str, options: str, within_s: float) -> Connection:
+        """To the first address of the name that lets us in: the one that did so last before the others. They share the time, so that a dead one
+        leaves some to the next."""
+        addresses = await _addresses(place.host, place.port)
+        addresses.sort(key=lambda address: address != place.reached)
+        end = asyncio.get_running_loop().time() + within_s
+        while True:
+            address, *addresses = addresses
+            share = (end - asyncio.get_running_loop().time()) / (len(addresses) + 1)
+            try:
+                made = await asyncio.wait_for(self._connect(place, address, password, database, options), share if addresses else None)
+                place.reached = address
+                return made
+            except (psycopg.OperationalError, TimeoutError):
+                if not addresses:
+                    raise
+
+    async def _connect(self, place: Place, address: str, password: str | None, database: str, options: str) -> Connection:
+        section = self.section
+        return await psycopg.AsyncConnection.connect(
             host=place.host,
+            hostaddr=address,  # said always: else libpq takes it from the environment
             port=place.port,
             user=section.user,
             dbname=database or section.database,
-            password=self._password(),
+            password=password,
             passfile=self._environ.get("PGPASSFILE"),
             sslmode=section.sslmode,
             sslrootcert=section.sslrootcert or None,
+            target_session_attrs="any",
+            client_encoding="utf8",
             connect_timeout=2,
             application_name=APPLICATION,
-            options=" ".join(options),
+            options=options,
             keepalives_idle=5,
             keepalives_interval=3,
             keepalives_count=3,
@@ -115,16 +168,6 @@ class Lines:
             autocommit=True,
             row_factory=dict_row,
         )
-        try:
-            made: Connection = await asyncio.wait_for(connect, min(deadline_s, CONNECT_S))
-        except TimeoutError:
-            raise LineTrouble(
-                f"{target} ({place.where}) did not answer within {min(deadline_s, CONNECT_S):.0f} s", kind="timeout"
-            ) from None
-        except (psycopg.Error, OSError) as error:
-            raise translate(error, target, place.where, section.user) from None
-        made.prepare_threshold = None
-        return made
 
     async def ask(self, target: str, work: Callable[[Connection], Any], deadline_s: float) -> Any:
         """`work` on the kept connection of a target. A kept one that turns out dead is replaced once."""
@@ -132,26 +175,36 @@ class Lines:
         place = self.place(target)
         try:
             async with asyncio.timeout(deadline_s), place.lock:
-                for attempt in (1, 2):
-                    fresh = place.kept is None or place.kept.closed
-                    if fresh:
-                        place.kept = await self.open(target, read_only=True, deadline_s=deadline_s, statement_s=deadline_s)
-                    try:
-                        assert place.kept is not None
-                        return await work(place.kept)
-                    except psycopg.OperationalError as error:
-                        dead = place.kept is None or place.kept.closed or place.kept.broken
-                        await self._drop(place)
-                        if fresh or attempt == 2 or not dead:
-                            raise translate(error, target, place.where, self.section.user) from None
-                    except psycopg.Error as error:
-                        raise translate(error, target, place.where, self.section.user) from None
+                try:
+                    return await self._use(place, target, work, deadline_s)
+                except asyncio.CancelledError:
+                    await self._drop(place)  # what was under way would be the answer to the next question
+                    raise
         except TimeoutError:
-            await self._drop(place)
             raise LineTrouble(f"{target} ({place.where}) did not answer within {deadline_s:.0f} s", kind="timeout") from None
-        except asyncio.CancelledError:
-            await self._drop(place)  # what was under way would be the answer to the next question
-            raise
+
+    async def _use(self, place: Place, target: str, work: Callable[[Connection], Any], deadline_s: float) -> Any:
+        """By whoever holds the lock of the place."""
+        for attempt in (1, 2):
+            fresh = place.kept is None or place.kept.closed
+            if fresh:
+                place.kept, place.limit_s = (
+                    await self.open(target, read_only=True, deadline_s=deadline_s, statement_s=deadline_s),
+                    deadline_s,
+                )
+            assert place.kept is not None
+            try:
+                if place.limit_s != deadline_s:
+                    await place.kept.execute(f"SET statement_timeout = {int(deadline_s * 1000)}".encode())
+                    place.limit_s = deadline_s
+                return await work(place.kept)
+            except psycopg.OperationalError as error:
+                dead = place.kept is None or place.kept.closed or place.kept.broken
+                await self._drop(place)
+                if fresh or attempt == 2 or not dead:
+                    raise translate(error, target, place.where, self.section.user) from None
+            except UNREADABLE as error:
+                raise translate(error, target, place.where, self.section.user) from None
         raise AssertionError("unreachable")
 
     @staticmethod
@@ -164,11 +217,11 @@ class Lines:
     async def own(
         self, target: str, *, read_only: bool, database: str = "", deadline_s: float = 5.0, statement_s: float = 0.0
     ) -> AsyncIterator[Connection]:
-        """A connection for one use. psycopg's errors inside become ours."""
+        """A connection for one use. Errors of psycopg inside become ours."""
         made = await self.open(target, read_only=read_only, database=database, deadline_s=deadline_s, statement_s=statement_s)
         try:
             yield made
-        except psycopg.Error as error:
+        except UNREADABLE as error:
             raise translate(error, target, self.place(target).where, self.section.user) from None
         finally:
             made.pgconn.finish()
@@ -177,3 +230,24 @@ class Lines:
         for place in (*self.places.values(), *self._left):
             if not place.lock.locked():
                 await self._drop(place)
+
+
+async def _addresses(host: str, port: int) -> list[str]:
+    """Of a name, in the system's order. Raises OSError."""
+    try:
+        return [str(ipaddress.ip_address(host))]
+    except ValueError:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+async def all_of(connection: Connection, statement: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    cursor = await connection.execute(statement.encode(), tuple(values) or None)
+    return await cursor.fetchall()
+
+
+async def one_of(connection: Connection, statement: str) -> dict[str, Any]:
+    rows = await all_of(connection, statement)
+    if not rows:
+        raise StepFailed("the server answered with nothing", detail=statement[:80])
+    return rows[0]

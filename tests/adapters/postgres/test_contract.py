@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import tempfile
 import time
-from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, TypeVar
 
 import psycopg
 import pytest
@@ -18,37 +14,7 @@ import pytest
 from coldtui.domain.errors import Forbidden, NotFound, Refused, Unauthorized, Unreachable, UsageError
 from coldtui.ports import Chosen, Told
 
-from .servers import DEBIAN, PASSWORD, Server, free_port, running, wheel
-
-T = TypeVar("T")
-
-
-@pytest.fixture(scope="module", params=["18", "15"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """In a folder of its own: pytest closes its root to the servers' user whenever a session of it begins."""
-    if request.param == "15" and not (DEBIAN / "postgres").exists():
-        pytest.skip(f"PostgreSQL 15 is not installed in {DEBIAN}")
-    programs = DEBIAN if request.param == "15" else wheel()
-    with tempfile.TemporaryDirectory(prefix="coldtui-pg-") as folder, running(programs, Path(folder) / "server") as made:
-        yield made
-
-
-@pytest.fixture
-def monitor(server: Server) -> Iterator[Server]:
-    server.super("GRANT pg_monitor TO coldtui")
-    yield server
-    server.super("REVOKE pg_monitor FROM coldtui")
-
-
-def play(scene: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(scene)
-
-
-async def client(server: Server, application: str = "app") -> psycopg.AsyncConnection[tuple[Any, ...]]:
-    return await psycopg.AsyncConnection.connect(
-        f"host=127.0.0.1 port={server.port} user=coldtui password={PASSWORD} dbname=postgres application_name={application}",
-        autocommit=True,
-    )
+from .servers import Server, client, free_port, play
 
 
 def test_a_primary_tells_of_itself(monitor: Server) -> None:
@@ -278,14 +244,5 @@ def test_a_vacuum_that_is_left_out_is_told(server: Server) -> None:
         with pytest.raises(UsageError):
             await adapter.maintain("p", "postgres", ("truncate", "public.ours"))
         server.super("DROP TABLE theirs, ours")
-
-    play(scene())
-
-
-def test_a_write_is_proven(server: Server) -> None:
-    """The probe says which server took the write."""
-
-    async def scene() -> None:
-        assert await server.adapter(writable=True).probe_write("p") == f"127.0.0.1:{server.port}"
 
     play(scene())
