@@ -28,6 +28,12 @@ def lsn_text(value: int) -> str:
     return f"{value >> 32:X}/{value & 0xFFFFFFFF:X}"
 
 
+def segment(name: str) -> str:
+    """Of `.backup` the segment in which that backup began; `.history` is of a timeline, and holds no WAL."""
+    first, _, kind = name.partition(".")
+    return f"history of timeline {int(first, 16)}" if kind == "history" and set(first) <= set("0123456789ABCDEF") else first
+
+
 @dataclass(frozen=True, slots=True)
 class Standby:
     """A row of pg_stat_replication on the primary, or of `replicationInfo`."""

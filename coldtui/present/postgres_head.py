@@ -14,7 +14,7 @@ from ..domain.pgserver import archiver_of
 from ..domain.pgstrain import WAITING, waiting
 from ..domain.postgres import PgCluster
 from ..domain.readings import Freshness, Known
-from ..domain.replication import Archiver, lsn_text
+from ..domain.replication import Archiver, lsn_text, segment
 from ..domain.topology import FRESH, NOT_ASKED, Loss, Member, Topology
 from ..domain.verdicts import Grade, Verdict, unsure
 from ..domain.vips import database_vips
@@ -220,12 +220,6 @@ def _archive_part(world: World, t: Topology, c: PgCluster, now: datetime) -> tup
     return (_Part("archive", (lead, glyph, Cell(newest), Cell(left, Tone.WARN if full else Tone.MUTED)), sound=not full),)
 
 
-def segment(name: str) -> str:
-    """Of `.backup` the segment in which that backup began; `.history` is of a timeline, and holds no WAL."""
-    first, _, kind = name.partition(".")
-    return f"history of timeline {int(first, 16)}" if kind == "history" and set(first) <= set("0123456789ABCDEF") else first
-
-
 def _archiver(t: Topology, now: datetime) -> Archiver | None:
     """An old answer is none."""
     lead = next((m for m in t.members if m.name == t.primary), None)
@@ -341,7 +335,7 @@ def loss_cell(loss: Loss, now: datetime) -> Cell:
     if loss.gone:
         last = words.duration(now - loss.octets.as_of)
         return Cell(f"{size} or more: {loss.primary} last seen {last} ago, {loss.best} has most", Tone.BAD)
-    best = f"{loss.best} has all it wrote" if loss.octets.value == 0 else f"{loss.best} has most"
+    best = f"{loss.best} has all" if loss.octets.value == 0 else f"{loss.best} has most"
     aged = loss.as_of is not None and now - loss.as_of > FRESH
     since = f", {words.duration(now - loss.as_of)} ago" if loss.as_of is not None else ""
     return Cell(f"{size} if {loss.primary} died ({best}{since})", Tone.STALE if aged else Tone.PLAIN)

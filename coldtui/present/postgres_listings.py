@@ -9,6 +9,7 @@ from typing import Any
 
 from ..domain import postgres as domain
 from ..domain.pgdisks import CRITICAL, WARNING, disks
+from ..domain.pgstrain import XID_END
 from ..domain.postgres import PgCluster
 from ..domain.problems import Problem
 from ..domain.readings import Unknown
@@ -21,22 +22,20 @@ from . import words
 from .lines import UNKNOWN, Line, cut, pair
 from .postgres import NOT_THE_SITES, asked, missing_cluster
 from .postgres_activity import (
-    DATABASES,
     LOCKS,
     SESSIONS,
-    XID_END,
     Blocked,
     flagged,
     held_up,
     is_root,
     lacking,
-    server_lines,
     transaction_age,
     unreached,
     waits,
     waits_for,
 )
 from .postgres_head import head
+from .postgres_server import DATABASES, server_lines
 from .problems import severity_cell
 from .rows import Cell, Column, Listing, Row, Tone
 

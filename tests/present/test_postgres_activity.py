@@ -13,6 +13,7 @@ from coldtui.domain.world import World
 from coldtui.present import postgres_activity as activity
 from coldtui.present.lines import plain_text
 from coldtui.present.postgres_listings import SESSIONS_PLAIN, state_lines
+from coldtui.present.postgres_server import server_lines
 from coldtui.present.rows import Tone
 from tests.sample import NOW
 from tests.topologies import HERE, SYSTEM, known, server, trio, world_of
@@ -81,7 +82,7 @@ def test_the_manager_stands_in_for_refused_sql() -> None:
         last_failed_wal="A1", last_failed_at=NOW - timedelta(seconds=30), ready_wal=190, slots=(Slot("s", False, "physical", retained_b=3 << 30),),
     )  # fmt: skip
     world = world_of(trio(p1=REFUSED), managers={"postgres-1": manager})
-    said = plain_text(activity.server_lines(world, NOW))
+    said = plain_text(server_lines(world, NOW))
     for part in (
         "SQL         postgres-1 does not let coldtui in", "Source      postgres-1 by /pg/status, 0s ago", "Archived    A0 15m ago",
         "Fails       A1 30s ago", "WAL waiting 190 segments (3 GiB)", "Slot        s inactive, keeps 3 GiB",
@@ -94,7 +95,7 @@ def test_the_manager_stands_in_for_refused_sql() -> None:
 def test_old_words_of_the_server_are_dim() -> None:
     """What was told twenty minutes ago is not in the colour of now, and says how old it is."""
     old = Known(server(primary=True, listens="10.0.0.1:5432"), "sql", NOW - timedelta(minutes=20))
-    line = activity.server_lines(world_of(trio(p1=old)), NOW)[0]
+    line = server_lines(world_of(trio(p1=old)), NOW)[0]
     assert plain_text([line]) == "Source      postgres-1 by SQL, 20m ago"
     assert line[-1].tone is Tone.STALE
 
@@ -105,7 +106,7 @@ def test_a_phase_that_counts_nothing_has_no_percent() -> None:
         Progress(7, "vacuum full", "app", "orders", "rebuilding index", 0, 0),
         Progress(8, "vacuum", "app", "bills", "scanning heap", 63, 100),
     )
-    said = plain_text(activity.server_lines(world_of(trio(), pg_progress=Known(work, "sql", NOW)), NOW))
+    said = plain_text(server_lines(world_of(trio(), pg_progress=Known(work, "sql", NOW)), NOW))
     assert "vacuum full orders: rebuilding index  pid 7" in said
     assert "vacuum bills: scanning heap 63%" in said
 

@@ -18,6 +18,7 @@ from ...domain.topology import last_position
 from ...domain.world import DATABASE, SESSIONS, TABLES, World
 from ...present import postgres as pg_words
 from ...present import postgres_activity as activity
+from ...present import postgres_server as server
 from ...present import postgres_topology as topology
 from ...present import words
 from ...present.lines import Line, two_columns, wrap_line
@@ -148,7 +149,7 @@ class PostgresScreen(ListingsScreen):
         Part("instances", topology.MEMBERS, topology.readings, _member_ref, lambda ref: ref.key if ref.kind == "pods" else None),
         Part("sessions", activity.SESSIONS, activity.session_lines, _nothing, _nowhere),
         Part("locks", activity.LOCKS, _locked, _nothing, _nowhere),
-        Part("databases", activity.DATABASES, activity.database_pane, _nothing, _nowhere),
+        Part("databases", server.DATABASES, server.database_pane, _nothing, _nowhere),
         plain_part("clusters", pg_words.CLUSTERS, "pg_clusters", pg_words.describe),
     )
     DEFAULT_CSS = """
@@ -306,7 +307,7 @@ class PostgresScreen(ListingsScreen):
         title = ref.name if ref is not None else _title(item) or part.listing.title
         if both:
             below.retitle("Primary")
-            below.show(_wrapped(activity.server_lines(self.world, self.now), below))
+            below.show(_wrapped(server.server_lines(self.world, self.now), below))
             beside.retitle(title)
             beside.show(_wrapped(part.detail(self.world, item, self.now), beside) if item is not None else ())
         else:
@@ -338,6 +339,6 @@ class PostgresScreen(ListingsScreen):
         if isinstance(item, activity.Blocked | Session):
             return activity.session_low(self.world, _session(item), self.now, cells)
         if self.part.id == "databases":
-            first = activity.database_lines(self.world, item, self.now) if item is not None else ()
-            return (*first, *two_columns(activity.server_lines(self.world, self.now, 12), cells))
+            first = server.database_lines(self.world, item, self.now) if item is not None else ()
+            return (*first, *two_columns(server.server_lines(self.world, self.now, 12), cells))
         return self.part.detail(self.world, item, self.now) if item is not None else ()

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 
 from ...domain.objects import Ref
 from ...domain.world import World
-from ...present import postgres_activity as activity
+from ...present import postgres_server as server
 from ...present import postgres_topology as topology
 from ...present.lines import Line, wrap_line
 from ...present.postgres_failover import Keys
@@ -70,6 +70,6 @@ def whole(part: Part, world: World, item: Any, now: datetime, cells: int, keys: 
     columns = max(24, min(60, cells - 30))
     if isinstance(item, MemberOf):
         lines = topology.whole(world, item, now, keys, columns)
-        return (*lines, (), *activity.server_lines(world, now, columns)) if item.name == topology.of(world, now).primary else lines
+        return (*lines, (), *server.server_lines(world, now, columns)) if item.name == topology.of(world, now).primary else lines
     lines = part.detail(world, item, now)
-    return (*lines, (), *activity.server_lines(world, now, columns)) if part.id == "databases" else lines
+    return (*lines, (), *server.server_lines(world, now, columns)) if part.id == "databases" else lines

@@ -14,8 +14,8 @@ from coldtui.domain.readings import Unknown
 from coldtui.domain.world import World
 from coldtui.tui.site import Options
 from tests.sample import NOW, state
-from tests.tui.consoles import Console, console, run
 from tests.topologies import known, server
+from tests.tui.consoles import Console, console, run
 from tests.tui.screens import pg_states as states
 from tests.tui.screens.pg_states import STATES, busy, site
 
@@ -211,8 +211,8 @@ def test_colours_never_stand_alone() -> None:
             for cell in shown:
                 assert cell.tone not in (Tone.WARN, Tone.BAD) or "▲" in cell.text, (case, cell)
     assert MEMBERS.row(states.wedged(), MEMBERS.items(states.wedged())["cold/postgres-2"], NOW).cells[4].text == "≥ 5 MiB"
-    row = MEMBERS.row(states.wedged(), MEMBERS.items(states.wedged())["cold/postgres-1"], NOW)
-    assert row.cells[2].text == "▲ no answer"
+    silent = MEMBERS.row(states.wedged(), MEMBERS.items(states.wedged())["cold/postgres-1"], NOW)
+    assert silent.cells[2].text == "▲ no answer"
 
 
 def test_sources_that_agree_are_one_line() -> None:
@@ -230,9 +230,9 @@ def test_sources_that_agree_are_one_line() -> None:
 
 def test_a_server_without_archive_is_not_green() -> None:
     """Where the Cluster has no archive the server's own count is of what is thrown away; a backup's marker is no segment."""
-    from coldtui.domain.replication import Archiver
+    from coldtui.domain.replication import Archiver, segment
     from coldtui.present.lines import plain_text
-    from coldtui.present.postgres_head import head, segment
+    from coldtui.present.postgres_head import head
 
     done = known(server(primary=True, archiver=Archiver(9, "000000070000000400000060.00000028.backup", states.before(60))))
     world = site(p1=done)
