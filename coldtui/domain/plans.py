@@ -69,6 +69,8 @@ class Finding:
     remedy: str = ""
     outlook: Outlook = Outlook.GO
     """The least that the whole plan's outlook becomes by this finding."""
+    amount: int = 0
+    """Bytes that a warning is about (a lag). 0: none."""
 
 
 class Fate(Enum):
@@ -196,6 +198,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "confirm": plan.confirm,
         "remedies": [f.remedy for f in plan.findings],
         "outlooks": [f.outlook.value for f in plan.findings],
+        "amounts": [f.amount for f in plan.findings],
         "more": [[i.remedy, [list(fact) for fact in i.facts]] for i in plan.items],
         "notes": [s.note for s in plan.steps],
         "premises": [
@@ -217,14 +220,17 @@ def plan_of_json(made: Mapping[str, Any]) -> Plan:
 
 
 def _plan_of(made: Mapping[str, Any]) -> Plan:
-    findings = zip(made["findings"], made["remedies"], made["outlooks"], strict=True)
+    amounts = made.get("amounts") or [0] * len(made["findings"])  # a journal may have older plans
+    findings = zip(made["findings"], made["remedies"], made["outlooks"], amounts, strict=True)
     items = zip(made["items"], made["more"], strict=True)
     steps = zip(made["steps"], made["notes"], strict=True)
     return Plan(
         operation=made["operation"],
         title=made["title"],
         object=made["object"],
-        findings=tuple(Finding(f[0], Weight(f[2]), f[3], f[1], remedy, Outlook(outlook)) for f, remedy, outlook in findings),
+        findings=tuple(
+            Finding(f[0], Weight(f[2]), f[3], f[1], remedy, Outlook(outlook), amount) for f, remedy, outlook, amount in findings
+        ),
         steps=tuple(PlannedStep(s[0], s[1], dict(s[2]), note) for s, note in steps),
         locks=tuple(made["locks"]),
         rung=Rung(made["rung"]),
@@ -249,6 +255,10 @@ def outlook_of(findings: Iterable[Finding], items: Iterable[PlanItem] = ()) -> O
     return max(every, key=lambda o: o.rank, default=Outlook.GO)
 
 
+GROWTH_B = 16 * 2**20
+"""An amount that grew by more than this (a WAL segment) since the plan was confirmed makes it worse."""
+
+
 def worse(before: Plan, after: Plan) -> tuple[str, ...]:
     """What got worse between the plan that was confirmed and the same plan made again; empty: nothing, the run may go on."""
     found: list[str] = []
@@ -263,7 +273,8 @@ def worse(before: Plan, after: Plan) -> tuple[str, ...]:
     for finding in after.findings:
         earlier = known.get((finding.code, finding.object))
         said = finding.sentence in after.blocked and after.blocked in found  # what blocks is a list of such sentences
-        if not said and finding.weight >= Weight.WARNING and (earlier is None or earlier.weight < finding.weight):
+        heavier = earlier is None or earlier.weight < finding.weight or finding.amount > earlier.amount + GROWTH_B
+        if not said and finding.weight >= Weight.WARNING and heavier:
             found.append(finding.sentence)
     fates = {i.object: i for i in before.items}
     for item in after.items:

@@ -132,7 +132,7 @@ class Leases:
         return Locked(
             f"{lock.lock} is held by {lock.other_words}",
             holder=run,
-            hint=f"wait until it ends, or look there: coldtui run show {run} on {machine}",
+            hint=f"wait until it ends, or on {machine}: coldtui run follow {run}; coldtui run cancel {run} stops its waiting, what it asked for goes on by itself",
         )
 
     # --- keeping

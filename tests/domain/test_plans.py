@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from coldtui.domain.plans import Fate, Finding, Outlook, Plan, PlanItem, Rung, Weight, worse
+from coldtui.domain.plans import Fate, Finding, Outlook, Plan, PlanItem, Rung, Weight, plan_json, plan_of_json, worse
 
 PLAN = Plan(
     "node.drain", "Drain w1", "nodes/w1", (), (), ("site",), Rung.DISRUPTIVE, "drain", "w1", items=(PlanItem("pods/a/b", Fate.GOES),)
@@ -29,6 +29,14 @@ PLAN = Plan(
 def test_a_wait_does_not_hold_the_start_but_anything_graver_does(before: Outlook, after: Outlook, stops: bool) -> None:
     """A budget that is at its limit for a moment must not refuse a drain that was confirmed a second before."""
     assert bool(worse(replace(PLAN, outlook=before), replace(PLAN, outlook=after))) is stops
+
+
+def test_a_lag_that_grew_is_worse() -> None:
+    """By more than a WAL segment: the same warning with a hundred times the bytes is not what was confirmed."""
+    lag = Finding("postgres.lag", Weight.WARNING, "20 MB behind", "pods/a/b", amount=20_000_000)
+    before, near, far = (replace(PLAN, findings=(replace(lag, amount=n),)) for n in (20_000_000, 30_000_000, 40_000_000))
+    assert (worse(before, near), worse(before, far), worse(far, before)) == ((), ("20 MB behind",), ())
+    assert plan_of_json(plan_json(far)).findings[0].amount == 40_000_000
 
 
 def test_a_thing_that_waits_now_is_not_worse() -> None:

@@ -110,6 +110,7 @@ async def test_a_living_holder_is_named_with_its_time() -> None:
     with pytest.raises(Locked, match=r"site is held by anna on one \(run 20261124-140210-aaaa\) since 2026-05-04 12:00:00Z") as caught:
         await two.acquire(wait)
     assert caught.value.holder == "20261124-140210-aaaa"
+    assert "on one: coldtui run follow 20261124-140210-aaaa; coldtui run cancel 20261124-140210-aaaa stops its waiting" in caught.value.hint
     assert len(desk.waits) == 1
     assert "watching whether that run lives" in desk.waits[0]
     await two.release()

@@ -71,7 +71,7 @@ def _free(db: sqlite3.Connection, lock: str, now: datetime) -> None:
     if lost(run, now):
         hint = f"its runner is lost: coldtui run resume {id}, or coldtui run cancel {id}"
     else:
-        hint = f"wait for it: coldtui run follow {id}"
+        hint = f"wait for it: coldtui run follow {id}; coldtui run cancel {id} stops its waiting, what it asked for goes on by itself"
     raise Locked(f"{lock} is held by {run.title}", holder=id, detail=f"run {id} of {run.who}, since {run.created:%H:%M:%S}Z", hint=hint)
 
 

@@ -42,8 +42,8 @@ class Judge:
     def stop(self, code: str, sentence: str, remedy: str = "", instance: str = "") -> Finding:
         return Finding(MARK + code, Weight.STOP, sentence, address(self.cluster, instance), remedy, Outlook.REFUSED)
 
-    def warn(self, code: str, sentence: str, remedy: str = "", instance: str = "") -> Finding:
-        return Finding(MARK + code, Weight.WARNING, sentence, address(self.cluster, instance), remedy)
+    def warn(self, code: str, sentence: str, remedy: str = "", instance: str = "", amount: int = 0) -> Finding:
+        return Finding(MARK + code, Weight.WARNING, sentence, address(self.cluster, instance), remedy, amount=amount)
 
     def note(self, code: str, sentence: str, weight: Weight = Weight.NOTE) -> Finding:
         return Finding(MARK + code, weight, sentence, address(self.cluster))
@@ -235,7 +235,7 @@ def _of_lag(j: Judge) -> Iterator[Finding]:
     elif left > SEGMENT_B:
         at = f" (it has replayed {lsn_text(row.replay)})" if row is not None and row.replay is not None else ""
         sentence = f"{name} has {left:,} bytes not replayed{at}: writes stop at least until it has"
-        yield j.warn("lag", sentence, "wait until it has caught up", name)
+        yield j.warn("lag", sentence, "wait until it has caught up", name, left)
     else:
         yield j.note("lag", f"{name} is {left:,} bytes behind in replay", Weight.GOOD)
     head = facts.manager(facts.primary)

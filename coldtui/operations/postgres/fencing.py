@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from ...domain.errors import Conflict, Refused, StepFailed
+from ...domain.errors import Conflict, Forbidden, Invalid, NotFound, Refused, StepFailed, Unauthorized
 from ...domain.kinds import PG_CLUSTERS, PODS
 from ...domain.plans import Finding, Outlook, Plan, PlannedStep, Rung, Weight, outlook_of
 from ...domain.pods import Pod
@@ -46,9 +46,10 @@ class UnfenceInstance:
 
 
 async def gather(params: FenceInstance | UnfenceInstance, means: Means, deadline_s: float) -> PgFacts:
-    """Raises NotFound for a cluster or an instance that does not exist."""
+    """Raises NotFound for a cluster or an instance that does not exist. The fence of an instance that is gone can be lifted all the same."""
     facts = await gather_cluster(params.cluster, means, deadline_s)
-    if params.instance not in facts.cluster.instance_names:
+    lifted = facts.cluster.fenced if isinstance(params, UnfenceInstance) else ()
+    if params.instance not in (*facts.cluster.instance_names, *lifted):
         raise no_instance(params.instance, facts)
     return facts
 
@@ -71,6 +72,9 @@ def plan_unfence(facts: PgFacts, params: UnfenceInstance, now: datetime) -> Plan
     if c.all_fenced:
         remedy = f"kubectl annotate cluster {c.name} -n {c.namespace} {ANNOTATION}- lifts all fences at once"
         found.append(_stop(facts, name, "fence.all", f"all instances of {c.name} are fenced by *: none can be let go alone", remedy))
+    if name not in c.instance_names:
+        words = f"{name} is no instance of {c.name} any more: its entry is taken off, and nothing starts"
+        found.append(Finding("postgres.fence.gone", Weight.NOTE, words, address(c)))
     done = "" if c.is_fenced(name) or c.fenced_unreadable else f"{name} is not fenced"
     return _plan(UNFENCE, "Unfence", facts, name, tuple(found), done, Rung.DISRUPTIVE)
 
@@ -160,7 +164,11 @@ class Fencing(Step):
     async def run(self, planned: PlannedStep, ctx: RunContext) -> None:
         await ctx.ready()
         await ctx.remember(asked=True)
-        await ctx.patiently(lambda: self._annotate(planned, ctx))
+        try:
+            await ctx.patiently(lambda: self._annotate(planned, ctx))
+        except (Unauthorized, Forbidden, Invalid, NotFound, Refused):
+            await ctx.remember(asked=False)
+            raise
         lacking = ""
         try:
             while lacking := await ctx.patiently(lambda: self._lacking(planned, ctx)):
@@ -173,7 +181,13 @@ class Fencing(Step):
             raise StepFailed(f"{name} did not follow its annotation in time", detail=lacking, hint=f"see the log of {name}") from error
         await ctx.waiting("")
         await ctx.remember(proven=True)
-        await ctx.say(f"{planned.args['instance']} is {'stopped and fenced' if self.fence else 'ready again'}")
+        await ctx.say(f"{planned.args['instance']} is {await self._state(planned, ctx)}")
+
+    async def _state(self, planned: PlannedStep, ctx: RunContext) -> str:
+        if self.fence:
+            return "stopped and fenced"
+        cluster = await ctx.patiently(lambda: self._read(planned, ctx))
+        return "ready again" if planned.args["instance"] in cluster.instance_names else "not fenced any more"
 
     async def _annotate(self, planned: PlannedStep, ctx: RunContext) -> None:
         """Read, change, write back guarded by the version: another's change of the list is kept."""
@@ -201,7 +215,12 @@ class Fencing(Step):
         cluster = await self._read(planned, ctx)
         if cluster.is_fenced(name) is not self.fence:
             return f"{name} is {'not ' if self.fence else ''}fenced by the Cluster's annotation"
-        pod: Pod = await kube.read(PODS, name, args["namespace"])
+        if not self.fence and name not in cluster.instance_names:
+            return ""
+        try:
+            pod: Pod = await kube.read(PODS, name, args["namespace"])
+        except NotFound:
+            return f"the operator to make {name} again"
         status = await told_by(kube, args["namespace"], name)
         if isinstance(status, str):
             return status

@@ -38,9 +38,14 @@ async def order(
         refuse(judge(facts), planned)
         await ctx.ready()
         await ctx.remember(asked=ctx.now.isoformat())
+        wanted = body(raw)
         try:
-            await kube.patch(PG_CLUSTERS, name, body(raw), namespace, subresource=subresource)
+            await kube.patch(PG_CLUSTERS, name, wanted, namespace, subresource=subresource)
         except Conflict:
+            stands = await ctx.patiently(lambda: kube.fetch(PG_CLUSTERS, name, namespace))
+            if holds(stands, wanted):  # sent twice over a line that broke in between, or by somebody else at the same time
+                await ctx.remember(sent=True)
+                return
             await ctx.remember(asked="")
             await ctx.say(f"{name} changed while it was looked at: nothing was sent, it is judged anew")
             continue
@@ -54,6 +59,20 @@ async def order(
             await ctx.remember(sent=True)
         return
     raise Refused(f"{name} changed each time it was looked at", detail=f"{TRIES} times in a row", hint="plan again")
+
+
+def holds(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a Cluster has what a patch asks for; its version and its lists (whole conditions) aside."""
+    for key, value in wanted.items():
+        if key == "resourceVersion" or isinstance(value, list):
+            continue
+        found = raw.get(key)
+        if isinstance(value, Mapping):
+            if not holds(found or {}, value):
+                return False
+        elif found != value:
+            return False
+    return True
 
 
 async def facts_of(planned: PlannedStep, ctx: RunContext) -> PgFacts:

@@ -155,7 +155,6 @@ class Restart(Step):
 
     async def run(self, planned: PlannedStep, ctx: RunContext) -> None:
         name, lacking = str(planned.args["instance"]), ""
-        await ctx.ready()
         await ctx.patiently(lambda: self._still_standby(planned, ctx))
         await ctx.remember(asked=True)
         await ctx.patiently(lambda: self._delete(planned, ctx))
@@ -172,9 +171,17 @@ class Restart(Step):
         await ctx.say(f"{name} was made again and streams")
 
     async def _still_standby(self, planned: PlannedStep, ctx: RunContext) -> None:
+        """Raises StepFailed where the Cluster needs every standby it has, or this one leads: an election may be about to choose it."""
         args = planned.args
+        await ctx.ready()
         cluster: PgCluster = await ctx.means.kube.read(PG_CLUSTERS, args["cluster"], args["namespace"])
-        if not ctx.memo_of(planned).get("asked") and args["instance"] in (cluster.current_primary, cluster.target_primary):
+        if ctx.memo_of(planned).get("asked"):
+            return
+        if role := changing(cluster):
+            raise StepFailed(
+                f"a {role} of {cluster.name} to {cluster.target_primary} is under way", hint="wait for its end, then plan again"
+            )
+        if args["instance"] in (cluster.current_primary, cluster.target_primary):
             raise StepFailed(f"{args['instance']} leads now, or is about to", hint="plan again")
 
     async def _delete(self, planned: PlannedStep, ctx: RunContext) -> None:

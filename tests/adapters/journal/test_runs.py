@@ -54,7 +54,13 @@ def test_a_second_run_on_the_same_lock_is_refused(journal: SqliteJournal, other:
     with pytest.raises(Locked) as caught:
         other.begin(second, an_entry(second))
     assert caught.value.holder == first.id
-    for words in ("site is held by Drain k3s-worker-1", first.id, "ann (as root) from 10.1.2.3", "14:02:10Z"):
+    for words in (
+        "site is held by Drain k3s-worker-1",
+        first.id,
+        "ann (as root) from 10.1.2.3",
+        "14:02:10Z",
+        f"coldtui run cancel {first.id} stops its waiting",
+    ):
         assert words in str(caught.value)
     assert other.runs() == (first,)
     assert len(other.audit_entries()) == 1

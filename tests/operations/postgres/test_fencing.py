@@ -10,21 +10,28 @@ from typing import Any
 
 import pytest
 
-from coldtui.domain.errors import Refused
+from coldtui.domain.errors import Forbidden, Refused
 from coldtui.domain.plans import Outlook, Plan, Rung, Weight
 from coldtui.lab.client import PG_CLUSTERS
-from coldtui.operations.engine import AnyOperation, RunContext, Step, perform
+from coldtui.lab.fakes import FakeKube
+from coldtui.live.pace import SystemClock
+from coldtui.operations.engine import AnyOperation, RunContext, Step, offline, perform
 from coldtui.operations.postgres.fencing import (
     ANNOTATION,
+    FENCE,
     FENCE_INSTANCE,
     UNFENCE_INSTANCE,
     FenceInstance,
+    Fencing,
     UnfenceInstance,
     annotation_of,
     fenced_names,
 )
+from coldtui.ports import Means
 from tests.journals import a_run, an_entry
 from tests.lab.postgres.conftest import NAME, NS, Place, Site
+from tests.operations.drain.ground import journal_in
+from tests.operations.means import ME
 from tests.operations.postgres.ground import Ground, ground
 from tests.operations.postgres.scene import NOW, Change, cluster_with, facts_with, healthy, manager_with, pod_with, unread
 
@@ -91,6 +98,25 @@ def test_one_of_all_cannot_be_let_go() -> None:
     assert "none can be let go alone" in plan.blocked
 
 
+def test_the_fence_of_one_that_is_gone_can_be_lifted() -> None:
+    """Only its entry is left: it keeps the operator from making pods, so it must come off."""
+    plan = unfence(cluster_with(fenced=("postgres-9",)), "postgres-9")
+    assert (plan.blocked, plan.done, len(plan.steps)) == ("", "", 1)
+    assert plan.findings[-1].sentence == "postgres-9 is no instance of cold-postgres any more: its entry is taken off, and nothing starts"
+
+
+async def test_a_pod_that_is_away_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    """The annotation stands: an end as `not found` would say that nothing was done."""
+    cluster = cluster_with(fenced=("postgres-2",))(healthy()).cluster
+    kube = FakeKube({"pg_clusters": [cluster]})
+    clock = SystemClock()
+    with journal_in(tmp_path) as journal:
+        means = Means(kube, offline(clock, ME).shell, clock, ME)
+        ctx = RunContext("20261124-170210-0009", FenceInstance("postgres-2"), means, journal)
+        (planned,) = fence().steps
+        assert await Fencing(FENCE, fence=True)._lacking(planned, ctx) == "the operator to make postgres-2 again"
+
+
 def test_the_list_is_kept_and_guarded() -> None:
     """Others' fences stay; an empty list takes the annotation off; what is no list is never written over."""
 
@@ -118,6 +144,30 @@ async def done_by(at: Ground, operation: AnyOperation, params: Any, number: int)
     steps: dict[str, Step] = {step.name: step for step in operation.steps}
     await perform(plan, ctx, steps)
     return [e.text for e in at.journal.events(run.id) if e.text]
+
+
+def test_the_entry_of_one_that_is_gone_comes_off(real: Site, tmp_path: Path) -> None:
+    """Named by the annotation and by nothing else; who may not change the Cluster leaves nothing that may be fenced."""
+
+    async def scene(on: Place) -> None:
+        async with ground(on, tmp_path) as at:
+            await on.annotate(fencedInstances='["postgres-9"]')
+            said = await done_by(at, UNFENCE_INSTANCE, UnfenceInstance("postgres-9"), 3)
+            assert "postgres-9 is not fenced any more" in said
+            assert ANNOTATION not in (await on.client.get(PG_CLUSTERS, NAME, NS))["metadata"].get("annotations", {})
+
+            async def closed(nth: int) -> None:
+                raise Forbidden("patch on clusters")
+
+            at.meddle(closed)
+            primary = (await on.status())["currentPrimary"]
+            name = next(n for n in on.database.servers if n != primary)
+            with pytest.raises(Forbidden):
+                await done_by(at, FENCE_INSTANCE, FenceInstance(name), 4)
+            last = [event.memo for event in at.journal.events("20261124-170210-0004") if "0/asked" in event.memo][-1]
+            assert last == {"0/asked": False}
+
+    real.play(scene)
 
 
 def test_a_standby_stops_and_comes_back(real: Site, tmp_path: Path) -> None:

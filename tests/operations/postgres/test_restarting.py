@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,12 +10,18 @@ from typing import Any
 
 import pytest
 
+from coldtui.domain.errors import StepFailed
 from coldtui.domain.plans import Outlook, Plan, Rung
-from coldtui.operations.engine import RunContext, perform
+from coldtui.lab.fakes import FakeKube
+from coldtui.live.pace import SystemClock
+from coldtui.operations.engine import RunContext, offline, perform
 from coldtui.operations.postgres.restarting import RESTART_INSTANCE, Restart, RestartInstance
+from coldtui.ports import Journal, Means
 from tests.journals import a_run, an_entry
-from tests.lab.conftest import until
 from tests.lab.postgres.conftest import Place, Site
+from tests.operations.drain.ground import journal_in
+from tests.operations.dying import killed
+from tests.operations.means import ME
 from tests.operations.postgres.ground import QUICK, ground
 from tests.operations.postgres.scene import (
     NOW,
@@ -78,6 +83,19 @@ def test_what_is_found_before_a_restart(change: Change, code: str, outlook: Outl
     assert bool(plan.blocked) is (outlook is Outlook.REFUSED)
 
 
+@pytest.mark.parametrize("target", ["pending", "postgres-3"])
+async def test_no_standby_is_deleted_while_a_primary_is_looked_for(target: str, tmp_path: Path) -> None:
+    """It may be the one that is chosen; the plan did not know yet."""
+    (planned,) = restart(None).steps
+    kube = FakeKube({"pg_clusters": [cluster_with(target_primary=target)(healthy()).cluster]})
+    clock = SystemClock()
+    with journal_in(tmp_path) as journal:
+        ctx = RunContext("20261124-180210-0009", RestartInstance("postgres-2"), Means(kube, offline(clock, ME).shell, clock, ME), journal)
+        with pytest.raises(StepFailed, match=f"of cold-postgres to {target} is under way"):
+            await Restart(QUICK).run(planned, ctx)
+        assert not [call for call, _ in kube.calls if call == "delete"]
+
+
 def test_a_standby_is_another_pod_afterwards(real: Site, tmp_path: Path) -> None:
     """Killed in the middle and taken up again the pod is deleted once; it streams in the end, and the primary stayed where it was."""
 
@@ -97,15 +115,10 @@ def test_a_standby_is_another_pod_afterwards(real: Site, tmp_path: Path) -> None
                     memo.update(event.memo)
                 return RunContext(run.id, params, at.means, at.journal, deadline=at.means.clock.now() + timedelta(seconds=60), memo=memo)
 
-            first = asyncio.create_task(perform(plan, ctx(), {Restart.name: Restart(QUICK)}))
+            def begun(journal: Journal) -> Awaitable[None]:
+                return perform(plan, replace(ctx(), journal=journal), {Restart.name: Restart(QUICK)})
 
-            async def asked() -> bool:
-                return any(event.memo.get("0/asked") for event in at.journal.events(run.id))
-
-            await until(asked)
-            first.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await first
+            await killed(at.journal, lambda event: bool(event.memo.get("0/asked")), begun)
             await perform(plan, ctx(), {Restart.name: Restart(QUICK)})
             after = (await on.pod(name))["metadata"]["uid"]
             assert after != before

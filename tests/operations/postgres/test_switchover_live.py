@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from coldtui.domain.errors import Cancelled, Refused, StepFailed, Unreachable
+from coldtui.domain.errors import Cancelled, Conflict, Refused, StepFailed, Unreachable
 from coldtui.lab.client import PG_CLUSTERS
 from coldtui.lab.postgres.load import writing
+from coldtui.ports import Kube
 from tests.lab.conftest import until
 from tests.lab.postgres.conftest import NAME, NS, Place, Site
-from tests.operations.postgres.ground import Going, ground
+from tests.operations.postgres.ground import Going, Meddled, ground
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -105,7 +105,7 @@ def test_an_operator_that_ignores_it_is_said_to(real: Site, tmp_path: Path) -> N
     async def scene(on: Place) -> None:
         status, to = await target_of(on)
         async with ground(on, tmp_path) as at:
-            going = await at.going(to, timeout=7)
+            going = await at.going(to, timeout=15)
             with ignored(on), pytest.raises(StepFailed) as failed:
                 await going.perform()
             assert failed.value.title == f"the switchover to {to} was not done in time"
@@ -135,6 +135,7 @@ def test_a_target_that_is_put_back_is_an_abandoned_switchover(real: Site, tmp_pa
                 await put_back(on, status["currentPrimary"])
                 with pytest.raises(StepFailed, match=f"abandoned: targetPrimary was put back to {status['currentPrimary']}"):
                     await task
+                assert (going.memo["outage_ms"], going.said.count("no write through vip was refused")) == (0, 1)  # told however it ends
                 with pytest.raises(StepFailed, match="abandoned"):
                     await going.again().perform()
             assert (await on.status())["targetPrimary"] == status["currentPrimary"]
@@ -144,11 +145,8 @@ def test_a_target_that_is_put_back_is_an_abandoned_switchover(real: Site, tmp_pa
 
 async def killed_when_asked(going: Going, on: Place, to: str) -> str:
     """Stop the runner as kill -9 would; returns the targetPrimaryTimestamp that stands."""
-    task = asyncio.create_task(going.perform())
-    await until_asked(on, to)
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await going.killed_at(lambda event: event.text.startswith("asked for: "))
+    assert (await on.status())["targetPrimary"] == to
     return str((await on.status())["targetPrimaryTimestamp"])
 
 
@@ -216,6 +214,36 @@ def test_a_cluster_that_changed_is_judged_anew(real: Site, tmp_path: Path) -> No
     real.play(scene)
 
 
+class Twice(Meddled):
+    """The first patch arrives, and is sent once more by what lies in between: the client hears of a conflict with itself."""
+
+    async def patch(self, *args: Any, **how: Any) -> Any:
+        found = await super().patch(*args, **how)
+        if self.sent == 1:
+            raise Conflict("the object was changed")
+        return found
+
+
+def test_a_conflict_with_its_own_order_is_no_conflict(real: Site, tmp_path: Path) -> None:
+    """The order stands there with its own time: it is followed, not taken for somebody else's, and not sent again."""
+
+    async def scene(on: Place) -> None:
+        status, to = await target_of(on)
+
+        async def nothing(nth: int) -> None: ...
+
+        async with ground(on, tmp_path) as at:
+            kube = Twice(at.kube, nothing)
+            at.means = replace(at.means, kube=cast(Kube, kube))
+            going = await at.going(to)
+            await going.perform()
+            assert kube.sent == 1
+            assert not any("by somebody else" in text or "judged anew" in text for text in going.said)
+            assert (await on.status())["timelineID"] == status["timelineID"] + 1
+
+    real.play(scene)
+
+
 def test_a_target_that_was_fenced_meanwhile_is_refused(real: Site, tmp_path: Path) -> None:
     """After the conflict the pre-checks refuse, with the reason; the Cluster keeps its target, and nothing is left behind."""
 
@@ -254,6 +282,7 @@ def test_cancel_after_the_order_says_that_it_goes_on(real: Site, tmp_path: Path)
                 going.ctx.cancel()
                 with pytest.raises(Cancelled):
                     await task
+                assert (going.memo["outage_ms"], going.said.count("no write through vip was refused")) == (0, 1)
             assert going.left == f"the switchover of cold-postgres to {to} was asked for, and may go on by itself"
 
     real.play(scene)
