@@ -12,6 +12,7 @@ from coldtui.domain.failover import delay_s, lost_primary, prospect
 from coldtui.domain.failover_signs import answers, follow, lost_for, nothing, prospect_of, settling, signs_of
 from coldtui.domain.losses import last_position
 from coldtui.domain.postgres import PgCluster
+from coldtui.domain.problems import Severity
 from coldtui.domain.readings import Known
 from coldtui.domain.topology import Topology, cluster_of, primary_of, topology
 from coldtui.domain.world import World
@@ -124,6 +125,19 @@ def test_every_function_has_an_answer(shape: Callable[[], World]) -> None:
         assert "coldtui" not in cause.remedy
     for m in t.members:
         assert m.answers <= (m.told is not None)
+
+
+AS_MEANT = (
+    clusters.one, clusters.two, clusters.two_of_three, clusters.asked_for, clusters.setting_up, clusters.restoring, clusters.joining,
+    clusters.upgrading, clusters.replica_cluster, states.hibernated,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", AS_MEANT, ids=lambda f: f.__name__)
+def test_what_is_meant_so_is_no_contradiction(shape: Callable[[], World]) -> None:
+    """A cluster that is made, restored, upgraded, put to sleep, or follows another one has no sources that contradict each other."""
+    world = shape()
+    assert [p.sentence for p in topology(world, cluster_of(world), NOW).problems if p.severity is Severity.CRITICAL] == []
 
 
 def test_each_shape_is_in_the_table() -> None:
