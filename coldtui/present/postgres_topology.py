@@ -27,6 +27,8 @@ from .postgres_failover import Keys, cause_lines, quorum_words
 from .rows import Cell, Column, Listing, Row, Tone
 from .verdicts import badge, verdict_cell
 
+FULL = 0.995
+"""Of a disk: what rounds to 100 %."""
 FAR_B = 16 << 20
 """A standby that is so far behind, a WAL segment, is marked."""
 MEASURED = timedelta(minutes=3)
@@ -82,14 +84,14 @@ _COLUMNS: tuple[Column, ...] = (
     Column("name", "INSTANCE", 10, grow=3, sort_key="E"),
     Column("role", "ROLE", 7, sort_key="R"),
     Column("state", "STATE", 11, grow=2, sort_key="S"),
-    Column("timeline", "TL", 2, right=True),
+    Column("timeline", "TL", 3, right=True),
     Column("behind", "BEHIND", 9, right=True),
     Column("sync", "SYNC", 6),
     Column("connections", "CONN", 4, right=True),
     Column("node", "NODE", 12, grow=2),
     Column("received", "WAL AT", 11, right=True, priority=1),
     Column("replayed", "REPLAYED", 11, right=True, priority=1),
-    Column("disk", "DISK", 5, right=True, priority=1),
+    Column("disk", "DISK", 4, right=True, priority=1),
     Column("restarts", "RESTARTS", 8, right=True, priority=2),
     Column("source", "SOURCE", 8, priority=2),
 )
@@ -156,7 +158,7 @@ def _row(world: World, item: MemberOf, now: datetime) -> Row:
         Cell(m.name, Tone.STRONG),
         Cell(*role_word(m)),
         _state(world, item, m, now),
-        value_cell(m.timeline, now, tone=Tone.BAD if other else Tone.PLAIN),
+        value_cell(m.timeline, now, (lambda n: f"▲{n}") if other else str, Tone.BAD if other else Tone.PLAIN),
         behind_cell(m, now),
         Cell("" if m.role == "primary" else UNKNOWN, Tone.MUTED)
         if not isinstance(m.standby, Known)
@@ -333,7 +335,7 @@ def disk_cell(world: World, item: MemberOf, m: Member, now: datetime) -> Cell:
     if isinstance(found.used, Known) and now - found.used.as_of > MEASURED:
         return Cell(share, Tone.STALE)
     tone = Tone.BAD if found.fraction >= CRITICAL else Tone.WARN if full else Tone.PLAIN
-    return Cell(f"▲{share}" if full else share, tone)
+    return Cell("full" if found.fraction >= FULL else f"▲{share}" if full else share, tone)
 
 
 def _behind_words(octets: int, seconds: float | None) -> str:

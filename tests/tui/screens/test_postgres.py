@@ -201,11 +201,11 @@ def test_colours_never_stand_alone() -> None:
     from coldtui.present.postgres_topology import MEMBERS, readings
     from coldtui.present.rows import Tone
 
-    for case in ("lagging", "archiver-fails", "connections-full", "operator-down"):
+    for case in ("lagging", "archiver-fails", "connections-full", "operator-down", "two-primaries"):
         world = STATES[case]()
         for item in MEMBERS.items(world).values():
             row = MEMBERS.row(world, item, NOW).cells
-            shown = [cell for n, cell in enumerate(row) if n in (4, 10)] + [
+            shown = [cell for n, cell in enumerate(row) if n in (3, 4, 10)] + [
                 line[1] for line in readings(world, item, NOW) if len(line) == 3
             ]
             for cell in shown:
