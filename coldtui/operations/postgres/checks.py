@@ -149,7 +149,9 @@ def _of_replication(j: Judge) -> Iterator[Finding]:
     if manager is not None and (manager.might_be_unavailable or manager.rewinding):
         yield j.stop("unavailable", f"{name} {'is being rewound' if manager.rewinding else 'is coming out of a fence'}", "wait", name)
     if (manager is not None and manager.replay_paused) or (sql is not None and sql.replay_paused):
-        sentence = f"replay is paused on {name}: nobody leads before it has replayed all that it holds"
+        left = behind(facts, name)
+        what = "all that it holds" if left is None else f"{left:,} bytes"
+        sentence = f"replay is paused on {name}: its promotion ends the pause, and writes stop until it has replayed {what}"
         yield j.stop("paused", sentence, f"SELECT pg_wal_replay_resume() on {name}", name)
     receiving = manager.receiver_active if manager is not None else sql is not None and sql.receiver is not None
     if receiving is False:

@@ -259,8 +259,6 @@ def _by_instances(facts: PgFacts, aim: Aim) -> list[str]:
         found.append(f"{aim.to} is {'not there' if pod is None else pod.state}")
     if new is not None and not new.is_primary and new.receiver_active:
         found.append(f"the WAL receiver of {aim.to} still runs: it is promoted only after its end")
-    if new is not None and new.replay_paused:
-        found.append(f"replay is paused on {aim.to}")
     return found
 
 

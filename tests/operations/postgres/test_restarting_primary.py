@@ -13,6 +13,7 @@ import pytest
 from coldtui.domain.plans import Outlook, Plan, Rung
 from coldtui.domain.sessions import Session
 from coldtui.operations.postgres.facts import PgFacts
+from coldtui.operations.postgres.ordering import holds
 from coldtui.operations.postgres.restarting import RESTART_INSTANCE, RestartInstance
 from coldtui.operations.postgres.restarting_primary import PHASE, RestartPrimary, patch_of
 from tests.lab.postgres.conftest import Place, Site
@@ -138,6 +139,15 @@ def test_the_patch_is_the_one_of_the_plugin() -> None:
     assert made["metadata"] == {"resourceVersion": "9"}
     assert (made["status"]["phase"], made["status"]["phaseReason"]) == (PHASE, "Requested by the user")
     assert [(c["type"], c["status"]) for c in made["status"]["conditions"]] == [("Ready", "False"), ("X", "True")]
+
+
+def test_an_order_that_stands_there_is_known_again() -> None:
+    """Whatever else the Cluster has; its version and whole lists tell nothing."""
+    wanted = {"metadata": {"resourceVersion": "9"}, "status": {"phase": PHASE, "conditions": [{"type": "Ready", "status": "False"}]}}
+    assert holds({"metadata": {"resourceVersion": "10"}, "status": {"phase": PHASE, "conditions": [], "more": 1}}, wanted)
+    assert not holds({"metadata": {"resourceVersion": "10"}, "status": {"phase": "Cluster in healthy state"}}, wanted)
+    mark = {"metadata": {"resourceVersion": "9", "annotations": {"cnpg.io/hibernation": "on"}}}
+    assert not holds({"metadata": {"resourceVersion": "10"}}, mark)
 
 
 def started(on: Place, name: str) -> Any:
