@@ -17,7 +17,7 @@ import pytest
 from coldtui.domain.errors import ColdError
 from coldtui.lab import site
 from coldtui.lab.apiserver.process import ApiServerProcess
-from coldtui.lab.client import LEASES, PG_CLUSTERS, PODS, SLICES, Informers, Json, KubeClient
+from coldtui.lab.client import LEASES, PG_CLUSTERS, PODS, SLICES, ApiError, Informers, Json, KubeClient
 from coldtui.lab.controllers.base import Crew, Lab, Pace, micro, pod_ready
 from coldtui.lab.controllers.cnpg import HEALTHY, Operator
 from coldtui.lab.postgres.database import Database
@@ -43,14 +43,26 @@ class Place:
         return found
 
     async def promote(self, target: str) -> None:
-        """As ``kubectl cnpg promote`` does."""
+        """As ``kubectl cnpg promote`` does; once more where the operator, who writes often, was quicker."""
+        async with asyncio.timeout(30):
+            while not await self._promoted(target):
+                pass
+
+    async def _promoted(self, target: str) -> bool:
+        """False: the Cluster changed between look and patch."""
         cluster = await self.client.get(PG_CLUSTERS, NAME, NS)
         status = {
             "targetPrimary": target, "targetPrimaryTimestamp": micro(datetime.now(UTC)), "phase": "Switchover in progress",
             "phaseReason": f"Switching over to {target}",
         }  # fmt: skip
         body = {"metadata": {"resourceVersion": cluster["metadata"]["resourceVersion"]}, "status": status}
-        await self.client.patch(PG_CLUSTERS, NAME, body, NS, sub="status")
+        try:
+            await self.client.patch(PG_CLUSTERS, NAME, body, NS, sub="status")
+        except ApiError as error:
+            if not error.conflict:
+                raise
+            return False
+        return True
 
     async def annotate(self, **annotations: str | None) -> None:
         marks = {f"cnpg.io/{key}": value for key, value in annotations.items()}
@@ -139,7 +151,22 @@ class Site:
         self.place: Place = self._do(self._stack.enter_async_context(place(folder, pace)))
 
     def _do(self, work: Coroutine[Any, Any, T], seconds: float = 120.0) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(seconds)
+        """Raises TimeoutError. Whatever ends the wait, a test's own limit too, ends the work: it would go on under the tests after this one."""
+        ended = threading.Event()
+
+        async def watched() -> T:
+            try:
+                return await work
+            finally:
+                ended.set()
+
+        asked = asyncio.run_coroutine_threadsafe(watched(), self.loop)
+        try:
+            return asked.result(seconds)
+        except BaseException:
+            if not ended.is_set() and asked.cancel():
+                ended.wait(60)
+            raise
 
     def play(self, scene: Callable[[Place], Awaitable[T]]) -> T:
         async def scened() -> T:
@@ -150,7 +177,7 @@ class Site:
                 await self.place.calm()  # its failure is not to be that of the tests after it
                 raise
 
-        return self._do(scened())
+        return self._do(scened(), 300.0)
 
     def close(self) -> None:
         self._do(self._stack.aclose())

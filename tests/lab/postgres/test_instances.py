@@ -186,7 +186,7 @@ def test_the_machine_of_the_primary_loses_power(real: Site) -> None:
             async def dead() -> bool:
                 return not on.database.servers[old].running
 
-            await until(dead, 3)
+            await until(dead, 15)
 
             async def moved() -> bool:
                 return bool((await on.status())["currentPrimary"] != old)
