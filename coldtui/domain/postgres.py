@@ -583,15 +583,22 @@ def _fence_troubles(world: World, c: PgCluster) -> Iterator[Problem]:
         )
 
 
+def _spare(world: World, c: PgCluster, found: tuple[Instance, ...]) -> int:
+    """Ready instances beside the primary, which may be among those that are not."""
+    return sum(i.ready and not i.is_current for i in found) if seen(world, "pods") else max(0, c.ready_instances - 1)
+
+
 def _copy_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now: datetime) -> Iterator[Problem]:
     if c.ready_instances < c.instances and c.phase and c.phase != MAJOR_UPGRADE:
         down = [i for i in found if not i.ready and not i.is_current and not i.fenced] if seen(world, "pods") else []
         names = ", ".join(f"{i.name} {i.state}" for i in down)
         cause = next((i.pod.message for i in down if i.pod is not None and i.pod.message), "")
         severity = Severity.CRITICAL if c.ready_instances == 0 else Severity.WARNING
+        hits = _write_hits(world, c) if c.ready_instances == 0 else f"{_spare(world, c, found)} left to fail over to"
+        if c.phase in SETTING_UP and not c.current_primary:  # a restore takes hours, and writes were never taken
+            severity, hits = Severity.WARNING, "not in use before it is set up"
         if c.phase in SETTING_UP and now - c.created < SETUP_GRACE:
             severity = Severity.NOTICE
-        hits = _write_hits(world, c) if c.ready_instances == 0 else f"{max(0, c.ready_instances - 1)} left to fail over to"
         since = next((i.pod.ready_since for i in down if i.pod is not None), None)
         yield Problem(
             c.ref,

@@ -147,6 +147,23 @@ def test_a_major_upgrade_is_one_warning() -> None:
     assert [p.severity for p in postgres.problems(world, NOW)] == [Severity.WARNING]
 
 
+def test_who_is_left_is_counted_without_the_primary() -> None:
+    """With the primary down both ready standbys are left; with a standby down one is."""
+    for number, left in ((1, 2), (3, 1)):
+        found = postgres.problems(world_of(both(status(readyInstances=2), pod(number, ready=False))), NOW)
+        assert [p.hits for p in found if p.code == "copies"] == [f"{left} left to fail over to"]
+
+
+def test_a_long_restore_is_no_outage() -> None:
+    """Before its first primary a cluster is not in use: that none of it is ready warns at most."""
+    world = world_of(
+        both(status(phase="Setting up primary", currentPrimary="", targetPrimary="", readyInstances=0), gone(3), gone(2), gone(1))
+    )
+    assert [(p.code, p.severity, p.hits) for p in postgres.problems(world, NOW)] == [
+        ("copies", Severity.WARNING, "not in use before it is set up")
+    ]
+
+
 def test_a_problem_stays_itself_while_its_numbers_change() -> None:
     """Rows and acknowledgements go by the key: one more instance that falls, or a day less on a certificate, is the same problem."""
 
@@ -314,8 +331,8 @@ def test_times_of_the_future_do_not_break_a_verdict() -> None:
 
 
 def test_a_cluster_being_made_is_not_an_alarm() -> None:
-    """In its first ten minutes missing instances are a notice; afterwards the same phase is critical."""
-    for minutes, severity in ((3, Severity.NOTICE), (30, Severity.CRITICAL)):
+    """In its first ten minutes missing instances are a notice; afterwards a warning, since nothing was ever in use."""
+    for minutes, severity in ((3, Severity.NOTICE), (30, Severity.WARNING)):
         site = broken()
         site["pg_clusters"][0]["metadata"]["creationTimestamp"] = ago(minutes=minutes)
         site["pg_clusters"][0]["status"] |= {

@@ -11,7 +11,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from coldtui.domain.errors import Forbidden, NotFound, Refused, Unauthorized, Unreachable, UsageError
+from coldtui.domain.errors import ColdError, Forbidden, NotFound, Refused, Unauthorized, Unreachable, UsageError
 from coldtui.ports import Chosen, Told
 
 from .servers import Server, client, free_port, play
@@ -244,5 +244,37 @@ def test_a_vacuum_that_is_left_out_is_told(server: Server) -> None:
         with pytest.raises(UsageError):
             await adapter.maintain("p", "postgres", ("truncate", "public.ours"))
         server.super("DROP TABLE theirs, ours")
+
+    play(scene())
+
+
+def test_an_address_is_asked_as_by_a_new_client(monitor: Server) -> None:
+    """`anew` goes where the address leads now: a server that takes nobody in any more is refused, though one that was let in before goes on."""
+
+    async def scene() -> None:
+        adapter = monitor.adapter()
+        kept, fresh = await adapter.status("p"), await adapter.status("p", anew=True)
+        assert (fresh.listens, fresh.system_id) == (kept.listens, kept.system_id)
+        monitor.super("ALTER ROLE coldtui CONNECTION LIMIT 0")
+        try:
+            assert (await adapter.status("p")).listens == kept.listens
+            with pytest.raises(ColdError):
+                await adapter.status("p", anew=True)
+        finally:
+            monitor.super("ALTER ROLE coldtui CONNECTION LIMIT -1")
+        await adapter.aclose()
+
+    play(scene())
+
+
+def test_the_age_of_transaction_ids_comes_with_the_status(monitor: Server) -> None:
+    """Of the oldest database, without a look at each."""
+
+    async def scene() -> None:
+        adapter = monitor.adapter()
+        found = (await adapter.status("p")).xid_age
+        assert found is not None
+        assert abs(found - monitor.super("SELECT max(age(datfrozenxid)) FROM pg_database")[0][0]) < 100
+        await adapter.aclose()
 
     play(scene())
