@@ -97,7 +97,9 @@ def test_killed_with_standbys_held_back(servers: Servers, seat: Seat, record_pro
     servers.until_whole(watcher.console)
 
 
-LOST = re.compile(r"([\d,]+) bytes of WAL lost: (postgres-\d) had written up to (\S+) .* it was estimated at ([\d,]+) bytes")
+LOST = re.compile(
+    r"\(([\d,]+) bytes\) of WAL lost: (postgres-\d) had written up to (\S+) .* it was estimated at \S+ MiB \(([\d,]+) bytes\)"
+)
 
 
 def number(text: str) -> int:
@@ -135,7 +137,7 @@ def test_failed_over_by_hand(servers: Servers, seat: Seat, record_property: Reco
         plan = seat.run(*arguments, "--plan")
         assert plan.code == 0, plan.err
         assert "the operator is down" in plan.out
-        told = re.search(r"about ([\d,]+) bytes would be lost", plan.out)
+        told = re.search(r"about \S+ MiB \(([\d,]+) bytes\) would be lost", plan.out)
         assert told is not None, plan.out
         estimate = number(told[1])
         process = seat.start(*arguments, "--yes", "cold-postgres", "--reason", "the primary is dead, and nobody elects")

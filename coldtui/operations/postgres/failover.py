@@ -15,12 +15,12 @@ from ...domain.values import dataclass
 from ...ports import Means
 from ..engine import Operation, Step
 from ..params import param
-from .checks import address, timeline_of
+from .checks import address, confirm_word, timeline_of
 from .failover_case import Case, items_of
 from .failover_facts import FailoverFacts, gather_failover
 from .failover_findings import failover_findings
 from .failover_ways import AUTO, DELETE, PATCH, POWER, WAIT, WAYS, Asked
-from .positions import end_of_primary, reached
+from .positions import end_of_primary
 from .promoting import Promote
 from .proving import ProveStopped
 from .stopping import StopPrimary
@@ -71,7 +71,7 @@ def plan_failover(facts: FailoverFacts, params: Failover, now: datetime) -> Plan
         locks=("site",),
         rung=Rung.DESTRUCTIVE,
         verb="failover",
-        confirm=cluster.name,
+        confirm=confirm_word(facts.pg),
         items=items_of(case),
         premises=facts.premises,
         outlook=outlook_of(findings),
@@ -115,14 +115,8 @@ def arguments(case: Case) -> Mapping[str, Any]:
         "timeline": timeline_of(facts.pg, case.primary),
         "end": end.lsn if end is not None else None,
         "end_source": end.source if end is not None else "",
-        "estimate": _estimate(case),
+        "estimate": case.estimate,
     }
-
-
-def _estimate(case: Case) -> int | None:
-    """Bytes that would be lost; None: cannot be known."""
-    end, own = end_of_primary(case.facts.pg, case.asked.primary_lsn), reached(case.facts.pg, case.to)
-    return end.lsn - own if end is not None and own is not None and end.lsn >= own else None
 
 
 FAILOVER_STEPS: tuple[Step, ...] = (StopPrimary(), ProveStopped(), Promote(), VerifyFailover())

@@ -11,7 +11,7 @@ from ...domain.replication import lsn_text
 from .checks import Judge, address, timeline_of, timeline_of_standby
 from .failover_facts import FailoverFacts
 from .failover_ways import Asked, choose, proof_of
-from .positions import reached, received, replayed
+from .positions import end_of_primary, reached, received, replayed
 
 
 class Case:
@@ -74,6 +74,12 @@ class Case:
         """Nothing tells how the primary is: neither its pod nor its manager nor SQL."""
         silent = self.facts.pg.manager(self.primary) is None and self.facts.pg.status(self.primary) is None
         return bool(self.primary) and silent and not self.facts.pods_read and not self.facts.node_trouble
+
+    @property
+    def estimate(self) -> int | None:
+        """Bytes that would be lost; None: cannot be known."""
+        end, own = end_of_primary(self.facts.pg, self.asked.primary_lsn), reached(self.facts.pg, self.to)
+        return end.lsn - own if end is not None and own is not None and end.lsn >= own else None
 
     def shortfall(self, name: str) -> int:
         """Bytes that the best replica has received and this one has not."""

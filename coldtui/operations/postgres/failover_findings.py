@@ -9,10 +9,10 @@ from ...domain.plans import Finding, Outlook, Weight
 from ...domain.readings import Unknown
 from ...domain.replication import SEGMENT_B, lsn_text
 from ...domain.text import counted
-from .checks import Judge, address
-from .failover_case import Case, unfit
+from .checks import Judge, address, timeline_of_standby
+from .failover_case import Case, newest_timeline, unfit
 from .failover_ways import AUTO, DELETE, PATCH, POWER, WAIT, WAYS, WORDS, span
-from .positions import end_of_primary, floor_of, reached, replayed
+from .positions import amount, end_of_primary, floor_of, reached, replayed
 
 
 def failover_findings(case: Case) -> tuple[Finding, ...]:
@@ -85,7 +85,7 @@ def _of_causes(case: Case) -> Iterator[Finding]:
     for cause in case.prospect.causes:
         if cause.code in ("fenced", "hibernated", "quorum"):
             continue  # said by those that stop it, and with the loss
-        yield case.judge.warn(f"failover.cause-{cause.code}", cause.sentence, cause.remedy)
+        yield case.judge.warn(f"failover.cause-{cause.code}", cause.sentence, cause.besides)
 
 
 def _of_target(case: Case) -> Iterator[Finding]:
@@ -102,27 +102,43 @@ def _of_target(case: Case) -> Iterator[Finding]:
         return
     short, best = case.shortfall(to), case.ranked[0]
     if short and not case.asked.worse:
-        sentence = f"{to} has received {short:,} bytes less than {best}: they would be lost besides"
+        sentence = f"{to} has received {amount(short)} less than {best}: that would be lost besides"
         yield j.stop("failover.worse", sentence, f"choose {best}, or accept it with --accept-worse-candidate", to)
     elif short:
         yield _loses(
-            j, "failover.worse", f"{to} has received {short:,} bytes less than {best}: that much more is lost, and {best} diverges"
+            j, "failover.worse", f"{to} has received {amount(short)} less than {best}: that much more is lost, and {best} diverges"
         )
     else:
         end = reached(facts.pg, to)
         yield j.note("failover.target", f"{to} has received most{f', up to {lsn_text(end)}' if end is not None else ''}", Weight.GOOD)
+    yield from _of_replay(case, to)
+    yield from _of_branch(case, to)
+
+
+def _of_replay(case: Case, to: str) -> Iterator[Finding]:
+    """A promotion ends a pause of the replay and replays all that there is (PostgreSQL 13 and later), however long that takes."""
+    facts, j = case.facts, case.judge
     unplayed = (reached(facts.pg, to) or 0) - (replayed(facts.pg, to) or 0)
     manager = facts.pg.manager(to)
     if manager is not None and manager.replay_paused:
-        yield j.stop(
-            "failover.paused", f"replay is paused on {to}: its promotion would not end", f"SELECT pg_wal_replay_resume() on {to}", to
-        )
+        sentence = f"replay is paused on {to}: its promotion ends the pause, and replays {amount(max(0, unplayed))} before it leads"
+        yield j.warn("failover.paused", sentence, "", to, max(0, unplayed))
     elif unplayed > SEGMENT_B:
-        yield j.warn("failover.replay", f"{to} has {unplayed:,} bytes to replay before it leads", "", to)
+        yield j.warn("failover.replay", f"{to} has {amount(unplayed)} to replay before it leads", "", to, unplayed)
 
 
-def _loses(j: Judge, code: str, sentence: str, remedy: str = "") -> Finding:
-    return Finding(f"postgres.{code}", Weight.WARNING, sentence, address(j.cluster), remedy, Outlook.WOULD_LOSE)
+def _of_branch(case: Case, to: str) -> Iterator[Finding]:
+    """A control file is old until a restartpoint: it rules nobody out, and is not kept quiet."""
+    (line, sure), newest = timeline_of_standby(case.facts.pg, to), newest_timeline(case.facts)
+    if line is not None and newest is not None and line < newest and not sure:
+        sentence = f"{to} is on timeline {line} by its control file, the cluster on {newest}: it may have diverged"
+        others = [name for name in case.ranked if name != to]
+        remedy = f"see by SQL what it replays{f', or choose {others[0]}' if others else ''}"
+        yield case.judge.warn("failover.branch", sentence, remedy, to)
+
+
+def _loses(j: Judge, code: str, sentence: str, remedy: str = "", lost: int = 0) -> Finding:
+    return Finding(f"postgres.{code}", Weight.WARNING, sentence, address(j.cluster), remedy, Outlook.WOULD_LOSE, amount=lost)
 
 
 def _of_proof(case: Case) -> Iterator[Finding]:
@@ -170,24 +186,27 @@ def _of_loss(case: Case) -> Iterator[Finding]:
         lost = end.lsn - own
         words = f"{name} had written up to {lsn_text(end.lsn)} ({end.source}), {to} has received {lsn_text(own)}"
         if lost:
-            yield _loses(j, "failover.loss", f"about {lost:,} bytes would be lost: {words}", "not yet archived WAL stays on its volume")
+            yield _loses(
+                j, "failover.loss", f"about {amount(lost)} would be lost: {words}", "not yet archived WAL stays on its volume", lost
+            )
         else:
             yield j.note("failover.loss", f"0 bytes would be lost of what is known: {words}")
     else:
-        yield _loses(j, "failover.loss", f"what would be lost cannot be known: {_why_unknown(case, end is not None)}{_least(own, floor)}")
+        sentence = f"what would be lost cannot be known: {_why_unknown(case, end is not None)}{_least(own, floor)}"
+        yield _loses(j, "failover.loss", sentence, "" if end is not None else "a position that was seen before is given by --primary-lsn")
     yield from _of_quorum(case)
 
 
 def _why_unknown(case: Case, older: bool) -> str:
     if older:
         return f"{case.to} has received more than what was last seen of {case.primary}"
-    return f"{case.primary} answers neither SQL nor /pg/status, and nobody gave --primary-lsn"
+    return f"{case.primary} answers neither SQL nor /pg/status, and its last position was not seen"
 
 
 def _least(own: int, floor: tuple[int, str] | None) -> str:
     if floor is None or floor[0] <= own:
         return ""
-    return f"; at least {floor[0] - own:,} bytes, since {floor[1]}"
+    return f"; at least {amount(floor[0] - own)}, since {floor[1]}"
 
 
 def _of_quorum(case: Case) -> Iterator[Finding]:
@@ -195,7 +214,7 @@ def _of_quorum(case: Case) -> Iterator[Finding]:
     for cause in case.prospect.causes:
         if cause.code == "quorum":
             sentence = f"{cause.sentence}: commits that clients were told of may be missing on {case.to}"
-            yield _loses(case.judge, "failover.quorum", sentence, cause.remedy)
+            yield _loses(case.judge, "failover.quorum", sentence, cause.besides)
 
 
 def _of_ways(case: Case) -> Iterator[Finding]:

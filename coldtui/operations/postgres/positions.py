@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from ...domain.replication import lsn
+from ...domain.text import counted
 from ...domain.values import dataclass
+from ...present.words import size
+from .checks import timeline_of
 from .facts import PgFacts
 
 
@@ -47,26 +50,35 @@ def end_of_primary(pg: PgFacts, given: str) -> Position | None:
 
 
 def floor_of(pg: PgFacts) -> tuple[int, str] | None:
-    """(position that the primary had reached for certain, who proves it): what any replica has received, or the archive has."""
+    """(position that the primary had reached for certain, who proves it): what any replica has received, or the archive has of its timeline."""
     found = [(position, f"{name} has it") for name in pg.cluster.instance_names if (position := reached(pg, name)) is not None]
     found += [(end, f"segment {wal} is archived") for wal, end in _archived(pg)]
     return max(found, default=None)
 
 
 def _archived(pg: PgFacts) -> list[tuple[str, int]]:
-    found = []
+    """A server that led on another timeline goes on telling the last segment that it archived then: it says nothing of this one."""
+    found, line = [], timeline_of(pg, pg.primary)
     for name in pg.cluster.instance_names:
         manager = pg.manager(name)
         wal = manager.last_archived_wal if manager is not None else ""
-        if len(wal) == 24 and (end := end_of_segment(wal)) is not None:
+        if len(wal) == 24 and wal[:8] == f"{line or 0:08X}" and (end := end_of_segment(wal)) is not None:
             found.append((wal, end))
     return found
 
 
 def end_of_segment(wal: str) -> int | None:
-    """The position at which a segment of 16 MiB (`000000070000000500000001`) ends. None: no such name."""
+    """The position that is reached for certain at the end of a segment (`000000070000000500000001`), which has 16 MiB or more. None: no such name."""
     try:
         high, low = int(wal[8:16], 16), int(wal[16:24], 16)
     except ValueError:
         return None
+    if low > 0xFF:  # smaller segments: there are 256 of 16 MiB in 4 GiB
+        return None
     return (high << 32) + ((low + 1) << 24)
+
+
+def amount(octets: int) -> str:
+    """`16 MiB (16,777,216 bytes)`; of few the bytes alone."""
+    exact = counted(octets, "byte")
+    return f"{size(octets)} ({exact})" if octets >= 1024 else exact

@@ -14,16 +14,16 @@ from ...domain.kinds import PG_CLUSTERS
 from ...domain.plans import PlannedStep
 from ...domain.postgres import PgCluster
 from ...domain.replication import lsn_text
-from ...domain.text import counted
 from ...domain.troubles import trouble_of
 from ...ports import PatchForm
 from ..engine import RunContext, Step
 from ..host_steps import kept
 from .electing import Electing, Promoted
-from .facts import VIP, WRITES, gather_cluster, target_stamp
+from .facts import gather_cluster, target_stamp
 from .failover_case import Case, unfit
 from .failover_ways import PATCH, Asked
-from .positions import reached
+from .paths import write_paths
+from .positions import amount, reached
 from .probe import WriteProbe
 from .stopping import GATHER_S, FailoverPace, facts_of, well_again
 from .switchover import patch_of
@@ -37,7 +37,7 @@ Cast = tuple[object, ...]
 class Promote(Step):
     """Arguments: those of the failover. `by_hand`: the target is written by us; else it is the operator's election that is followed.
 
-    Memo: `received` (what each replica had before), `version` (of the Cluster); `asked` (when the patch was about to be sent; empty: it was refused) with
+    Memo: `received` (what each replica had before), `path` (on which writes are tried), `version` (of the Cluster); `asked` (when the patch was about to be sent; empty: it was refused) with
     `before` (targetPrimaryTimestamp until then); `leads`, `line`, `switch`, `switch_source`, `since` (when it was asked for), `returned`, `outage_ms`, `outcome`, `proven`.
     """
 
@@ -51,7 +51,8 @@ class Promote(Step):
         facts = await gather_cluster(f"{planned.args['namespace']}/{planned.args['cluster']}", ctx.means, GATHER_S)
         has = {name: got for name in facts.cluster.instance_names if (got := reached(facts, name)) is not None}
         raw = await ctx.means.kube.fetch(PG_CLUSTERS, planned.args["cluster"], planned.args["namespace"])
-        return {"received": has, "version": str(raw["metadata"]["resourceVersion"]), "target": facts.cluster.target_primary}
+        path = next(iter(write_paths(facts, ctx.means.database)), "")
+        return {"received": has, "path": path, "version": str(raw["metadata"]["resourceVersion"]), "target": facts.cluster.target_primary}
 
     async def done(self, planned: PlannedStep, ctx: RunContext) -> bool:
         return bool(ctx.memo_of(planned).get("proven"))
@@ -59,7 +60,7 @@ class Promote(Step):
     async def run(self, planned: PlannedStep, ctx: RunContext) -> None:
         again = bool(ctx.memo_of(planned).get("asked"))
         async with contextlib.AsyncExitStack() as stack:
-            probe = await probing(ctx, stack, ctx.means.clock.monotonic())
+            probe = await probing(ctx, stack, str(ctx.memo_of(planned).get("path") or ""), ctx.means.clock.monotonic())
             if planned.args["by_hand"]:
                 await self._by_hand(planned, ctx)
             memo = ctx.memo_of(planned)
@@ -145,7 +146,7 @@ class Promote(Step):
         if why := unfit(facts, case.signs, args["to"]):
             against.append(f"{args['to']} {why}")
         elif (short := case.shortfall(args["to"])) and not args["worse"]:
-            against.append(f"{args['to']} has received {short:,} bytes less than {case.ranked[0]}")
+            against.append(f"{args['to']} has received {amount(short)} less than {case.ranked[0]}")
         if case.renews:
             against.append(case.renews)
         if facts.cluster.is_fenced(args["from"]):
@@ -190,45 +191,55 @@ def cast_of(c: PgCluster) -> Cast:
     return (c.uid, c.current_primary, target, *marks, c.replica_cluster, c.instance_names, c.timeline, c.system_id)
 
 
-async def probing(ctx: RunContext, stack: contextlib.AsyncExitStack, first: float) -> WriteProbe | None:
+async def probing(ctx: RunContext, stack: contextlib.AsyncExitStack, path: str, first: float) -> WriteProbe | None:
     """Writes are tried on the path that the applications take, until `stack` ends. `first`: since when there were none (monotonic). None: no path."""
     database = ctx.means.database
-    targets = database.targets if database is not None else ()
-    path = next((t for t in (VIP, WRITES) if t in targets), "")
-    return await stack.enter_async_context(WriteProbe(database, path, ctx.means.clock, first=first)) if path else None
+    if database is None or path not in database.targets:
+        return None
+    return await stack.enter_async_context(WriteProbe(database, path, ctx.means.clock, first=first))
 
 
 async def measured(ctx: RunContext, probe: WriteProbe, pace: FailoverPace, began: float | None = None) -> None:
     """A moment for the next write to be accepted, which ends the outage; where it takes longer, the next step measures on. `began`: since then (monotonic)
-    there were none for certain."""
+    there were none for certain. Memo: `outage_ms` and its parts; `barred`, why it cannot be measured."""
     since = ctx.means.clock.monotonic()
-    while not probe.accepted_since(since) and ctx.means.clock.monotonic() - since < pace.answer_s:
+    while not probe.barred and not probe.accepted_since(since) and ctx.means.clock.monotonic() - since < pace.answer_s:
         await ctx.sleep(pace.look_s)
+    if probe.barred:
+        await ctx.remember(barred=probe.barred)
+        await ctx.say(probe.words())
+        return
     if not probe.accepted_since(since):
         return
     outage, words = probe.outage_ms, probe.words()
     if began is not None and probe.first_accepted is not None:
         outage = round((probe.first_accepted - began) * 1000)
         words = f"writes through {probe.target} stopped for {outage:,} ms"
-    await ctx.remember(outage_ms=outage)
+    await ctx.remember(**{**probe.memo(), "outage_ms": outage})
     await ctx.say(f"{words} since this run turned to the promotion")
 
 
 def lost_in_short(args: Mapping[str, Any], switch: int | None) -> str:
+    """`at least 16 MiB (16,777,216 bytes) of WAL lost`: the old primary may have written more after it was last seen."""
     end = args.get("end")
-    return "what was lost is not known" if end is None or switch is None else f"{counted(max(0, end - switch), 'byte')} of WAL lost"
+    if end is None or switch is None or switch > end:
+        return "what was lost is not known"
+    return f"at least {amount(end - switch)} of WAL lost" if end > switch else "no WAL is known to be lost"
 
 
 def loss_words(args: Mapping[str, Any], found: Promoted, switch: int | None) -> str:
     """What was lost as far as it is known, beside what had been estimated."""
-    estimate, end = args.get("estimate"), args.get("end")
-    said = "could not be estimated" if estimate is None else f"was estimated at {counted(estimate, 'byte')}"
-    if end is None or switch is None:
-        why = f"the last position of {args['from']} is not known" if end is None else f"what {found.name} had received is not known"
-        return f"what was lost is not known: {why}; it {said}"
-    lost = max(0, end - switch)
-    where = f"{args['from']} had written up to {lsn_text(end)} ({args['end_source']}), the new timeline begins at {lsn_text(switch)}"
-    return f"{counted(lost, 'byte')} of WAL lost: {where}; it {said}"
+    estimate, end, old = args.get("estimate"), args.get("end"), args["from"]
+    said = "could not be estimated" if estimate is None else f"was estimated at {amount(estimate)}"
+    if end is None:
+        why = f"the last position of {old} is not known"
+    elif switch is None:
+        why = f"what {found.name} had received is not known"
+    elif switch > end:
+        why = f"{found.name} had received more than what was last seen of {old}"
+    else:
+        why = f"{old} had written up to {lsn_text(end)} ({args['end_source']}), {found.name} had received up to {lsn_text(switch)}"
+    return f"{lost_in_short(args, switch)}: {why}; it {said}"
 
 
 def outcome_of(ctx: RunContext) -> dict[str, Any]:

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ...domain.deployments import Deployment
-from ...domain.errors import ColdError, NotFound, StepFailed, Unauthorized
+from ...domain.errors import NotFound, StepFailed
 from ...domain.kinds import PG_CLUSTERS, PODS
 from ...domain.plans import PlannedStep
 from ...domain.pods import Pod
 from ...domain.postgres import PgCluster
 from ...domain.readings import Known, Reading
 from ...domain.replication import ManagerStatus
-from ...domain.troubles import trouble_of
 from ...ports import HeldLease
 from ..engine import RunContext, Step
 from ..host_steps import kept
-from .facts import INSTANCE_S, PgFacts, _ask, _operator, gather_cluster, writers, writing_path
+from .facts import INSTANCE_S, PgFacts, _ask, _operator, gather_cluster, writers
 from .following import _or_none
+from .paths import no_write, write_paths
 from .promoting import measured, outcome_of, probing
 from .stopping import FailoverPace
 
@@ -58,12 +58,14 @@ class Verifying:
     leads: str
     line: int | None
     old: str
+    facts: PgFacts
     told: set[str] = field(default_factory=set)
 
     async def leading(self) -> None:
         """Until one leads, the Service and a write reach it. Raises StepFailed for two histories, and out of time."""
         await self._until(self._not_leading, f"{self.leads} was promoted, and not all of it is proven in time")
-        await self.ctx.say(f"{self.leads} leads alone, the -rw Service leads to it, and it takes writes")
+        writes = "" if "unseen" in self.told else ", and it takes writes"
+        await self.ctx.say(f"{self.leads} leads alone, the -rw Service leads to it{writes}")
 
     async def following(self, members: tuple[str, ...]) -> None:
         """Until every other instance but the old primary streams."""
@@ -152,14 +154,17 @@ class Verifying:
         if self.planned.args.get("timeline") is not None and head.timeline != self.line:
             raise StepFailed(f"{self.leads} is on timeline {head.timeline or '?'}, not {self.line}", hint="coldtui postgres status")
         if len(look.primaries) > 1:
-            return f"one primary: {' and '.join(look.primaries)} both say that they are (fence the wrong one, then delete its pod: coldtui postgres fence {self.old})"
+            wrong = next(name for name in (*look.primaries, self.old) if name != self.leads)
+            first = f"cancel this run first (coldtui run cancel {self.ctx.run})"
+            cure = f"then fence {wrong}, delete its pod, and unfence it: coldtui postgres fence {wrong}"
+            return f"one primary: {' and '.join(look.primaries)} both say that they are; {first}, {cure}"
         if len(set(look.systems.values())) > 1:
             told = ", ".join(f"{name} {system}" for name, system in look.systems.items())
             raise StepFailed("instances are not of one database", detail=f"system ID of {told}", hint="re-clone the one that is wrong")
         if look.writers != (self.leads,):
             where = "nobody" if not look.writers else ", ".join(look.writers)
             return f"the -rw Service to lead to {self.leads} alone, it leads to {where}{self._mover(look)}"
-        return await self._no_write()
+        return await no_write(self.ctx.means, self.facts, self.leads, self._unseen)
 
     def _mover(self, look: Look) -> str:
         """Who should move the Service and cannot."""
@@ -169,28 +174,10 @@ class Verifying:
             return f"; the operator is down: bring deployment {name} back"
         return "; reconciliation is disabled: remove annotation cnpg.io/reconciliationLoop" if look.cluster.reconciliation_disabled else ""
 
-    async def _no_write(self) -> str:
-        """A write begun after all else held, on the path of the applications; without such a path, the primary's own word over SQL."""
-        if self.ctx.means.database is None:
-            return ""
-        path, why = await writing_path(self.ctx.means)
-        if path:
-            return ""
-        if self.ctx.means.database.targets and "neither vip.probe" not in why:
-            return f"a write to be accepted: {why}"
-        try:
-            status = await self.ctx.means.database.status(self.leads, deadline_s=INSTANCE_S)
-        except Unauthorized:
-            return await self._unseen("no password fits")
-        except ColdError as error:
-            return await self._unseen(trouble_of(error).words)
-        return f"{self.leads} to leave recovery" if status.in_recovery else ""
-
-    async def _unseen(self, why: str) -> str:
+    async def _unseen(self, why: str) -> None:
         if "unseen" not in self.told:
             self.told.add("unseen")
             await self.ctx.say(f"that {self.leads} takes writes was not seen: {why}")
-        return ""
 
     async def _not_streaming(self, look: Look, members: tuple[str, ...]) -> str:
         head = look.head(self.leads)
@@ -228,12 +215,12 @@ class VerifyFailover(Step):
         facts = await ctx.patiently(lambda: gather_cluster(f"{planned.args['namespace']}/{planned.args['cluster']}", ctx.means, 10.0))
         ahead = ahead_of(kept(ctx, "stood") or {}, won["switch"], (str(won["leads"]), old))
         members = tuple(name for name in _members(facts, str(won["leads"]), old) if name not in ahead)
-        seen = Verifying(planned, ctx, self.pace, str(won["leads"]), won["line"], old)
+        seen = Verifying(planned, ctx, self.pace, str(won["leads"]), won["line"], old, facts)
         since = datetime.fromisoformat(str(won["since"]))
         async with contextlib.AsyncExitStack() as stack:
             probe, began = None, ctx.means.clock.monotonic() - (ctx.now - since).total_seconds()
-            if kept(ctx, "outage_ms") is None:
-                probe = await probing(ctx, stack, began)
+            if kept(ctx, "outage_ms") is None and not kept(ctx, "barred"):
+                probe = await probing(ctx, stack, next(iter(write_paths(facts, ctx.means.database)), ""), began)
             await seen.leading()
             if probe is not None:
                 await measured(ctx, probe, self.pace, began)

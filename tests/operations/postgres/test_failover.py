@@ -14,11 +14,13 @@ from coldtui.domain.plans import Fate, Outlook, Rung, Weight, worse
 from coldtui.domain.postgres import Synchronous
 from coldtui.domain.readings import Unknown
 from coldtui.domain.replication import FailoverQuorum, lsn_text
+from coldtui.operations.postgres.electing import Promoted
 from coldtui.operations.postgres.failover_case import Case
 from coldtui.operations.postgres.failover_facts import Rights
 from coldtui.operations.postgres.failover_ways import Asked
 from coldtui.operations.postgres.hosted import runs_in
 from coldtui.operations.postgres.positions import end_of_segment
+from coldtui.operations.postgres.promoting import loss_words, lost_in_short
 from coldtui.operations.postgres.proving import Watch
 from coldtui.operations.postgres.verifying import ahead_of
 from coldtui.ports import HeldLease
@@ -188,8 +190,7 @@ def test_a_way_that_is_asked_for_is_taken_where_it_is_open() -> None:
         (in_pg(pod_with(BEST, is_ready=False, state="Pending")), {"to": BEST}, "unfit", "postgres-2 is not ready: Pending"),
         (in_pg(manager_with(BEST, system_id="9")), {"to": BEST}, "unfit", f"system ID {', '.join(sorted(('9', SYSTEM)))}"),
         (in_pg(sql_with(BEST, timeline=TIMELINE - 1)), {"to": BEST}, "unfit", f"is on timeline {TIMELINE - 1}, the cluster on {TIMELINE}"),
-        (in_pg(manager_with(BEST, replay_paused=True)), {"to": BEST}, "paused", "replay is paused on postgres-2"),
-        (behind(BEST, SEGMENT), {"to": BEST}, "worse", "postgres-2 has received 16,777,216 bytes less than postgres-3"),
+        (behind(BEST, SEGMENT), {"to": BEST}, "worse", "postgres-2 has received 16 MiB (16,777,216 bytes) less than postgres-3"),
         (in_pg(), {"to": OLD}, "same", "is the primary that is lost"),
     ],
 )
@@ -297,7 +298,9 @@ def test_the_loss_by_what_was_last_seen_of_the_primary() -> None:
     """In bytes, with both positions and the source."""
     plan = plan_of(killed(), primary_lsn=lsn_text(HEAD + SEGMENT))
     found = finding(plan, "loss")
-    assert found.sentence.startswith("about 16,777,216 bytes would be lost: postgres-1 had written up to 5/1000000 (as it was last seen)")
+    assert found.sentence.startswith(
+        "about 16 MiB (16,777,216 bytes) would be lost: postgres-1 had written up to 5/1000000 (as it was last seen)"
+    )
     assert found.outlook is Outlook.WOULD_LOSE
     assert plan.steps[0].args["estimate"] == SEGMENT
 
@@ -308,7 +311,7 @@ def test_a_loss_that_cannot_be_known_is_never_nothing() -> None:
     assert finding(plan, "loss").sentence.startswith("what would be lost cannot be known: postgres-1 answers neither SQL nor /pg/status")
     assert plan.steps[0].args["estimate"] is None
     unfit = all_of(in_pg(pod_with(OTHER, is_ready=False, state="Pending")), behind(BEST, 4096))
-    assert "at least 4,096 bytes, since postgres-3 has it" in finding(plan_of(unfit(killed())), "loss").sentence
+    assert "at least 4 KiB (4,096 bytes), since postgres-3 has it" in finding(plan_of(unfit(killed())), "loss").sentence
     older = plan_of(killed(), primary_lsn=lsn_text(HEAD - 8))
     assert "postgres-2 has received more than what was last seen" in finding(older, "loss").sentence
 
@@ -329,6 +332,61 @@ def test_an_archived_segment_is_a_least_for_the_position() -> None:
     """It was written to its end."""
     assert end_of_segment("000000070000000500000001") == 0x5_0200_0000
     assert end_of_segment("00000008.history") is None
+
+
+def test_a_segment_of_another_timeline_is_no_least() -> None:
+    """An old primary that rejoined goes on telling the last that it archived, further on and of a timeline that was left."""
+    unseen = all_of(in_pg(pod_with(OTHER, is_ready=False, state="Pending")))(killed())
+    for line, said in ((TIMELINE, True), (TIMELINE - 1, False)):
+        wal = f"{line:08X}0000000500000009"
+        sentence = finding(plan_of(in_pg(manager_with(OTHER, last_archived_wal=wal))(unseen)), "loss").sentence
+        assert (f"segment {wal} is archived" in sentence) is said
+    assert end_of_segment("000000070000000500000100") is None  # of segments of less than 16 MiB
+
+
+def test_what_was_lost_is_a_least_and_never_a_false_nothing() -> None:
+    """The old primary may have written more than what was last seen of it; a replica that has more than that shows that it did."""
+    found = Promoted(BEST, TIMELINE + 1, None, returned=False)
+    args = {"from": OLD, "end": HEAD + SEGMENT, "end_source": "as it was last seen", "estimate": SEGMENT}
+    words = loss_words(args, found, HEAD)
+    assert words.startswith("at least 16 MiB (16,777,216 bytes) of WAL lost: postgres-1 had written up to 5/1000000 (as it was last seen)")
+    assert words.endswith("it was estimated at 16 MiB (16,777,216 bytes)")
+    beyond = {**args, "end": HEAD - 8, "estimate": None}
+    assert lost_in_short(beyond, HEAD) == "what was lost is not known"
+    assert loss_words(beyond, found, HEAD) == (
+        "what was lost is not known: postgres-2 had received more than what was last seen of postgres-1; it could not be estimated"
+    )
+    assert lost_in_short(args, HEAD + SEGMENT) == "no WAL is known to be lost"
+    assert lost_in_short({**args, "end": None}, HEAD) == "what was lost is not known"
+
+
+def test_a_loss_that_grew_by_more_than_a_segment_is_no_longer_agreed_to() -> None:
+    """Between the confirmation and the start of the run; the wording alone makes nothing worse."""
+    before = plan_of(killed(), primary_lsn=lsn_text(HEAD + SEGMENT))
+    assert worse(before, plan_of(killed(), primary_lsn=lsn_text(HEAD + 2 * SEGMENT))) == ()
+    (grown,) = worse(before, plan_of(killed(), primary_lsn=lsn_text(HEAD + 2 * SEGMENT + 1)))
+    assert grown.startswith("about 32 MiB (33,554,433 bytes) would be lost")
+
+
+def test_a_paused_replay_is_ended_by_the_promotion() -> None:
+    """It is a warning, with what is left to replay."""
+    held = in_pg(manager_with(BEST, replay_paused=True, replayed=HEAD - SEGMENT), sql_with(BEST, replayed=HEAD - SEGMENT))
+    plan = plan_of(held(killed()), to=BEST)
+    found = finding(plan, "paused")
+    assert (found.weight, found.outlook) == (Weight.WARNING, Outlook.GO)
+    assert "its promotion ends the pause, and replays 16 MiB (16,777,216 bytes) before it leads" in found.sentence
+    assert plan.steps
+
+
+def test_a_lower_timeline_of_a_control_file_is_not_kept_quiet() -> None:
+    """Without SQL it rules nobody out, as it is old until a restartpoint; that it may have diverged is a warning."""
+    silent = in_pg(manager_with(BEST, timeline=TIMELINE - 2), facts_with(sql=dict.fromkeys((OLD, BEST, OTHER), Unknown("sql", "no login"))))
+    plan = plan_of(silent(killed()), to=BEST)
+    assert (
+        finding(plan, "branch").sentence
+        == f"postgres-2 is on timeline {TIMELINE - 2} by its control file, the cluster on {TIMELINE}: it may have diverged"
+    )
+    assert not [f for f in plan_of(killed()).findings if f.code.endswith("branch")]
 
 
 # ------------------------------------------------------------ signs
