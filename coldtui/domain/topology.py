@@ -114,13 +114,18 @@ def cluster_of(world: World) -> PgCluster | None:
     return PgCluster(namespace, name or "postgres", "", NEVER, "", "", "", instance_names=names)
 
 
+def asked(world: World, cluster: PgCluster) -> bool:
+    """Whether it is this cluster's servers that are asked: those of the site's database alone are, or those that only the configuration names."""
+    return site_cluster(world) == cluster or cluster.key not in world.pg_clusters.items
+
+
 def topology(world: World, cluster: PgCluster | None, now: datetime) -> Topology:
     from .disagreements import problems_of
 
     if cluster is None:
         nothing = Unknown("cluster", "there is no PostgreSQL cluster")
         return Topology(None, (), "", None, Loss(nothing, "", "", None), (), False)
-    mine = site_cluster(world) in (cluster, None)
+    mine = asked(world, cluster)
     sql = world.pg_sql if mine else {}
     found = instances(world, cluster)
     primary = primary_of(world, cluster, now)

@@ -16,7 +16,7 @@ from ..domain.postgres import Instance, PgCluster
 from ..domain.readings import Known, Reading
 from ..domain.replication import lsn_text
 from ..domain.text import counted
-from ..domain.topology import Member, cluster_of, topology
+from ..domain.topology import Member, asked, cluster_of, topology
 from ..domain.verdicts import Grade, Verdict, seen, unsure
 from ..domain.world import World
 from . import words
@@ -124,11 +124,6 @@ _INSTANCE_COLUMNS: tuple[Column, ...] = (
     Column("ip", "IP", 15, priority=3),
     Column("cluster", "CLUSTER", 14, grow=1, priority=2, sort_key="C"),
 )
-
-
-def asked(world: World, c: PgCluster) -> bool:
-    """Whether it is this cluster's servers that are asked: those of the site's database alone are."""
-    return domain.site_cluster(world) in (c, None)
 
 
 def sync_of(world: World, c: PgCluster, i: Instance) -> str:

@@ -173,7 +173,7 @@ SESSIONS: Listing[Session] = Listing(
     },
     default_sort="tx",
     text=lambda s: f"{s.pid} {s.user} {s.database} {s.application} {s.state} {s.wait} {s.query}",
-    trouble=lambda world, s, now: bool(s.blocked_by or flagged(s, now)),
+    trouble=lambda world, s, now: bool(s.blocked_by or s.pid in held_up(world) or flagged(s, now)),
 )
 
 
@@ -226,7 +226,7 @@ LOCKS: Listing[Blocked] = Listing(
     sorts={"pid": lambda world, b: b.order},
     default_sort="pid",
     text=lambda b: f"{b.session.pid} {b.session.user} {b.session.query}",
-    trouble=lambda world, b, now: bool(b.session.blocked_by),
+    trouble=lambda world, b, now: True,
 )
 
 

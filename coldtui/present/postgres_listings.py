@@ -15,12 +15,12 @@ from ..domain.problems import Problem
 from ..domain.readings import Unknown
 from ..domain.sessions import DatabaseFacts, Session
 from ..domain.text import alike
-from ..domain.topology import VIP, cluster_of, topology
-from ..domain.verdicts import unsure
+from ..domain.topology import VIP, asked, cluster_of, topology
+from ..domain.verdicts import Grade, unsure
 from ..domain.world import World
 from . import words
 from .lines import UNKNOWN, Line, cut, pair
-from .postgres import NOT_THE_SITES, asked, missing_cluster
+from .postgres import NOT_THE_SITES, missing_cluster
 from .postgres_activity import (
     LOCKS,
     SESSIONS,
@@ -38,6 +38,7 @@ from .postgres_head import head
 from .postgres_server import DATABASES, server_lines
 from .problems import severity_cell
 from .rows import Cell, Column, Listing, Row, Tone
+from .verdicts import badge
 
 QUERY_CELLS = 80
 """Of a query in a table; `--json` has all that the server told."""
@@ -182,7 +183,8 @@ def state_lines(world: World, now: datetime) -> tuple[tuple[Line, ...], ...]:
     where the sources disagree."""
     c = cluster_of(world)
     if c is None:
-        return (), (), ()
+        missing = missing_cluster(world)
+        return (((badge(Grade.BAD, "missing"), Cell(f"  {missing}")),) if missing else ()), (), ()
     below = [problem_line(p) for p in problems_of(world, c, now)]
     if doubt := unsure(world, "pg_clusters", "pods", "nodes"):
         below.append((Cell("? not all is known", Tone.STALE), Cell(f"  {doubt}", Tone.MUTED)))

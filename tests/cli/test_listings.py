@@ -79,6 +79,17 @@ def test_nothing_to_list_is_said_on_stderr(cli: Cli) -> None:
     assert (found.code, found.out, found.err) == (0, "", "coldtui: no stateful sets\n")
 
 
+def test_a_database_that_does_not_exist_is_said(cli: Cli) -> None:
+    """With a wrong postgres.cluster each verb says on stderr which is configured, which there are, and what to mend; JSON has it as the reason."""
+    cli.environ["COLDTUI_POSTGRES_CLUSTER"] = "db/nope"
+    said = "cluster db/nope of postgres.cluster does not exist; found: postgres/cold-postgres"
+    for verb in ((), ("status",), ("sessions",)):
+        found = cli("postgres", *verb, kube=a_site())
+        assert f"{said} · mend postgres.cluster" in found.err, verb
+    assert f"▲ missing  {said}" in cli("postgres", "status", kube=a_site()).out
+    assert cli("postgres", "--json", kube=a_site()).json["_reasons"]["status"] == said
+
+
 def test_namespace_filter_sort_and_trouble_choose_rows(cli: Cli) -> None:
     """-n, -A, --filter, --sort, --reverse and --trouble do what they say."""
     kube = a_site(pods=[pod("b", namespace="x"), pod("a", namespace="x", restarts=5), pod("loop", namespace="y", state="CrashLoopBackOff")])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 from coldtui.domain.readings import Freshness
-from coldtui.domain.world import SiteFacts
+from coldtui.domain.world import SiteFacts, World
 from coldtui.present import postgres
 from coldtui.present.lines import plain_text
+from coldtui.present.postgres_listings import sql_notes
 from coldtui.present.rows import Tone
 from tests.sample import NOW, broken, build, healthy, instance_pod, state
+from tests.topologies import known, server, trio, world_of
 
 
 def test_an_instance_row() -> None:
@@ -29,6 +32,42 @@ def test_a_crash_looping_instance_row() -> None:
     row = postgres.INSTANCES.row(world, item, NOW)
     assert (row.cells[2].text, row.cells[2].tone, row.cells[6].text) == ("▲ CrashLoopBackOff", Tone.BAD, "9")
     assert postgres.INSTANCES.trouble(world, item, NOW)
+
+
+def two_of_one_name() -> World:
+    """The site's database, which is asked, and another of the same name in another namespace, with instances of the same names."""
+    raw = healthy()
+    other = copy.deepcopy(raw["pg_clusters"][0])
+    other["metadata"].update(namespace="erp", uid="other")
+    raw["pg_clusters"].append(other)
+    facts = SiteFacts(pg_cluster="cold/cold-postgres")
+    return world_of(trio(), base=build(raw, facts=facts))
+
+
+def test_another_cluster_of_the_same_name_shows_nothing_of_this_one() -> None:
+    """Connections and replication of the site's servers stand in its own rows only; the other's say that it is not asked."""
+    world = two_of_one_name()
+    items = postgres.INSTANCES.items(world)
+    rows = {
+        key: {c.id: x.text for c, x in zip(postgres.INSTANCES.columns, postgres.INSTANCES.row(world, item, NOW).cells, strict=True)}
+        for key, item in items.items()
+    }
+    assert (rows["cold/postgres-2"]["sync"], rows["cold/postgres-2"]["connections"]) == ("async", "4")
+    assert {rows["erp/postgres-2"][k] for k in ("sync", "connections", "received", "replayed", "lag")} == {"–"}
+    assert postgres.INSTANCES.json is not None
+    found = postgres.INSTANCES.json(world, items["erp/postgres-2"], NOW)
+    assert (found["connections"], found["sql"]) == (None, None)
+    assert "set postgres.cluster" in found["_reasons"]["sql"]
+    assert list(sql_notes(world, "", NOW)) == [f"erp/cold-postgres: {postgres.NOT_THE_SITES}"]
+
+
+def test_a_standby_that_is_ready_and_does_not_follow() -> None:
+    """`ready` is the pod's word: a standby whose replay is paused, or that receives nothing, says so in the table."""
+    held = known(server(replay_paused=True, listens="10.0.0.2:5432"))
+    cut = known(server(receiver=None, listens="10.0.0.3:5432"))
+    world = world_of(trio(p2=held, p3=cut))
+    rows = {k: postgres.INSTANCES.row(world, v, NOW).cells[2].text for k, v in postgres.INSTANCES.items(world).items()}
+    assert rows == {"cold/postgres-1": "● ready", "cold/postgres-2": "◐ paused", "cold/postgres-3": "◐ no stream"}
 
 
 def test_a_cluster_row() -> None:
@@ -56,7 +95,9 @@ def test_the_card_without_a_cluster_says_which_nothing_it_is() -> None:
     assert said[Freshness.LIVE] == "no PostgreSQL clusters"
     assert said[Freshness.NOT_INSTALLED] == "PostgreSQL clusters: not installed"
     missing = build({}, facts=SiteFacts(pg_cluster="cold/x"))
-    assert plain_text(postgres.postgres_card(missing, NOW, 90)) == "▲ missing  cluster cold/x of postgres.cluster does not exist; found: none"
+    assert (
+        plain_text(postgres.postgres_card(missing, NOW, 90)) == "▲ missing  cluster cold/x of postgres.cluster does not exist; found: none"
+    )
 
 
 def test_the_site_document() -> None:
