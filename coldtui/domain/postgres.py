@@ -534,8 +534,10 @@ def _role_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now:
         held = overdue(c, now)
         severity = Severity.CRITICAL if change == "failover" or held == "hangs" else Severity.WARNING
         what = f"{c.name}: {change} from {c.current_primary} to {target}" + (f" {'is ' if held == 'ignored' else ''}{held}" if held else "")
-        cause = c.phase if electing(c, primary) else c.phase_reason or c.phase
-        yield Problem(c.ref, severity, what, since, _write_hits(world, c), cause, "role-change")
+        hits, cause = _write_hits(world, c), c.phase if electing(c, primary) else c.phase_reason or c.phase
+        if held == "ignored":
+            hits, cause = f"{c.current_primary} leads as before", "the operator has not begun: does it run?"
+        yield Problem(c.ref, severity, what, since, hits, cause, "role-change")
     elif c.phase == MAJOR_UPGRADE:
         what, since = f"{c.name}: major upgrade, no writes until it ends", world.pg_watched.phase_since
         yield Problem(c.ref, Severity.WARNING, what, since, _write_hits(world, c), c.phase_reason or "all instances are stopped for it")

@@ -229,7 +229,17 @@ def _claim_troubles(world: World, now: datetime) -> Iterator[Problem]:
         if fraction >= CLAIM_WARNING:
             severity = Severity.CRITICAL if fraction >= CLAIM_CRITICAL else Severity.WARNING
             ref = Ref("claims", fill.claim, fill.namespace)
-            yield Problem(ref, severity, f"claim {key} is {fraction:.0%} full", None, "what runs on it", "", "full")
+            what, hits = _whose(world, fill.namespace, fill.claim) or (f"claim {key}", "what runs on it")
+            yield Problem(ref, severity, f"{what} is {fraction:.0%} full", None, hits, "", "full")
+
+
+def _whose(world: World, namespace: str, claim: str) -> tuple[str, str] | None:
+    """(what a claim is called, what it hits when it is full), of one that is named after a PostgreSQL instance (CloudNativePG, pkg/specs/pvcs.go)."""
+    name = claim.removesuffix("-wal")
+    pod = world.pods.items.get(f"{namespace}/{name}")
+    if pod is None or "cnpg.io/cluster" not in pod.labels:
+        return None
+    return f"{'WAL' if name != claim else 'data'} volume of {name}", f"PostgreSQL of {name} is stopped when it is full"
 
 
 def _site_troubles(world: World) -> Iterator[Problem]:

@@ -147,6 +147,14 @@ def test_a_major_upgrade_is_one_warning() -> None:
     assert [p.severity for p in postgres.problems(world, NOW)] == [Severity.WARNING]
 
 
+def test_an_ignored_switchover_takes_no_writes_away() -> None:
+    """It hits nothing: the old primary leads as before. One that has begun and hangs does."""
+    for phase, hits in (("Cluster in healthy state", "postgres-1 leads as before"), ("Switchover in progress", "writes through")):
+        world = world_of(status(targetPrimary="postgres-2", phase=phase, targetPrimaryTimestamp=ago(seconds=75)))
+        (found,) = (p for p in postgres.problems(world, NOW) if p.code == "role-change")
+        assert found.hits.startswith(hits)
+
+
 def test_who_is_left_is_counted_without_the_primary() -> None:
     """With the primary down both ready standbys are left; with a standby down one is."""
     for number, left in ((1, 2), (3, 1)):
