@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
+from .errors import UsageError
+from .text import plain
 from .values import dataclass
 
 
@@ -42,7 +45,7 @@ class Progress:
 
     pid: int
     what: str
-    """`vacuum`, `analyze`, `create index`, `cluster`, `basebackup`."""
+    """`vacuum`, `vacuum full`, `analyze`, `create index`, `cluster`, `basebackup`."""
     database: str
     table: str
     phase: str
@@ -77,7 +80,39 @@ class TableFacts:
     """The newer of last_vacuum and last_autovacuum."""
     analyzed: datetime | None = None
     owner: str = ""
+    ident: str = ""
+    """Schema and name as SQL writes them, `public."Orders"`, exactly as the server has them: for statements, not to be shown. Empty: not known."""
+    invalid: tuple[str, ...] = ()
+    """Its indexes that are not valid, and are not being built: as SQL writes them."""
 
     @property
     def key(self) -> str:
         return f"{self.database}.{self.schema}.{self.name}"
+
+    @property
+    def shown(self) -> str:
+        """`schema.name`; as SQL writes it where that would be taken for another."""
+        simple = f"{self.schema}.{self.name}"
+        clear = not self.ident or (name_parts(self.ident) == (self.schema, self.name) and simple.count(".") == 1 and '"' not in simple)
+        return simple if clear else plain(self.ident)
+
+
+_PART = r'("(?:[^"]|"")+"|[^".]+)'
+_NAME = re.compile(rf"(?:{_PART}\.)?{_PART}", re.DOTALL)
+_LEFT_OUT = re.compile(r'permission denied to \w+ ".*", skipping it|skipping ".*" --- only .* can \w+ it', re.DOTALL)
+
+
+def name_parts(name: str) -> tuple[str, ...]:
+    """`public.orders`, `"my.schema"."we""ird"` as schema and name, or the name alone. Without quotes it is taken letter by letter, the first dot
+    parts it. Raises UsageError."""
+    if '"' not in name:
+        return tuple(name.split(".", 1))
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise UsageError(f"table cannot be {plain(name)}", hint='schema.table, or "schema"."table" with each quote doubled')
+    return tuple(part[1:-1].replace('""', '"') if part.startswith('"') else part for part in found.groups() if part)
+
+
+def left_out(warning: str) -> bool:
+    """Whether the server says that it left a table out of maintenance for the lack of a right."""
+    return _LEFT_OUT.fullmatch(warning) is not None

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from typing import Any
 
 from psycopg import sql as compose
@@ -16,7 +17,7 @@ from ...domain.errors import Forbidden, Refused, UsageError
 from ...domain.hosts import host_address
 from ...domain.replication import SqlStatus
 from ...domain.secret import Secret
-from ...domain.sessions import DatabaseFacts, Progress, Session, TableFacts
+from ...domain.sessions import DatabaseFacts, Progress, Session, TableFacts, left_out, name_parts
 from ...domain.text import plain
 from ...domain.troubles import LineTrouble
 from ...ports import Chosen, Told
@@ -35,9 +36,9 @@ def connect(
     """For the servers that the configuration names; others are told by `at`. Reaches nothing yet."""
     adapter = PostgresAdapter(Lines(config.postgres, secrets or {}, environ), writable=writable)
     for name, address in config.postgres.instances.items():
-        adapter.fix(name, address)
+        adapter.fix(name, address, f"postgres.instances.{name}")
     if config.vip_tried:
-        adapter.fix(VIP, config.vip_tried)
+        adapter.fix(VIP, config.vip_tried, "vip.probe" if config.vip.probe else "POSTGRES_PRIMARY_HOST")
     return adapter
 
 
@@ -48,14 +49,22 @@ class PostgresAdapter:
         self._lines, self._writable = lines, writable
         self._writes = Writes(lines)
 
-    def fix(self, target: str, address: str) -> None:
-        """An address of the configuration."""
-        found = host_address(address)
-        self._lines.put(target, found.host, found.port or PORT, fixed=True)
+    def fix(self, target: str, address: str, setting: str) -> None:
+        """An address of the configuration. One that is none is told to whoever asks for this target; the others are reached."""
+        try:
+            host, port = str(ip_address(address.strip())), PORT
+        except ValueError:
+            try:
+                found = host_address(address)
+            except ValueError as error:
+                self._lines.mistakes[target] = f"{setting} cannot be {plain(address)!r}", str(error), f"mend {setting}: host, or host:port"
+                return
+            host, port = found.host, found.port or PORT
+        self._lines.put(target, host, port, fixed=True)
 
     @property
     def targets(self) -> tuple[str, ...]:
-        return tuple(self._lines.places)
+        return (*self._lines.places, *self._lines.mistakes)
 
     def at(self, target: str, host: str, port: int) -> None:
         self._lines.put(target, host, port, fixed=False)
@@ -87,8 +96,7 @@ class PostgresAdapter:
 
     async def progress(self, target: str, *, deadline_s: float = 2.0) -> tuple[Progress, ...]:
         async def work(connection: Connection) -> list[dict[str, Any]]:
-            newer = connection.info.server_version >= 130000
-            return await all_of(connection, sql.PROGRESS + (sql.PROGRESS_13 if newer else ""))
+            return await all_of(connection, sql.progress(connection.info.server_version))
 
         return tuple(decode.progress(row) for row in await self._lines.ask(target, work, deadline_s))
 
@@ -148,7 +156,7 @@ class PostgresAdapter:
 
             def hear(notice: Diagnostic) -> None:
                 line = Told(plain(notice.severity or ""), plain(notice.message_primary or ""))
-                if line.severity == "WARNING" and (line.text.startswith("skipping ") or line.text.endswith("skipping it")):
+                if line.severity == "WARNING" and left_out(line.text):
                     skipped.append(line.text)
                 if told is not None:
                     told(line)
@@ -175,12 +183,11 @@ class PostgresAdapter:
 def composed(statement: Sequence[str], database: str) -> list[compose.Composed]:
     """The statements for one order: a table each, or the whole database. Raises UsageError for an unknown one."""
     what, *tables = statement
-    names = [compose.Identifier(*table.split(".", 1)) for table in tables]
-    if what == "reindex":
-        begin = compose.SQL("REINDEX (VERBOSE, CONCURRENTLY) ")
+    names = [compose.Identifier(*name_parts(table)) for table in tables]
+    if what == "reindex":  # CONCURRENTLY stands where PostgreSQL 13 wants it; the newer ones take it there too
         if not names:
-            return [begin + compose.SQL("DATABASE ") + compose.Identifier(database)]
-        return [begin + compose.SQL("TABLE ") + name for name in names]
+            return [compose.SQL("REINDEX (VERBOSE) DATABASE CONCURRENTLY ") + compose.Identifier(database)]
+        return [compose.SQL("REINDEX (VERBOSE) TABLE CONCURRENTLY ") + name for name in names]
     if what not in _STATEMENTS:
         raise UsageError(f"unknown maintenance {plain(what)}", hint=f"one of {', '.join((*_STATEMENTS, 'reindex'))}")
     head = compose.SQL(_STATEMENTS[what])

@@ -140,4 +140,5 @@ def table(row: Row) -> TableFacts:
     return TableFacts(
         _text(row["database"]), _text(row["schemaname"]), _text(row["relname"]), int(row["n_live_tup"]), int(row["n_dead_tup"]),
         _number(row["size"]), _moment(row["vacuumed"]), _moment(row["analyzed"]), _text(row["owner"]),
+        str(row["ident"]), tuple(map(_text, row["invalid"])),
     )  # fmt: skip

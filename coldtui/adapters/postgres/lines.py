@@ -62,9 +62,13 @@ class Lines:
     def __init__(self, section: PostgresSection, secrets: Mapping[str, Secret], environ: Mapping[str, str] = os.environ) -> None:
         self.section, self._secrets, self._environ = section, secrets, environ
         self.places: dict[str, Place] = {}
+        self.mistakes: dict[str, tuple[str, str, str]] = {}
+        """Title, detail, hint, of targets whose address in the configuration is none."""
         self._left: list[Place] = []
 
     def put(self, target: str, host: str, port: int, *, fixed: bool) -> None:
+        if target in self.mistakes:
+            return
         known = self.places.get(target)
         if known is None:
             self.places[target] = Place(host, port, fixed)
@@ -80,6 +84,9 @@ class Lines:
             await self._drop(place)
 
     def place(self, target: str) -> Place:
+        if mistake := self.mistakes.get(target):
+            title, detail, hint = mistake
+            raise Misconfigured(title, detail=detail, hint=hint)
         found = self.places.get(target)
         if found is None:
             raise NotFound(f"no address of {plain(target)} is known", hint=f"set postgres.instances.{plain(target)}: host:port")

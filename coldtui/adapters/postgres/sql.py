@@ -59,28 +59,46 @@ NEWEST = "SELECT ('x' || max(substr(name, 1, 8)))::bit(32)::int AS timeline FROM
 WAITING = "SELECT count(*)::int FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"
 
 SESSIONS = """
-SELECT pid, backend_start, coalesce(datname, '') AS datname, coalesce(usename, '') AS usename, coalesce(application_name, '') AS app,
+WITH found AS MATERIALIZED (SELECT pid, backend_start, coalesce(datname, '') AS datname, coalesce(usename, '') AS usename, coalesce(application_name, '') AS app,
  coalesce(host(client_addr), '') AS address, coalesce(state, '') AS state,
  coalesce(wait_event_type || ': ' || wait_event, '') AS wait, xact_start, query_start, state_change,
  left(coalesce(query, ''), 1000) AS query,
  CASE WHEN wait_event_type = 'Lock' THEN pg_blocking_pids(pid) ELSE '{}'::int[] END AS blocked_by, coalesce(backend_type, '') AS kind
-FROM pg_stat_activity
-WHERE pid <> pg_backend_pid() AND backend_start IS NOT NULL
- AND (backend_type IN ('client backend', 'autovacuum worker', 'walsender', 'parallel worker', 'logical replication worker') OR backend_type IS NULL)
+FROM pg_stat_activity WHERE backend_start IS NOT NULL)
+SELECT * FROM found WHERE pid <> pg_backend_pid()
+ AND (kind NOT IN ('archiver', 'autovacuum launcher', 'background writer', 'checkpointer', 'io worker', 'logger', 'logical replication launcher',
+   'slotsync worker', 'startup', 'walreceiver', 'walsummarizer', 'walwriter')
+  OR pid IN (SELECT unnest(blocked_by) FROM found))
 ORDER BY backend_start
 """
+"""The server's own processes are left out, except one that holds others up; what extensions and subscriptions run is shown."""
 
 _PLACE = "CASE WHEN p.datname = current_database() THEN p.relid::regclass::text ELSE p.relid::text END"
-PROGRESS = f"""
-SELECT p.pid, 'vacuum' AS what, p.datname, {_PLACE} AS relation, p.phase, p.heap_blks_scanned AS done, p.heap_blks_total AS total
+_VACUUM = """
+SELECT p.pid, 'vacuum' AS what, p.datname, {place} AS relation, p.phase,
+ CASE p.phase WHEN 'scanning heap' THEN p.heap_blks_scanned WHEN 'vacuuming heap' THEN p.heap_blks_vacuumed {indexes_done} ELSE 0 END AS done,
+ CASE p.phase WHEN 'scanning heap' THEN p.heap_blks_total WHEN 'vacuuming heap' THEN p.heap_blks_total {indexes_total} ELSE 0 END AS total
  FROM pg_stat_progress_vacuum p
-UNION ALL SELECT p.pid, 'cluster', p.datname, {_PLACE}, p.phase, p.heap_blks_scanned, p.heap_blks_total FROM pg_stat_progress_cluster p
+"""
+_INDEXES = "WHEN 'vacuuming indexes' THEN p.indexes_{0} WHEN 'cleaning up indexes' THEN p.indexes_{0}"
+_PROGRESS = f"""
+UNION ALL SELECT p.pid, lower(p.command), p.datname, {_PLACE}, p.phase, p.heap_blks_scanned, p.heap_blks_total FROM pg_stat_progress_cluster p
 UNION ALL SELECT p.pid, 'create index', p.datname, {_PLACE}, p.phase, p.blocks_done, p.blocks_total FROM pg_stat_progress_create_index p
 """
-PROGRESS_13 = f"""
+_PROGRESS_13 = f"""
 UNION ALL SELECT p.pid, 'analyze', p.datname, {_PLACE}, p.phase, p.sample_blks_scanned, p.sample_blks_total FROM pg_stat_progress_analyze p
 UNION ALL SELECT p.pid, 'basebackup', '', '', p.phase, p.backup_streamed, p.backup_total FROM pg_stat_progress_basebackup p
 """
+
+
+def progress(server: int) -> str:
+    """For a server of this version number. Done and total are those of the phase; 0 of 0 where it tells none."""
+    indexes = {
+        f"indexes_{part}": _INDEXES.format(part if part == "total" else "processed") if server >= PG17 else "" for part in ("done", "total")
+    }
+    vacuum = _VACUUM.format(place=_PLACE, **indexes)
+    return vacuum + _PROGRESS + (_PROGRESS_13 if server >= 130000 else "")
+
 
 DATABASES = """
 SELECT d.datname,
@@ -91,13 +109,22 @@ ORDER BY xid_age DESC
 """
 
 TABLES = """
-SELECT current_database() AS database, s.schemaname, s.relname, s.n_live_tup, s.n_dead_tup, pg_total_relation_size(s.relid) AS size,
+WITH held AS MATERIALIZED (SELECT relation FROM pg_locks
+  WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+SELECT current_database() AS database, s.schemaname, s.relname, s.n_live_tup, s.n_dead_tup,
+ CASE WHEN NOT EXISTS (SELECT FROM held WHERE relation IN (s.relid, c.reltoastrelid)
+   OR relation IN (SELECT indexrelid FROM pg_index WHERE indrelid IN (s.relid, c.reltoastrelid))) THEN pg_total_relation_size(s.relid) END AS size,
  greatest(s.last_vacuum, s.last_autovacuum) AS vacuumed, greatest(s.last_analyze, s.last_autoanalyze) AS analyzed,
- pg_get_userbyid(c.relowner) AS owner
+ pg_get_userbyid(c.relowner) AS owner, quote_ident(s.schemaname) || '.' || quote_ident(s.relname) AS ident,
+ ARRAY(SELECT quote_ident(n.nspname) || '.' || quote_ident(i.relname)
+  FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_namespace n ON n.oid = i.relnamespace
+  WHERE x.indrelid IN (s.relid, c.reltoastrelid) AND NOT x.indisvalid
+   AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = x.indexrelid) ORDER BY 1) AS invalid
 FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
 ORDER BY s.n_dead_tup DESC, s.relname
 LIMIT %s
 """
+"""The size of a table waits for whoever has it for himself, so it is not asked of such a one."""
 
 CANCEL = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s"
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s"

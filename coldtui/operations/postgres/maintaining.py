@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
 
 from ...domain.errors import ColdError, StepFailed, Unauthorized, Unreachable
-from ...domain.sessions import Session
-from ...domain.text import counted
+from ...domain.sessions import Session, left_out, name_parts
+from ...domain.text import counted, plain
 from ...ports import Database, Told
 from ..engine import RunContext
 from .session_findings import OURS
@@ -16,6 +17,7 @@ LOOK_S = 1.0
 READ_S = 2.0
 STOP_S = 10.0
 """For the server to stop a statement that was cancelled."""
+INDEXES_S, MOST_TABLES, SHOWN = 5.0, 20_000, 5
 MOST_LINES = 200
 """Of what the server says between two looks; the rest is counted."""
 _AT_WORK = re.compile(r'^(?:aggressively )?(?:vacuuming|analyzing|finished vacuuming) "(?:[^".]+\.)?([^"]+)"')
@@ -23,12 +25,14 @@ _FIRST_WORD = {"vacuum": "VACUUM", "vacuum-full": "VACUUM", "analyze": "ANALYZE"
 
 
 class Maintaining:
-    def __init__(self, ctx: RunContext, database: Database, instance: str, name: str, kind: str, table: str) -> None:
+    def __init__(self, ctx: RunContext, database: Database, instance: str, name: str, kind: str, table: str, *, ident: str = "") -> None:
+        """`ident`: the table as SQL writes it, where that is known."""
+        self.ident = ident or table
         self.ctx, self.database, self.instance, self.name, self.kind, self.table = ctx, database, instance, name, kind, table
         self.object = f"tables/{name}.{table}" if table else f"databases/{name}"
         self.at_work = table
         """The table that the server is at."""
-        self.skipped = 0
+        self.skipped = self.gone = 0
         self._lines: list[str] = []
 
     async def run(self) -> str:
@@ -37,7 +41,7 @@ class Maintaining:
         Whatever ends us ends the statement on the server too.
         """
         began = self.ctx.now
-        statement = (self.kind.replace("-", " "), *([self.table] if self.table else []))
+        statement = (self.kind.replace("-", " "), *([self.ident] if self.table else []))
         task = asyncio.create_task(self.database.maintain(self.instance, self.name, statement, told=self._hear), name="maintenance")
         try:
             while not task.done():
@@ -54,10 +58,25 @@ class Maintaining:
             if task.done() and not task.cancelled():
                 task.exception()  # it was raised, or something graver is
         await self.ctx.waiting("")
-        left_out = (
-            f"; {counted(self.skipped, 'table')} left out: they need their owner, or pg_maintain (17 and later)" if self.skipped else ""
-        )
-        return f"done in {(self.ctx.now - began).total_seconds():.0f} s{left_out}"
+        return "; ".join((f"done in {(self.ctx.now - began).total_seconds():.0f} s", *self._lacking(), *await self._invalid()))
+
+    def _lacking(self) -> Iterator[str]:
+        if self.skipped:
+            yield f"{counted(self.skipped, 'table')} left out: they need their owner, or pg_maintain (17 and later)"
+        if self.gone:
+            yield f"{counted(self.gone, 'table')} left out: dropped meanwhile"
+
+    async def _invalid(self) -> tuple[str, ...]:
+        """Indexes that a reindex left as they were, or leaves behind."""
+        if self.kind != "reindex":
+            return ()
+        try:
+            tables = await self.database.tables(self.instance, self.name, most=MOST_TABLES, deadline_s=INDEXES_S)
+        except ColdError as error:
+            return (f"whether all indexes are valid is not known: {error.title}",)
+        found = [index for t in tables if not self.table or self.table == t.shown for index in t.invalid]
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        return (f"not valid: {', '.join(found[:SHOWN])}{more}: DROP INDEX CONCURRENTLY",) if found else ()
 
     async def _ended(self, task: asyncio.Task[None]) -> None:
         try:
@@ -72,8 +91,9 @@ class Maintaining:
     def _hear(self, line: Told) -> None:
         if found := _AT_WORK.match(line.text):
             self.at_work = found.group(1)
-        if line.severity == "WARNING" and "skipping" in line.text:
-            self.skipped += 1
+        if line.severity == "WARNING":
+            self.skipped += left_out(line.text)
+            self.gone += line.text.endswith("relation no longer exists")
         self._lines.append(f"{line.severity}: {line.text}")
 
     async def _flush(self) -> None:
@@ -105,7 +125,8 @@ class Maintaining:
 
     def _ours(self, sessions: tuple[Session, ...]) -> Session | None:
         """The newest of this program's that runs such a statement there: an older one may be of a runner that was killed."""
-        words = _FIRST_WORD[self.kind], (self.table.partition(".")[2] or self.table)
+        table = name_parts(self.ident)[-1].replace('"', '""') if self.table else ""
+        words = _FIRST_WORD[self.kind], plain(f'"{table}"') if table else ""
         found = [
             s
             for s in sessions

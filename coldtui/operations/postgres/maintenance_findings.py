@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from ...domain.nodes import VolumeFill
 from ...domain.plans import Finding, Outlook, Weight
 from ...domain.readings import Known, Reading, Unknown
 from ...domain.runs import Run
@@ -18,6 +19,8 @@ from .session_findings import cut
 LONG = timedelta(minutes=1)
 """A transaction that is open for longer is named."""
 SHOWN = 5
+COPIES = ("vacuum-full", "reindex")
+"""What makes a copy before it removes the old."""
 ROLE_CHANGES = ("postgres.switchover", "postgres.failover")
 
 
@@ -32,6 +35,8 @@ class MaintenanceFacts:
     """The primary."""
     tables: Reading[tuple[TableFacts, ...]]
     """Of the database."""
+    volume: Reading[VolumeFill]
+    """Of the primary's data; read for what needs room."""
     progress: Reading[tuple[Progress, ...]]
     sessions: Reading[tuple[Session, ...]]
     runs: tuple[Run, ...]
@@ -46,7 +51,7 @@ class MaintenanceFacts:
     def chosen(self) -> tuple[TableFacts, ...]:
         """Those that are worked on, as far as they are known."""
         every = self.tables.value if isinstance(self.tables, Known) else ()
-        return tuple(t for t in every if not self.wanted or f"{t.schema}.{t.name}" in self.wanted)
+        return tuple(t for t in every if not self.wanted or t.shown in self.wanted)
 
 
 def findings_of(facts: MaintenanceFacts, now: datetime) -> tuple[Finding, ...]:
@@ -56,6 +61,7 @@ def findings_of(facts: MaintenanceFacts, now: datetime) -> tuple[Finding, ...]:
         _of_lock(facts),
         _of_tables(facts, now),
         _of_space(facts),
+        _of_invalid(facts),
         _of_others(facts),
         _of_horizon(facts, now),
         _of_wal(facts),
@@ -115,7 +121,7 @@ def _of_tables(f: MaintenanceFacts, now: datetime) -> Iterator[Finding]:
         yield _blind(f, "tables-unread", f"sizes and dead rows of {f.database}", f.tables.reason)
         return
     for name in f.wanted:
-        if name not in {f"{t.schema}.{t.name}" for t in f.chosen}:
+        if name not in {t.shown for t in f.chosen}:
             yield _blind(f, f"table-unread.{name}", f"size and dead rows of {name}", "it is a table of the system")
     found = f.chosen
     if not f.wanted:
@@ -130,17 +136,45 @@ def _of_table(t: TableFacts, kind: str, now: datetime) -> str:
     last, word = (t.analyzed, "analyzed") if kind == "analyze" else (t.vacuumed, "vacuumed")
     when = f"last {word} {duration(max(timedelta(0), now - last))} ago" if last is not None else f"never {word} since the counters began"
     octets = size(t.size_b) if t.size_b is not None else "size not known"
-    return f"{t.schema}.{t.name}: {octets}, {t.dead:,} dead of {t.live + t.dead:,} rows ({share}), {when}"
+    return f"{t.shown}: {octets}, {t.dead:,} dead of {t.live + t.dead:,} rows ({share}), {when}"
 
 
 def _of_space(f: MaintenanceFacts) -> Iterator[Finding]:
-    if f.kind not in ("vacuum-full", "reindex"):
+    """What it will need at the most, the whole largest table; and for a rewritten one at the least, its living rows."""
+    if f.kind not in COPIES:
         return
-    largest = max((t.size_b or 0 for t in f.chosen), default=0)
-    need = f"up to {size(largest)}" if largest else "the size of the largest table"
+    largest = max(f.chosen, key=lambda t: t.size_b or 0, default=None)
+    most = (largest.size_b or 0) if largest is not None else 0
+    need = f"up to {size(most)}" if most else "the size of the largest table"
     copy = "a whole copy of each table" if f.kind == "vacuum-full" else "a second copy of each index"
-    remedy = f"see that {f.instance} has that much: coldtui storage"
-    yield _blind(f, "space", f"free disk of {f.instance}, which must hold {copy}, {need}", "SQL does not tell it", remedy)
+    if isinstance(f.volume, Unknown):
+        remedy = f"see that {f.instance} has that much: coldtui storage"
+        yield _blind(f, "space", f"free disk of {f.instance}, which must hold {copy}, {need}", f.volume.reason, remedy)
+        return
+    free = max(0, f.volume.value.capacity_b - f.volume.value.used_b)
+    room = f"{f.instance} has {size(free)} free of {size(f.volume.value.capacity_b)}"
+    if largest is None or not most:
+        yield _blind(f, "space", f"whether {copy} fits: {room}", "sizes of the tables are not known")
+        return
+    rows = largest.live + largest.dead
+    least = most * largest.live // rows if rows else most
+    if f.kind == "vacuum-full" and least > free:
+        what = f"{room}: the rows of {largest.shown} alone need about {size(least)} for their copy"
+        yield _note(f, "space", what, Weight.STOP, f"grow the volume of {f.instance} first; vacuum needs no room")
+    elif most > free:
+        yield _note(f, "space", f"{room}: {copy} takes {need} ({largest.shown})", Weight.WARNING, f"grow the volume of {f.instance} first")
+    else:
+        yield _note(f, "space", f"{room}: {copy} takes {need}", Weight.GOOD)
+
+
+def _of_invalid(f: MaintenanceFacts) -> Iterator[Finding]:
+    """The server leaves them out of a concurrent reindex."""
+    if f.kind != "reindex":
+        return
+    for t in f.chosen:
+        for index in t.invalid:
+            what = f"index {index} of {t.shown} is not valid and is left out"
+            yield _note(f, "invalid", what, Weight.WARNING, f"DROP INDEX CONCURRENTLY {index}", f"tables/{t.key}")
 
 
 def _of_others(f: MaintenanceFacts) -> Iterator[Finding]:
@@ -149,10 +183,11 @@ def _of_others(f: MaintenanceFacts) -> Iterator[Finding]:
         yield _blind(f, "others-unread", "work under way on the same tables", _reason(f.progress, f.sessions))
         return
     by_pid = {s.pid: s for s in f.sessions.value}
+    names = {t.name for t in f.chosen} or {name.partition(".")[2] for name in f.wanted}
     for work in f.progress.value:
         session = by_pid.get(work.pid)
         query = session.query if session is not None else ""
-        same = not f.wanted or not query or any(name.partition(".")[2] in query for name in f.wanted)
+        same = not f.wanted or not query or any(name in query for name in names)
         if work.database != f.database or not same:
             continue
         auto = session is not None and session.kind == "autovacuum worker" and "wraparound" not in query

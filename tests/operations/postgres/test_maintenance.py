@@ -7,20 +7,24 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 
 from coldtui.domain.errors import Cancelled, Forbidden, NotFound, Refused, StepFailed, Unreachable, UsageError
+from coldtui.domain.kinds import Kind
+from coldtui.domain.nodes import VolumeFill
 from coldtui.domain.plans import Outlook, Plan, Rung, Weight
 from coldtui.domain.readings import Known, Unknown
 from coldtui.domain.runs import What
 from coldtui.domain.sessions import Progress, Session, TableFacts
 from coldtui.operations.catalogue import steps_of
 from coldtui.operations.engine import RunContext, perform
-from coldtui.operations.postgres.maintenance import MAINTENANCE, Maintenance, plan_maintenance
+from coldtui.operations.postgres.maintenance import MAINTENANCE, Maintenance, _volume, plan_maintenance
 from coldtui.operations.postgres.maintenance_findings import MaintenanceFacts
-from coldtui.operations.postgres.servers import Servers, primary
+from coldtui.operations.postgres.servers import Servers, database_of, primary
 from tests.adapters.postgres.servers import Server
 from tests.journals import a_run, an_entry
 from tests.lab.postgres.conftest import Place, Site
@@ -221,11 +225,14 @@ def test_what_cannot_be_meant_is_refused(server: Server, tmp_path: Path) -> None
 # ------------------------------------------------------------ by fixtures
 
 
+VOLUME = VolumeFill("cold", "postgres-1", 10 << 20, 4 << 20)
+
+
 def facts_of(kind: str = "vacuum", wanted: tuple[str, ...] = (), **changes: Any) -> MaintenanceFacts:
     whole = healthy()
     table = TableFacts("app", "public", "orders", 20_000, 1_200, 3 << 20, None, None, "app")
     servers = Servers(known(whole.cluster), {n: r for n, r in whole.sql.items() if n != "vip"}, NOW)
-    made = MaintenanceFacts(kind, "app", wanted, servers, "postgres-1", known((table,)), known(()), known(()), (), NOW)
+    made = MaintenanceFacts(kind, "app", wanted, servers, "postgres-1", known((table,)), known(VOLUME), known(()), known(()), (), NOW)
     return replace(made, **changes)
 
 
@@ -323,3 +330,121 @@ def test_on_a_site_the_primary_is_found(real: Site, tmp_path: Path) -> None:
             assert rows == [(True,)]
 
     real.play(scene)
+
+
+@pytest.mark.parametrize(
+    ("kind", "free_mib", "dead", "weight", "words"),
+    [
+        ("vacuum-full", 6, 0, Weight.GOOD, "postgres-1 has 6 MiB free of 10 MiB: a whole copy of each table takes up to 3 MiB"),
+        ("vacuum-full", 2, 0, Weight.STOP, "the rows of public.orders alone need about 3 MiB for their copy"),
+        ("vacuum-full", 2, 20_000, Weight.WARNING, "a whole copy of each table takes up to 3 MiB (public.orders)"),
+        ("reindex", 2, 0, Weight.WARNING, "a second copy of each index takes up to 3 MiB (public.orders)"),
+    ],
+)
+def test_the_room_for_a_copy_is_seen(kind: str, free_mib: int, dead: int, weight: Weight, words: str) -> None:
+    """A rewrite whose living rows do not fit is refused; what may not fit warns, with both numbers."""
+    table = TableFacts("app", "public", "orders", 20_000, dead, 3 << 20)
+    plan = planned(facts_of(kind, volume=known(replace(VOLUME, used_b=(10 - free_mib) << 20)), tables=known((table,))))
+    found = finding(plan, "maintenance.space")
+    assert (found.weight, words in found.sentence) == (weight, True), found.sentence
+    assert ("alone need" in plan.blocked) is (weight is Weight.STOP)
+
+
+def test_the_volume_is_read_from_the_kubelet(tmp_path: Path) -> None:
+    """Of the node that the primary's pod is on, and only for what makes a copy."""
+    whole = healthy()
+    servers = Servers(known(whole.cluster), {}, NOW)
+    pod = SimpleNamespace(node="k3s-1")
+    node = SimpleNamespace(name="k3s-1", internal_ip="10.0.0.1")
+    where = whole.cluster.namespace
+
+    class Kube:
+        async def read(self, kind: Kind, name: str, namespace: str = "", *, deadline_s: float) -> Any:
+            return {("postgres-1", where): pod, ("k3s-1", ""): node}[name, namespace]
+
+        async def node_stats(self, name: str, ip: str, *, deadline_s: float) -> Any:
+            return SimpleNamespace(volumes=(VolumeFill(where, "other", 1, 1), VolumeFill(where, "postgres-1", 10, 4)))
+
+    means: Any = SimpleNamespace(kube=Kube())
+    found = asyncio.run(_volume("reindex", servers, "postgres-1", means, NOW))
+    assert isinstance(found, Known)
+    assert (found.value.capacity_b, found.value.used_b) == (10, 4)
+    assert isinstance(asyncio.run(_volume("vacuum", servers, "postgres-1", means, NOW)), Unknown)
+
+
+def test_what_was_done_before_it_was_stopped_is_said(server: Server, tmp_path: Path) -> None:
+    """Of a whole database the tables that were rewritten stay rewritten; of one table that was never begun, nothing stays."""
+
+    async def scene() -> None:
+        async with on(server, tmp_path) as at, at.client() as holder:
+            await holder.execute("BEGIN")
+            await holder.execute("LOCK TABLE orders IN ACCESS SHARE MODE")
+            for table, left in (("", "it was stopped in postgres: tables that were rewritten until then stay so"), ("public.orders", "")):
+                work = await at.work(MAINTENANCE, kind="vacuum-full", database="postgres", table=table)
+                going = asyncio.create_task(work.perform())
+                await at.until("SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'VACUUM%' AND wait_event_type = 'Lock'")
+                work.ctx.cancel()
+                with pytest.raises(Cancelled):
+                    await going
+                assert work.left == left
+            await holder.execute("ROLLBACK")
+
+    asyncio.run(scene())
+
+
+def test_a_name_is_written_as_the_server_has_it(server: Server, tmp_path: Path) -> None:
+    """Dots, quotes, line ends and commas in names reach the server unchanged, and its statement is known as ours while it works."""
+
+    async def scene() -> None:
+        hostile = '"my.schema"."we""ird,\n\u202et"'
+        async with on(server, tmp_path) as at, at.client() as holder:
+            for statement in (
+                'CREATE SCHEMA "my.schema"',
+                f"CREATE TABLE {hostile} (i int)",
+                'GRANT USAGE ON SCHEMA "my.schema" TO anna, coldtui',
+            ):
+                await asyncio.to_thread(server.super, statement)
+            await asyncio.to_thread(server.super, f"GRANT ALL ON {hostile} TO anna")
+            try:
+                found = await database_of(at.means).tables("p", "postgres", most=50)
+                shown = next(t.shown for t in found if t.schema == "my.schema")
+                assert "\n" not in shown
+                assert "\u202e" not in shown
+                await holder.execute("BEGIN")
+                await holder.execute(f"LOCK TABLE {hostile} IN SHARE UPDATE EXCLUSIVE MODE".encode())
+                work = await at.work(MAINTENANCE, kind="vacuum", database="postgres", table=[shown])
+                going = asyncio.create_task(work.perform())
+                while not any("to let go of a lock" in text for text in work.told(What.WAITING)):
+                    assert not going.done()
+                    await asyncio.sleep(0.05)
+                await holder.execute("ROLLBACK")
+                await going
+            finally:
+                await holder.execute("ROLLBACK")
+                await asyncio.to_thread(server.super, 'DROP SCHEMA "my.schema" CASCADE')
+
+    asyncio.run(scene())
+
+
+def test_an_index_that_is_not_valid_is_named(server: Server, tmp_path: Path) -> None:
+    """Before a reindex with the statement that drops it, after it as what is left; the catalogs that no concurrent one takes are no lack of a right."""
+
+    async def scene() -> None:
+        async with on(server, tmp_path) as at:
+            try:
+                await asyncio.to_thread(server.super, "CREATE TABLE twice (i int)")
+                await asyncio.to_thread(server.super, "INSERT INTO twice VALUES (1), (1)")
+                with pytest.raises(psycopg.errors.UniqueViolation):
+                    await asyncio.to_thread(server.super, "CREATE UNIQUE INDEX CONCURRENTLY twice_i ON twice (i)")
+                work = await at.work(MAINTENANCE, kind="reindex", database="postgres")
+                warned = finding(work.plan, "maintenance.invalid")
+                assert warned.sentence == "index public.twice_i of public.twice is not valid and is left out"
+                assert warned.remedy == "DROP INDEX CONCURRENTLY public.twice_i"
+                await work.perform()
+                said = work.told(What.SAID)[-1]
+                assert said.endswith("; not valid: public.twice_i: DROP INDEX CONCURRENTLY")
+                assert "left out" not in said
+            finally:
+                await asyncio.to_thread(server.super, "DROP TABLE twice")
+
+    asyncio.run(scene())
