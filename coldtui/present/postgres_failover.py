@@ -110,6 +110,8 @@ def _lost(world: World, t: Topology, p: Prospect, now: datetime, keys: Keys | No
 
 def _well(world: World, c: PgCluster, p: Prospect, now: datetime, keys: Keys | None) -> tuple[Line, ...]:
     lead = label("Failover", HEAD)
+    if c.instances == 1 and [cause.code for cause in p.causes] == ["no-replica"]:
+        return ((lead, Cell("none: it has a single instance", Tone.MUTED)),)
     if p.causes:
         first = (lead, Cell(f"▲ would not fail over now: {p.causes[0].sentence}", Tone.WARN))
         return (first, _remedy(p.causes[0], keys, len(p.causes) - 1))

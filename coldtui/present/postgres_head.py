@@ -202,7 +202,7 @@ def _archive_part(world: World, t: Topology, c: PgCluster, now: datetime) -> tup
     """The newest segment that is safe, what is wrong, and how much waits: by the primary itself, else by its Cluster."""
     judged, a = archiving(c, world), _archiver(t, now)
     lead = label("Archive", HEAD)
-    if c.hibernated or (a is None and unsure(world, "pg_clusters")):
+    if c.hibernated or (a is None and (unsure(world, "pg_clusters") or not c.current_primary)):
         return ()
     if judged.grade is Grade.OFF:  # what such a server counts as archived is thrown away
         return (_Part("archive", (lead, Cell("none configured", Tone.MUTED)), sound=True),)
@@ -257,6 +257,8 @@ def _primary_line(world: World, t: Topology, c: PgCluster, now: datetime) -> Lin
         coming = Cell(f"  to be {c.target_primary}" if c.target_primary not in ("", PENDING) else "", Tone.WARN)
         return (label("Primary", HEAD), Cell("none yet", Tone.MUTED), coming)
     line = [label("Primary", HEAD), Cell(t.primary or "▲ nobody", Tone.STRONG if t.primary else Tone.BAD)]
+    if c.replica_cluster:
+        line.append(Cell("  designated: it follows another cluster", Tone.MUTED))
     gone = gone_cell(world, t, now)
     if gone is not None and t.primary in ("", c.current_primary):
         line = [line[0], Cell(c.current_primary or "▲ nobody", Tone.BAD), gone]
@@ -264,7 +266,8 @@ def _primary_line(world: World, t: Topology, c: PgCluster, now: datetime) -> Lin
         line.append(Cell(f"  ▲ Cluster names {c.current_primary}", Tone.BAD))
     if c.target_primary and c.target_primary not in (c.current_primary, PENDING):
         line.append(Cell(f"  to be {c.target_primary}", Tone.WARN))
-    return (*line, *_position(world, t, c, now, lost=gone is not None), *_lease_cells(world, t, now))
+    at, lease = _position(world, t, c, now, lost=gone is not None), _lease_cells(world, t, now)
+    return (*line, *at, *lease) if gone is not None else (*line, *lease, *at)
 
 
 def _position(world: World, t: Topology, c: PgCluster, now: datetime, *, lost: bool) -> Line:

@@ -13,6 +13,7 @@ from syrupy.assertion import SnapshotAssertion
 from coldtui.domain.readings import Unknown
 from coldtui.domain.world import World
 from coldtui.tui.site import Options
+from tests.clusters import SHAPES
 from tests.sample import NOW, state
 from tests.topologies import known, server
 from tests.tui.consoles import Console, console, run
@@ -226,6 +227,24 @@ def test_sources_that_agree_are_one_line() -> None:
     split = plain_text(readings(world, MEMBERS.items(world)["cold/postgres-2"], NOW))
     for part in ("▲ primary         SQL", "▲ primary         status", "▲ replica         label", "▲ replica         Cluster"):
         assert part in split, part
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+def test_every_shape_of_cluster_is_shown(shape: Callable[[], World]) -> None:
+    """Of one instance or two, being made, joining, upgraded, following: head, rows, box and page are drawn, and nothing is red by design."""
+    from coldtui.present.postgres_head import head
+    from coldtui.present.postgres_topology import MEMBERS, readings, whole
+    from coldtui.present.rows import Tone
+
+    world = shape()
+    lines = head(world, NOW)
+    assert lines
+    for item in MEMBERS.items(world).values():
+        assert MEMBERS.row(world, item, NOW).cells[0].text == item.name
+        readings(world, item, NOW)
+        whole(world, item, NOW)
+    if shape.__name__ in ("one", "two", "asked_for", "setting_up", "restoring", "joining", "replica_cluster"):
+        assert not [cell for line in lines for cell in line if cell.tone is Tone.BAD]
 
 
 def test_a_server_without_archive_is_not_green() -> None:
