@@ -137,32 +137,43 @@ def connections_of(world: World, c: PgCluster, i: Instance) -> str:
     return str(reading.value.connections) if isinstance(reading, Known) else UNKNOWN
 
 
-def _state_cell(world: World, item: InstanceOf, m: Member | None, now: datetime) -> Cell:
-    """Where its pod is not known the server may still tell that it runs; of a standby that is ready, whether it follows."""
-    judged = instance_verdict(world, item, now)
+def state_of(judged: Verdict, m: Member, now: datetime, *, others: bool, follows: str) -> Cell:
+    """The pod's verdict with what the server adds: an old answer says how old, none is none where `others` answer, and of a standby that is ready
+    whether it follows (`follows`: the word for that it does)."""
+    if m.told is not None and not m.answers and judged.grade is not Grade.BAD:
+        return badge(Grade.UNKNOWN, f"told {words.age(now - m.told)}")
+    if m.answers and judged.grade is Grade.UNKNOWN:
+        return badge(Grade.PART, "answers SQL" if isinstance(m.sql, Known) else "answers")
+    if judged.grade is Grade.GOOD and not m.answers and others:
+        return badge(Grade.BAD if m.instance.is_current else Grade.UNKNOWN, "no answer")
+    if judged.grade is not Grade.GOOD or m.role == "primary" or not m.answers:
+        return verdict_cell(judged)
+    if isinstance(m.paused, Known) and m.paused.value:
+        return badge(Grade.PART, "paused")
+    if isinstance(m.receiving, Known):
+        return badge(Grade.GOOD, follows) if m.receiving.value else badge(Grade.PART, "no stream")
+    return verdict_cell(judged)
+
+
+def _state_cell(world: World, item: InstanceOf, now: datetime) -> Cell:
+    judged, told = instance_verdict(world, item, now), members_of(world, item.cluster, now)
+    m = told.get(item.instance.name)
     if m is None:
         return verdict_cell(judged)
-    if judged.grade is Grade.UNKNOWN and isinstance(m.sql, Known):
-        return badge(Grade.PART, "answers SQL")
-    if judged.grade is Grade.GOOD and m.role != "primary":
-        if isinstance(m.paused, Known) and m.paused.value:
-            return badge(Grade.PART, "paused")
-        if isinstance(m.receiving, Known) and not m.receiving.value:
-            return badge(Grade.PART, "no stream")
-    return verdict_cell(judged)
+    return state_of(judged, m, now, others=any(x.answers for x in told.values()), follows="ready")
 
 
 _kept: tuple[World, datetime, Mapping[str, Member]] | None = None
 
 
-def member_of(world: World, item: InstanceOf, now: datetime) -> Member | None:
-    """What its sources say of it; None: its cluster is not the one that is asked. Kept for the last World and moment, since every row asks."""
+def members_of(world: World, c: PgCluster, now: datetime) -> Mapping[str, Member]:
+    """What the sources say of each instance; empty: it is not this cluster that is asked. Kept for the last World and moment, since every row asks."""
     global _kept
-    if not (asked(world, item.cluster) and (world.pg_sql or world.pg_managers)):
-        return None
+    if not (asked(world, c) and (world.pg_sql or world.pg_managers)):
+        return {}
     if _kept is None or _kept[0] is not world or _kept[1] != now:
-        _kept = (world, now, {m.name: m for m in topology(world, item.cluster, now).members})
-    return _kept[2].get(item.instance.name)
+        _kept = (world, now, {m.name: m for m in topology(world, c, now).members})
+    return _kept[2]
 
 
 def _position_cell(reading: Reading[int] | None) -> Cell:
@@ -171,12 +182,12 @@ def _position_cell(reading: Reading[int] | None) -> Cell:
 
 def _instance_row(world: World, item: InstanceOf, now: datetime) -> Row:
     c, i = item.cluster, item.instance
-    m = member_of(world, item, now)
+    m = members_of(world, c, now).get(i.name)
     leads = i.role == "primary"
     cells = (
         Cell(i.name, Tone.STRONG),
         role_cell(i),
-        _state_cell(world, item, m, now),
+        _state_cell(world, item, now),
         Cell(i.node or UNKNOWN),
         Cell(
             str(i.timeline) if i.timeline else UNKNOWN, Tone.WARN if i.timeline and c.timeline and i.timeline != c.timeline else Tone.PLAIN

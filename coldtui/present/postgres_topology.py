@@ -22,10 +22,9 @@ from ..domain.verdicts import Grade
 from ..domain.world import World
 from . import words
 from .lines import UNKNOWN, Line, label, old, pad, two_columns
-from .postgres import InstanceOf, instance_verdict
+from .postgres import InstanceOf, instance_verdict, state_of
 from .postgres_failover import Keys, cause_lines, quorum_words
 from .rows import Cell, Column, Listing, Row, Tone
-from .verdicts import badge, verdict_cell
 
 FULL = 0.995
 """Of a disk: what rounds to 100 %."""
@@ -121,20 +120,8 @@ _SHORT = {
 
 def _state(world: World, item: MemberOf, m: Member, now: datetime) -> Cell:
     judged = instance_verdict(world, InstanceOf(item.cluster, m.instance), now)
-    if m.told is not None and not m.answers and judged.grade is not Grade.BAD:
-        return badge(Grade.UNKNOWN, f"told {words.age(now - m.told)}")
-    if m.answers and judged.grade is Grade.UNKNOWN:
-        how = next((r for r in (m.sql, m.manager) if isinstance(r, Known)), None)
-        return badge(Grade.PART, f"answers {'SQL' if how is not None and how.source == 'sql' else ''}".strip())
-    if judged.grade is Grade.GOOD and not m.answers and any(x.answers for x in of(world, now).members):
-        return badge(Grade.BAD if m.instance.is_current else Grade.UNKNOWN, "no answer")
-    if judged.grade is not Grade.GOOD or m.role == "primary" or not m.answers:
-        return verdict_cell(replace(judged, word=_SHORT.get(judged.word, judged.word)))
-    if isinstance(m.paused, Known) and m.paused.value:
-        return badge(Grade.PART, "paused")
-    if isinstance(m.receiving, Known):
-        return badge(Grade.GOOD, "streaming") if m.receiving.value else badge(Grade.PART, "no stream")
-    return verdict_cell(judged)
+    short = replace(judged, word=_SHORT.get(judged.word, judged.word))
+    return state_of(short, m, now, others=any(x.answers for x in of(world, now).members), follows="streaming")
 
 
 def behind_cell(m: Member, now: datetime) -> Cell:

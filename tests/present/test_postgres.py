@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+from datetime import timedelta
 
-from coldtui.domain.readings import Freshness
+from coldtui.domain.readings import Freshness, Known
 from coldtui.domain.world import SiteFacts, World
 from coldtui.present import postgres
 from coldtui.present.lines import plain_text
@@ -68,6 +69,14 @@ def test_a_standby_that_is_ready_and_does_not_follow() -> None:
     world = world_of(trio(p2=held, p3=cut))
     rows = {k: postgres.INSTANCES.row(world, v, NOW).cells[2].text for k, v in postgres.INSTANCES.items(world).items()}
     assert rows == {"cold/postgres-1": "● ready", "cold/postgres-2": "◐ paused", "cold/postgres-3": "◐ no stream"}
+
+
+def test_an_old_answer_is_not_ready() -> None:
+    """An instance that told something twenty minutes ago is not called ready on its word."""
+    old = {f"p{n}": Known(server(primary=n == 1), "sql", NOW - timedelta(minutes=20)) for n in (1, 2, 3)}
+    world = world_of(trio(**old))
+    rows = [postgres.INSTANCES.row(world, v, NOW).cells[2].text for v in postgres.INSTANCES.items(world).values()]
+    assert rows == ["? told 20m"] * 3
 
 
 def test_a_cluster_row() -> None:
