@@ -89,7 +89,7 @@ async def test_every_list_is_asked_once(kube: Kube) -> None:
     """One request a kind and two for pods, whatever the number of pods; and what a switchover rests on, once for the cluster that is led from here."""
     await plan(kube)
     asked = [kind for call, kind in kube.calls if call == "read_all"]
-    for_switchover = ["pods", "deployments", "endpointslices", "pg_backups", "nodes", "services"]
+    for_switchover = ["pods", "deployments", "endpointslices", "pg_backups", "nodes", "services", "pg_clusters"]
     assert sorted(asked) == sorted([*(kind.name for kind in slot_kinds().values()), "drain_pods", *for_switchover])
 
 
