@@ -101,6 +101,8 @@ class PlanItem:
     remedy: str = ""
     facts: tuple[tuple[str, str], ...] = ()
     """(name, text) in the order in which they are shown: owner, budget, emptyDir, claims, grace, can go to."""
+    word: str = ""
+    """What becomes of it where a fate does not tell: `leads`, `follows`, `lost`. Such things keep their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,8 @@ class Plan:
     needs_reason: bool = False
     took_s: float = 0.0
     """How long reading the premises took."""
+    gist: str = ""
+    """How it is done, in one line: `way delete-pod: kills postgres-1, then postgres-2 leads`; empty: the title tells."""
     done: str = ""
     """Nothing to do: why (`k3s-worker-1 is cordoned already`); the plan has no steps then."""
 
@@ -199,12 +203,13 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "remedies": [f.remedy for f in plan.findings],
         "outlooks": [f.outlook.value for f in plan.findings],
         "amounts": [f.amount for f in plan.findings],
-        "more": [[i.remedy, [list(fact) for fact in i.facts]] for i in plan.items],
+        "more": [[i.remedy, [list(fact) for fact in i.facts], i.word] for i in plan.items],
         "notes": [s.note for s in plan.steps],
         "premises": [
             {"name": p.name, "as_of": p.as_of.isoformat() if p.as_of is not None else None, "reason": p.reason} for p in plan.premises
         ],
         "blocked": plan.blocked,
+        "gist": plan.gist,
         "needs_reason": plan.needs_reason,
         "took_s": round(plan.took_s, 3),
         "done": plan.done,
@@ -236,12 +241,13 @@ def _plan_of(made: Mapping[str, Any]) -> Plan:
         rung=Rung(made["rung"]),
         verb=made["verb"],
         confirm=made["confirm"],
-        items=tuple(PlanItem(i[0], Fate(i[1]), i[2], more[0], tuple((n, t) for n, t in more[1])) for i, more in items),
+        items=tuple(PlanItem(i[0], Fate(i[1]), i[2], more[0], tuple((n, t) for n, t in more[1]), "".join(more[2:])) for i, more in items),
         premises=tuple(
             Premise(p["name"], datetime.fromisoformat(p["as_of"]) if p["as_of"] else None, p["reason"]) for p in made["premises"]
         ),
         outlook=Outlook(made["outlook"]),
         blocked=made["blocked"],
+        gist=made.get("gist", ""),
         needs_reason=made["needs_reason"],
         took_s=made["took_s"],
         done=made["done"],

@@ -44,6 +44,8 @@ _FATE = {
     Fate.NOT_EVALUATED: ("off", Tone.WARN, "not evaluated", "not evaluated"),
     Fate.NEVER: ("failed", Tone.BAD, "never", "never"),
 }
+_WORDS = {"leads": ("good", Tone.GOOD), "lost": ("failed", Tone.BAD), "unfit": ("failed", Tone.BAD)}
+"""Of things that have a word of their own in place of their fate; others look as their fate does."""
 _ORDER = {name: at for at, name in enumerate(("budget", "emptyDir", "claims", "can go to", "", "owner"))}
 """Facts of a thing in the order of their weight; those that are not named come before the owner."""
 _RUNGS = {
@@ -101,12 +103,41 @@ def fate_counts(items: Iterable[PlanItem]) -> dict[Fate, int]:
 
 def summary(plan: Plan) -> str:
     """The consequence in one line: `1 never · 2 wait · 9 go · 3 stay`; without things the steps are named; empty: nothing is done."""
+    if any(item.word for item in plan.items):
+        return " · ".join(_by_word(plan.items))
     counts = fate_counts(plan.items)
     if counts:
         kind = _kind_of(plan.items)
         parts = [f"{n} {_FATE[fate][2] if n == 1 else _FATE[fate][3]}" for fate, n in counts.items()]
         return f"{counted(len(plan.items), kind)}: " + " · ".join(parts)
     return " · ".join(step.title for step in plan.steps)
+
+
+def _by_word(items: Iterable[PlanItem]) -> list[str]:
+    """`leads postgres-2`, `follows postgres-3`: in the order in which they are given."""
+    named: dict[str, list[str]] = {}
+    for item in items:
+        named.setdefault(_word(item), []).append(item.object.rpartition("/")[2])
+    return [f"{word} {', '.join(names)}" for word, names in named.items()]
+
+
+def _word(item: PlanItem) -> str:
+    return item.word or _FATE[item.fate][2]
+
+
+def _look(item: PlanItem) -> tuple[str, Tone]:
+    """Glyph and tone."""
+    return _WORDS.get(item.word, _FATE[item.fate][:2])
+
+
+def _ranked(items: Iterable[PlanItem]) -> list[PlanItem]:
+    """Worst first; those with a word of their own stand as they are given."""
+    return sorted(items, key=lambda item: (0, "") if item.word else (-item.fate.rank, item.object))
+
+
+def _each(items: Iterable[PlanItem]) -> str:
+    every = tuple(items)
+    return "instance" if any(item.word for item in every) else _kind_of(every)
 
 
 def _kind_of(items: Iterable[PlanItem]) -> str:
@@ -165,17 +196,17 @@ def step_lines(plan: Plan, cells: int) -> list[Line]:
 
 def item_lines(plan: Plan, cells: int) -> list[Line]:
     """Each thing with its fate and why, worst first: columns where there is room for them."""
-    items = sorted(plan.items, key=lambda item: (-item.fate.rank, item.object))
+    items = _ranked(plan.items)
     if not items:
         return []
     names = [item.object.removeprefix("pods/").removeprefix(f"{plan.object}/") for item in items]
-    fates = [f"{words.GLYPHS[_FATE[i.fate][0]]} {_FATE[i.fate][2]}" for i in items]
+    fates = [f"{words.GLYPHS[_look(i)[0]]} {_word(i)}" for i in items]
     fate_room = max(width(fate) for fate in fates) + 2
     name_room = max(width(name) for name in names) + 2
     out: list[Line] = []
     for item, name, fate in zip(items, names, fates, strict=True):
         head = (
-            Cell(pad(fate, fate_room), _FATE[item.fate][1]),
+            Cell(pad(fate, fate_room), _look(item)[1]),
             Cell(name, Tone.STRONG if item.fate.rank >= Fate.WAITS.rank else Tone.PLAIN),
         )
         if cells >= WIDE and fate_room + name_room <= cells // 2:
@@ -233,16 +264,20 @@ def _told(item: PlanItem, room: int) -> list[Line]:
 
 
 def body_lines(plan: Plan, cells: int) -> tuple[Line, ...]:
-    """All below the verdict: what is wrong or worth knowing, what is done, what happens to each thing, what was found well."""
+    """All below the verdict: what is wrong or worth knowing, what is done, what happens to each thing, what was found well. Of an act that cannot be undone
+    the steps come before what is merely worth knowing."""
     findings = worst_first(plan.findings)
-    loud = [line for f in findings if f.weight is not Weight.GOOD for line in finding_lines(f, cells)]
+    late = (Weight.NOTE,) if plan.rung is Rung.DESTRUCTIVE and plan.steps else ()
+    loud = [line for f in findings if f.weight not in (Weight.GOOD, *late) for line in finding_lines(f, cells)]
+    notes = [line for f in findings if f.weight in late for line in finding_lines(f, cells)]
     calm = [line for f in findings if f.weight is Weight.GOOD for line in finding_lines(f, cells)]
     stops = any(f.weight is Weight.STOP for f in findings)
     unread = unread_lines(plan, cells)
     out = [*loud, *unread] if stops else [*unread, *loud]
     for title, lines in (
         ("Steps", step_lines(plan, cells)),
-        (f"Each {_kind_of(plan.items)}", item_lines(plan, cells)),
+        ("Worth knowing", notes),
+        (f"Each {_each(plan.items)}", item_lines(plan, cells)),
         ("Looked at, and well", calm),
     ):
         if lines:
@@ -257,8 +292,10 @@ def _says_why(plan: Plan) -> bool:
 
 
 def head_lines(plan: Plan, now: datetime, cells: int) -> tuple[Line, ...]:
-    """Verdict with its time, what becomes of how many things, and why it cannot be confirmed or that there is nothing to do."""
+    """Verdict with its time, how it is done, what becomes of how many things, and why it cannot be confirmed or that there is nothing to do."""
     out: list[Line] = [verdict_line(plan, now, cells)]
+    if plan.gist:
+        out += hung(Cell(""), plan.gist, Tone.STRONG, cells)
     if plan.items:
         out += hung(Cell(""), summary(plan), Tone.PLAIN, cells)
     if plan.done:
@@ -289,13 +326,14 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "object": plan.object,
         "outlook": plan.outlook.value,
         "verdict": "nothing to do" if plan.done else plan.words,
+        "gist": plan.gist or None,
         "done": plan.done or None,
         "blocked": blocked_words(plan) or None,
         "rung": int(plan.rung),
         "confirm": plan.confirm,
         "needs_reason": plan.needs_reason,
         "findings": [_finding_json(f) for f in worst_first(plan.findings)],
-        "items": [_item_json(i) for i in sorted(plan.items, key=lambda i: (-i.fate.rank, i.object))],
+        "items": [_item_json(i) for i in _ranked(plan.items)],
         "counts": {fate.value: n for fate, n in fate_counts(plan.items).items()},
         "steps": [{"name": s.name, "title": s.title, "note": s.note or None} for s in plan.steps],
         "locks": list(plan.locks),
@@ -314,7 +352,14 @@ def _finding_json(f: Finding) -> Mapping[str, Any]:
 
 
 def _item_json(i: PlanItem) -> Mapping[str, Any]:
-    return {"object": i.object, "fate": i.fate.value, "why": i.why or None, "remedy": i.remedy or None, "facts": dict(i.facts)}
+    return {
+        "object": i.object,
+        "fate": i.fate.value,
+        "word": i.word or None,
+        "why": i.why or None,
+        "remedy": i.remedy or None,
+        "facts": dict(i.facts),
+    }
 
 
 # ------------------------------------------------------------ running text

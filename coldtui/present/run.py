@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -139,9 +139,8 @@ _FATES = {"stays": "none", "goes": "none", "waits": "part", "never": "failed", "
 def item_lines(run: Run, progress: Progress, now: datetime, *, exact: bool = False) -> tuple[Line, ...]:
     """The things of a run: what was told of each last, and since when; those of which nothing was told as they were planned."""
     planned: dict[str, tuple[str, str]] = {}
-    for item in run.plan.get("items") or ():
-        if isinstance(item, (list, tuple)) and len(item) == 3:
-            planned[str(item[0])] = (str(item[1]), str(item[2]))
+    for item, own in _items(run):
+        planned[str(item[0])] = (own or str(item[1]), str(item[2]))
     names = list(dict.fromkeys((*progress.items, *planned)))
     if not names:
         return ()
@@ -161,6 +160,17 @@ def _item_line(
     return (Cell(pad(f" {when}", 8), Tone.MUTED), Cell(pad(_short(name), wide) + "  "), Cell(told.text))
 
 
+def _items(run: Run) -> list[tuple[Sequence[Any], str]]:
+    """Each thing as it was agreed to, and its own word where it has one: of those nothing is told one by one."""
+    items, more = run.plan.get("items") or (), run.plan.get("more") or ()
+    found: list[tuple[Sequence[Any], str]] = []
+    for at, item in enumerate(items):
+        beside: Sequence[Any] = more[at] if at < len(more) else ()
+        if isinstance(item, (list, tuple)) and len(item) == 3:
+            found.append((item, str(beside[2]) if len(beside) > 2 else ""))
+    return found
+
+
 def _short(object: str) -> str:
     """`production/redis-0` of `pods/production/redis-0`."""
     return object.removeprefix("pods/")
@@ -168,7 +178,7 @@ def _short(object: str) -> str:
 
 def item_summary(run: Run, progress: Progress) -> str:
     """`7 of 9 told of`: how many things were begun with."""
-    total = sum(1 for item in run.plan.get("items") or () if isinstance(item, (list, tuple)) and item and item[1:2] != ["stays"])
+    total = sum(1 for item, own in _items(run) if item[1] != "stays" and not own)
     told = len(progress.items)
     return f"{told} of {max(total, told)}" if total or told else ""
 

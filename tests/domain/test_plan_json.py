@@ -39,10 +39,10 @@ PLAN = Plan(
     locks=("site",), rung=Rung.DISRUPTIVE, verb="drain", confirm="k3s-worker-1",
     items=(
         PlanItem("pods/production/redis-0", Fate.GOES, facts=(("owner", "StatefulSet redis"), ("grace", "30 s"))),
-        PlanItem("pods/production/redis-1", Fate.NEVER, "two budgets", "remove one"),
+        PlanItem("pods/production/redis-1", Fate.NEVER, "two budgets", "remove one", word="lost"),
     ),
     premises=(Premise("pods", AT), Premise("volumes", None, "not permitted")), outlook=Outlook.WOULD_HANG, blocked="", needs_reason=True,
-    took_s=0.4, done="",
+    took_s=0.4, gist="by hand", done="",
 )  # fmt: skip
 
 

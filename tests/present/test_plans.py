@@ -111,6 +111,28 @@ def test_the_counts_of_fates_are_one_line() -> None:
     assert plans.summary(plan(items=(replace(GOES, object="claims/a/b"),))) == "1 thing: 1 goes"
 
 
+def test_things_with_a_word_of_their_own_are_named_in_their_own_order() -> None:
+    """Who leads, who follows, who is lost: neither counted as pods that go, nor sorted by a fate."""
+    led = (replace(STAYS, object="pods/d/pg-2", word="leads"), replace(STAYS, object="pods/d/pg-3", word="follows"))
+    found = plan(items=(*led, replace(GOES, object="pods/d/pg-1", word="lost")))
+    assert plans.summary(found) == "leads pg-2 · follows pg-3 · lost pg-1"
+    assert [line[:17].split() for line in text(plans.item_lines(found, 110))] == [
+        ["●", "leads", "d/pg-2"],
+        ["·", "follows", "d/pg-3"],
+        ["✗", "lost", "d/pg-1"],
+    ]
+    assert "Each instance" in text(plans.body_lines(found, 110))
+
+
+def test_of_an_act_that_cannot_be_undone_the_steps_come_before_the_notes() -> None:
+    """How it is done stands in the head, below the verdict; what warns stays first."""
+    found = replace(plan(GOOD, NOTE, WARNING), rung=Rung.DESTRUCTIVE, gist="way delete-pod: kills pg-1")
+    lines = text(plans.plan_lines(found, NOW, 80))
+    order = [lines.index(line) for line in ("▲ cold-postgres-1 is the PRIMARY", "Steps", "Worth knowing", "· 1 emptyDir is lost")]
+    assert order == sorted(order)
+    assert lines[2] == "way delete-pod: kills pg-1"
+
+
 @pytest.mark.parametrize("cells", [40, 80, 116])
 def test_each_pod_has_its_fate_and_the_grave_ones_are_told_whole(cells: int) -> None:
     """A pod that can never go is told with why, remedy and numbers at every width; names are whole, no line is too wide."""
@@ -159,7 +181,7 @@ def test_the_document_is_json_and_holds_what_is_agreed_to() -> None:
     assert document["counts"] == {"never": 1, "goes": 1}
     assert [f["weight"] for f in document["findings"]] == ["stop", "good"]
     assert document["items"][0] == {
-        "object": "pods/production/redis-0", "fate": "never", "why": "budget redis-pdb never allows it", "remedy": "scale redis to 2",
+        "object": "pods/production/redis-0", "fate": "never", "word": None, "why": "budget redis-pdb never allows it", "remedy": "scale redis to 2",
         "facts": {"owner": "redis", "budget": "0 of 1"},
     }  # fmt: skip
     assert document["premises"][1] == {"name": "budgets", "as_of": None, "reason": "403"}

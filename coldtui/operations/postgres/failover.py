@@ -73,11 +73,26 @@ def plan_failover(facts: FailoverFacts, params: Failover, now: datetime) -> Plan
         verb="failover",
         confirm=confirm_word(facts.pg),
         items=items_of(case),
+        gist=gist_of(case) if not stops else "",
         premises=facts.premises,
         outlook=outlook_of(findings),
         blocked="; ".join(stops),
         needs_reason=True,
     )
+
+
+def gist_of(case: Case) -> str:
+    """The way, what it does to whom, and who leads then."""
+    way, old, to = case.chosen.way, case.primary, case.to
+    pod = case.facts.pod
+    next_ = f"{to} is named and leads" if case.chosen.by_hand else f"the operator elects, {to} likely"
+    before = {
+        WAIT: "nothing is written, ",
+        POWER: f"declares {pod.node if pod is not None else 'its node'} out of service, then ",
+        PATCH: f"once {old} is proven stopped, ",
+        DELETE: f"kills {old}, then ",
+    }
+    return f"way {way}: {before[way]}{next_}"
 
 
 def steps_of(case: Case) -> tuple[PlannedStep, ...]:

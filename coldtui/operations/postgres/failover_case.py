@@ -10,7 +10,7 @@ from ...domain.readings import Known, Unknown
 from ...domain.replication import lsn_text
 from .checks import Judge, address, timeline_of, timeline_of_standby
 from .failover_facts import FailoverFacts
-from .failover_ways import Asked, choose, proof_of
+from .failover_ways import DELETE, POWER, Asked, choose, proof_of
 from .positions import end_of_primary, reached, received, replayed
 
 
@@ -139,17 +139,38 @@ def newest_timeline(facts: FailoverFacts) -> int | None:
 
 
 def items_of(case: Case) -> tuple[PlanItem, ...]:
-    """A row for each replica: what it has, and whether it may lead."""
-    facts, signs = case.facts, case.signs
-    return tuple(_item(case, name, unfit(facts, signs, name)) for name in facts.cluster.instance_names if name != facts.primary)
+    """A row for each instance: who leads, who follows, who may not lead and why, and last the old primary."""
+    names = [name for name in case.facts.cluster.instance_names if name != case.primary]
+    names.sort(key=lambda name: name != case.to)
+    old = (_old(case),) if case.primary else ()
+    return (*(_item(case, name, unfit(case.facts, case.signs, name)) for name in names), *old)
 
 
 def _item(case: Case, name: str, why: str) -> PlanItem:
+    facts, object = case.facts, address(case.facts.cluster, name)
+    if why:
+        fate = Fate.NEVER if facts.pods_read else Fate.NOT_EVALUATED
+        return PlanItem(object, fate, f"{name} {why}", facts=_told(case, name), word="unfit" if facts.pods_read else "not evaluated")
+    leads = name == case.to and case.grave
+    words = f"{name} is to lead" if leads else f"{name} could lead"
+    return PlanItem(object, Fate.GOES if leads else Fate.STAYS, words, facts=_told(case, name), word="leads" if leads else "follows")
+
+
+def _old(case: Case) -> PlanItem:
+    """Nothing of it is kept: it may come back as a standby, by itself or cloned anew."""
+    name, object = case.primary, address(case.facts.cluster, case.primary)
+    if not case.grave:
+        return PlanItem(object, Fate.STAYS, f"{name} is the primary", word="leads")
+    goes = case.chosen.way in (DELETE, POWER)
+    return PlanItem(object, Fate.GOES if goes else Fate.STAYS, f"{name} comes back as a standby, or is cloned anew", word="lost")
+
+
+def _told(case: Case, name: str) -> tuple[tuple[str, str], ...]:
     facts, pg = case.facts, case.facts.pg
     manager, pod = pg.manager(name), pg.pod(name)
     active = manager.receiver_active if manager is not None else None
     line, _ = timeline_of_standby(pg, name)
-    told = (
+    return (
         ("received", _position(received(pg, name))),
         ("replayed", _position(replayed(pg, name))),
         ("timeline", str(line) if line is not None else "not known"),
@@ -157,12 +178,6 @@ def _item(case: Case, name: str, why: str) -> PlanItem:
         ("pod", pod.state if pod is not None else "not known" if not facts.pods_read else "none"),
         ("node", (pod.node if pod is not None else "") or "none"),
     )
-    if why:
-        fate = Fate.NEVER if facts.pods_read else Fate.NOT_EVALUATED
-        return PlanItem(address(facts.cluster, name), fate, f"{name} {why}", facts=told)
-    leads = name == case.to
-    words = f"{name} is to lead" if leads else f"{name} could lead"
-    return PlanItem(address(facts.cluster, name), Fate.GOES if leads else Fate.STAYS, words, facts=told)
 
 
 def _position(value: int | None) -> str:

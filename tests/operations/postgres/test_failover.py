@@ -213,6 +213,7 @@ def test_nobody_fit_is_said_for_each() -> None:
     assert [(i.fate, i.why) for i in plan.items] == [
         (Fate.NEVER, "postgres-2 is not ready: Pending"),
         (Fate.NEVER, "postgres-3 does not answer at /pg/status: not asked"),
+        (Fate.STAYS, "postgres-1 comes back as a standby, or is cloned anew"),
     ]
 
 
@@ -281,14 +282,30 @@ def test_a_worse_one_that_is_accepted_says_what_it_costs() -> None:
     assert plan.steps[1].args["by_hand"] is True
 
 
-def test_each_replica_has_a_row() -> None:
-    """What it has, where it is, and that it may lead."""
-    first, second = plan_of(killed()).items
-    assert (first.object, first.fate, second.fate) == ("pods/database/postgres-2", Fate.GOES, Fate.STAYS)
+def test_each_instance_has_a_row() -> None:
+    """Who leads, who follows and who is lost; what each has, and where it is. The old primary goes where its pod is deleted."""
+    plan = plan_of(killed())
+    first, second, old = plan.items
+    assert [(i.object.rpartition("/")[2], i.word) for i in plan.items] == [(BEST, "leads"), (OTHER, "follows"), (OLD, "lost")]
+    assert (first.object, first.fate, second.fate, old.fate) == ("pods/database/postgres-2", Fate.GOES, Fate.STAYS, Fate.STAYS)
+    assert plan_of(wedged()).items[2].fate is Fate.GOES
+    assert [(i.word, i.fate) for i in plan_of(well()).items] == [("follows", Fate.STAYS), ("follows", Fate.STAYS), ("leads", Fate.STAYS)]
     told = dict(first.facts)
     assert told["received"] == told["replayed"] == lsn_text(HEAD)
     assert (told["timeline"], told["WAL receiver"], told["pod"]) == (str(TIMELINE), "stopped", "Running")
     assert told["node"]
+
+
+def test_the_way_is_one_line_with_whom_it_kills_and_who_leads() -> None:
+    """For each way; none where nothing can be confirmed."""
+    overdue = in_pg(cluster_with(primary_failing_since=NOW - timedelta(seconds=200)))
+    assert plan_of(killed()).gist == "way wait: nothing is written, the operator elects, postgres-2 likely"
+    assert plan_of(killed(), way="patch").gist == "way patch: once postgres-1 is proven stopped, postgres-2 is named and leads"
+    assert plan_of(wedged()).gist == "way delete-pod: kills postgres-1, then the operator elects, postgres-2 likely"
+    assert plan_of(operator_with(0)(wedged())).gist == "way delete-pod: kills postgres-1, then postgres-2 is named and leads"
+    off = plan_of(overdue(cut_off()), old_primary_is_off=True)
+    assert off.gist.startswith("way out-of-service: declares k3s-worker-1 out of service, then ")
+    assert plan_of(well()).gist == ""
 
 
 # ------------------------------------------------------------ the loss
