@@ -8,6 +8,7 @@ is acted on: a positional word on the command line.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_type_hints
 
@@ -16,6 +17,8 @@ from ..domain.text import one_of, plain
 
 P = TypeVar("P")
 NOTHING = dataclasses.MISSING
+_ITEM = re.compile(r'(?:"(?:[^"]|"")*"|[^,])+')
+"""Between commas; one in double quotes, as SQL writes names, parts nothing."""
 
 
 def param(
@@ -99,7 +102,7 @@ def _value(p: Param, value: Any) -> Any:
     if p.kind is int:
         return _number(p, value)
     if p.kind is tuple:
-        items = value if isinstance(value, (list, tuple)) else str(value).split(",")
+        items = value if isinstance(value, (list, tuple)) else _ITEM.findall(str(value))
         return tuple(str(item).strip() for item in items if str(item).strip())
     text = str(value)
     if p.choices and text not in p.choices:

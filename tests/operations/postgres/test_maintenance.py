@@ -22,6 +22,7 @@ from coldtui.domain.runs import What
 from coldtui.domain.sessions import Progress, Session, TableFacts
 from coldtui.operations.catalogue import steps_of
 from coldtui.operations.engine import RunContext, perform
+from coldtui.operations.params import make
 from coldtui.operations.postgres.maintenance import MAINTENANCE, Maintenance, _volume, plan_maintenance
 from coldtui.operations.postgres.maintenance_findings import MaintenanceFacts
 from coldtui.operations.postgres.servers import Servers, database_of, primary
@@ -448,3 +449,9 @@ def test_an_index_that_is_not_valid_is_named(server: Server, tmp_path: Path) -> 
                 await asyncio.to_thread(server.super, "DROP TABLE twice")
 
     asyncio.run(scene())
+
+
+def test_a_comma_in_quotes_parts_no_tables() -> None:
+    """Several tables are told with commas; a name in quotes, as SQL writes it, keeps its own."""
+    given = make(Maintenance, {"kind": "vacuum", "database": "app", "table": 'orders, "my,schema"."a""b,c" ,"open,t'})
+    assert given.table == ("orders", '"my,schema"."a""b,c"', '"open', "t")
