@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -458,47 +458,51 @@ def _archive_words(c: PgCluster) -> str:
 
 
 def describe(world: World, c: PgCluster, now: datetime) -> tuple[Line, ...]:
-    """The detail pane of a cluster."""
-    judged = domain.verdict(world, c, now)
-    since = f" for {words.age(now - c.current_primary_since)}" if c.current_primary_since else ""
-    lines: list[Line] = [
-        (label("State"), verdict_cell(judged), Cell(f"  {judged.why}" if judged.why else "", Tone.MUTED)),
-        pair("Phase", c.phase or UNKNOWN),
-        pair("Primary", f"{c.current_primary or UNKNOWN}{since}"),
-    ]
-    if c.phase_reason:
-        lines.append(pair("Reason", c.phase_reason, Tone.WARN))
-    if change := domain.changing(c):
-        elapsed = f", {words.age(now - c.target_primary_since)} ago" if c.target_primary_since else ""
-        lines.append(pair("Under way", f"{change} to {c.target_primary}{elapsed}", Tone.WARN))
-    lines += [
-        pair(
-            "Instances",
-            f"{c.ready_instances} of {c.instances} ready on {counted(c.nodes_used, 'node') if c.nodes_used is not None else '? nodes'}",
-        ),
-        pair("Version", f"{c.version or UNKNOWN}  {c.image}"),
-        pair("Timeline", f"{c.timeline or UNKNOWN}  system {c.system_id or UNKNOWN}"),
-        pair("Synchronous", _sync_words(c)),
-        pair("Services", f"{c.write_service or UNKNOWN}, {c.read_service or UNKNOWN}"),
-        pair("Storage", " ".join(x for x in (c.storage_size, c.storage_class, f"WAL {c.wal_size}" if c.wal_size else "") if x) or UNKNOWN),
-        pair("WAL archive", _archive_words(c)),
-        (label("Archiving"), verdict_cell(archiving(c, world)), Cell(f"  {archiving(c, world).why}", Tone.MUTED)),
-        pair("Retention", c.retention or _store_retention(world, c)),
-    ]
-    if plugins := _plugin_words(c):
-        lines.append(pair("Plugins", plugins))
-    for secret, expires in sorted(c.certificates.items(), key=lambda x: x[1]):
-        near = expires - now < domain.CERTIFICATE_WARNING
-        lines.append(pair("Certificate", f"{secret} until {words.stamp(expires)}", Tone.WARN if near else Tone.PLAIN))
-    lines.append(())
-    found = seen_instances(world, c)
-    wide = max((width(i.name) for i in found), default=0)
-    lines += [instance_line(world, c, i, now, wide) for i in found]
-    for v in domain_vips.database_vips(world, c):
-        lines.append((label("VIP"), *vip_cells(v)))
+    """The detail pane of a cluster. Of the one that is asked the head of the screen says how it is: here only what the head does not say."""
+    own = asked(world, c)
+    lines = [*(() if own else _standing_lines(world, c, now)), *_made_lines(world, c, now)]
+    if not own:
+        found = seen_instances(world, c)
+        wide = max((width(i.name) for i in found), default=0)
+        lines += [(), *(instance_line(world, c, i, now, wide) for i in found)]
+        lines += [(label("VIP"), *vip_cells(v)) for v in domain_vips.database_vips(world, c)]
     for p in domain.troubles(world, c, now):
         lines.append((label("Problem"), Cell(p.sentence, Tone.WARN), Cell(f"  {p.cause}" if p.cause else "", Tone.MUTED)))
     return tuple(lines)
+
+
+def _standing_lines(world: World, c: PgCluster, now: datetime) -> Iterator[Line]:
+    """How another cluster is by its objects, and why not more is known."""
+    judged = domain.verdict(world, c, now)
+    since = f" for {words.age(now - c.current_primary_since)}" if c.current_primary_since else ""
+    yield (label("State"), verdict_cell(judged), Cell(f"  {judged.why}" if judged.why else "", Tone.MUTED))
+    yield pair("Phase", c.phase or UNKNOWN)
+    yield pair("Primary", f"{c.current_primary or UNKNOWN}{since}")
+    if c.phase_reason:
+        yield pair("Reason", c.phase_reason, Tone.WARN)
+    if change := domain.changing(c):
+        elapsed = f", {words.age(now - c.target_primary_since)} ago" if c.target_primary_since else ""
+        yield pair("Under way", f"{change} to {c.target_primary}{elapsed}", Tone.WARN)
+    yield pair("Not asked", NOT_THE_SITES, Tone.STALE)
+
+
+def _made_lines(world: World, c: PgCluster, now: datetime) -> Iterator[Line]:
+    """What it is made of, and how it is configured."""
+    nodes = counted(c.nodes_used, "node") if c.nodes_used is not None else "? nodes"
+    yield pair("Instances", f"{c.ready_instances} of {c.instances} ready on {nodes}")
+    yield pair("Version", f"{c.version or UNKNOWN}  {c.image}")
+    yield pair("Timeline", f"{c.timeline or UNKNOWN}  system {c.system_id or UNKNOWN}")
+    yield pair("Synchronous", _sync_words(c))
+    yield pair("Services", f"{c.write_service or UNKNOWN}, {c.read_service or UNKNOWN}")
+    yield pair("Storage", " ".join(x for x in (c.storage_size, c.storage_class, f"WAL {c.wal_size}" if c.wal_size else "") if x) or UNKNOWN)
+    yield pair("WAL archive", _archive_words(c))
+    yield (label("Archiving"), verdict_cell(archiving(c, world)), Cell(f"  {archiving(c, world).why or 'says the operator'}", Tone.MUTED))
+    yield pair("Retention", c.retention or _store_retention(world, c))
+    if plugins := _plugin_words(c):
+        yield pair("Plugins", plugins)
+    for secret, expires in sorted(c.certificates.items(), key=lambda x: x[1]):
+        near = expires - now < domain.CERTIFICATE_WARNING
+        yield pair("Certificate", f"{secret} until {words.stamp(expires)}", Tone.WARN if near else Tone.PLAIN)
 
 
 def _store_retention(world: World, c: PgCluster) -> str:

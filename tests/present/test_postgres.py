@@ -59,6 +59,9 @@ def test_another_cluster_of_the_same_name_shows_nothing_of_this_one() -> None:
     found = postgres.INSTANCES.json(world, items["erp/postgres-2"], NOW)
     assert (found["connections"], found["sql"]) == (None, None)
     assert "set postgres.cluster" in found["_reasons"]["sql"]
+    pane = plain_text(postgres.describe(world, world.pg_clusters.items["erp/cold-postgres"], NOW))
+    assert f"Not asked       {postgres.NOT_THE_SITES}" in pane
+    assert "Primary         postgres-1" in pane
     assert list(sql_notes(world, "", NOW)) == [f"erp/cold-postgres: {postgres.NOT_THE_SITES}"]
 
 
@@ -145,3 +148,5 @@ def test_the_detail_pane() -> None:
     text = plain_text(postgres.describe(world, world.pg_clusters.items["cold/cold-postgres"], NOW))
     for part in ("barman-cloud.cloudnative-pg.io 0.14.0", "store r2", "cold-postgres-rw", "cold-postgres-server until 2027-02-01 10:00Z"):
         assert part in text
+    for part in ("State", "Phase", "Primary"):  # the head above says them
+        assert part not in text
