@@ -29,7 +29,7 @@ from tests.operations.drain.ground import journal_in
 from tests.operations.means import ME
 from tests.operations.postgres.ground import Recorded, config_of, recorded
 
-QUICK = FailoverPace(look_s=0.1, answer_s=2.0, warn_s=3.0, cause_s=6.0, host_s=1.0, alive_s=4.0, rejoin_s=25.0, archive_s=10.0)
+QUICK = FailoverPace(look_s=0.1, answer_s=2.0, warn_s=3.0, cause_s=6.0, host_s=1.0, alive_s=4.0, rejoin_s=60.0, archive_s=10.0)
 
 
 class Going(Recorded):
@@ -58,7 +58,7 @@ class Ground:
         given = Failover(**params)
         return FAILOVER.plan(await FAILOVER.gather(given, self.means, 10.0), given, self.means.clock.now())
 
-    def going(self, plan: Plan, *, timeout: int = 60, **params: Any) -> Going:
+    def going(self, plan: Plan, *, timeout: int = 120, **params: Any) -> Going:
         """Confirmed, not begun."""
         assert not plan.blocked, plan.blocked
         self._runs += 1

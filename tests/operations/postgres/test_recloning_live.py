@@ -74,8 +74,10 @@ def test_one_that_cannot_start_is_cured(real: Site, tmp_path: Path) -> None:
         name = next(n for n in on.database.servers if n != primary)
         server = on.database.servers[name]
         on.sql(primary, "CREATE TABLE cured AS SELECT 9 AS n", "app")
-        (server.data / "global" / "pg_control").write_bytes(b"broken")
+        on.database.managers.orders.lost.add(name)  # while it is down, so that it does not write the file anew
         await asyncio.to_thread(server.kill)
+        (server.data / "global" / "pg_control").write_bytes(b"broken")
+        on.database.managers.orders.lost.discard(name)
         async with ground(on, tmp_path) as at:
             params = RecloneInstance(name)
 
