@@ -54,8 +54,9 @@ class Writes:
         finally:
             if not task.done():
                 self._recall(task, write)
-        what = f"does not end a commit ({write.where})" if write.connection is not None else "did not answer"
-        raise LineTrouble(f"{target} {what} within {deadline_s:g} s", kind="timeout")
+        if write.connection is not None:
+            raise LineTrouble(f"{target} does not end a commit ({write.where}) within {deadline_s:g} s", kind="server")
+        raise LineTrouble(f"{target} did not answer within {deadline_s:g} s", kind="timeout")
 
     async def _write(self, target: str, write: _Write, deadline_s: float) -> str:
         async with self._lines.own(target, read_only=False, deadline_s=deadline_s, statement_s=deadline_s) as connection:
@@ -66,7 +67,7 @@ class Writes:
             if row["read_only"]:
                 raise Refused(f"{target} takes no writes ({where}): transactions are read-only there")
             if sum(w.where == where for w in self._under_way.values()) >= MOST:
-                raise LineTrouble(f"{target} does not end a commit ({where}): {MOST} lie there", kind="timeout")
+                raise LineTrouble(f"{target} does not end a commit ({where}): {MOST} lie there", kind="server")
             write.where, write.connection = where, connection
             connection.add_notice_handler(write.hear)
             await all_of(connection, sql.WRITE)

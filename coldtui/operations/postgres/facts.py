@@ -239,20 +239,3 @@ async def introduce(means: Means, cluster: PgCluster, pods: Mapping[str, Pod], s
     for service in here:
         means.database.at(WRITES, service.cluster_ip, 5432)
     return bool(here)
-
-
-async def writing_path(means: Means) -> tuple[str, str]:
-    """(target through which writes can be tried now, why there is none)."""
-    if means.database is None:
-        return "", "no connection to the database servers"
-    reasons = []
-    for target in (VIP, WRITES):
-        if target not in means.database.targets:
-            continue
-        try:
-            await means.database.probe_write(target, deadline_s=INSTANCE_S)
-        except ColdError as error:
-            reasons.append(trouble_of(error).words)
-        else:
-            return target, ""
-    return "", "; ".join(reasons) or "neither vip.probe nor the -rw Service gives an address"

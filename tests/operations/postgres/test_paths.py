@@ -122,6 +122,10 @@ def away() -> ColdError:
     return LineTrouble("did not answer within 2 s", kind="timeout")
 
 
+def hanging() -> ColdError:
+    return LineTrouble("does not end a commit within 2 s", kind="server")
+
+
 def standby() -> ColdError:
     return Refused("leads to a standby")
 
@@ -142,7 +146,7 @@ async def test_what_tells_only_of_us_is_not_waited_for() -> None:
     assert await said(means_of(vip=unauthorized, rw=away, **{"postgres-1": unauthorized}), facts) == ("", ["no password fits"])
     assert await said(means_of(rw=away, **{"postgres-1": away}), facts) == ("", ["did not answer within 2 s"])
     assert await said(means_of(rw=away, **{"postgres-1": None}), facts) == ("", [])
-    for fails in ({"vip": away, "rw": away}, {"vip": unauthorized, "rw": standby}, {"rw": standby}):
+    for fails in ({"vip": away, "rw": away}, {"vip": unauthorized, "rw": standby}, {"rw": standby}, {"rw": hanging}):
         waiting, unseen = await said(means_of(**fails, **{"postgres-1": None}), facts)
         assert waiting.startswith("a write to be accepted: ")
         assert unseen == []
