@@ -27,7 +27,7 @@ def watcher(servers: Servers, seat: Seat) -> Iterator[Watcher]:
         console.until("5/5 nodes", 20)
         console.open("3", "PostgreSQL instances")
         made = Watcher(console)
-        made.until(r"SQL \d+s +status +\S+ +status \d+s", 15)  # all three sources have told
+        made.until(r"4 agree \d+s", 15)  # all three sources have told
         made.until(r"Loss now .* if postgres-\d died", 15)
         yield made
 
@@ -105,7 +105,7 @@ def test_frozen(servers: Servers, watcher: Watcher, record_property: Record) -> 
     finally:
         servers.resume()
     watcher.until("all live|● kube", 45)
-    watcher.until(r"SQL \d+s +status +\S+ +status \d+s", 45)
+    watcher.until(r"4 agree [0-5]s", 45)
 
 
 def test_refused(servers: Servers, seat: Seat, watcher: Watcher, tmp_path: Path, record_property: Record) -> None:

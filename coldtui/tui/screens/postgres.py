@@ -309,7 +309,7 @@ class PostgresScreen(ListingsScreen):
             below.retitle("Primary")
             below.show(_wrapped(server.server_lines(self.world, self.now), below))
             beside.retitle(title)
-            beside.show(_wrapped(part.detail(self.world, item, self.now), beside) if item is not None else ())
+            beside.show(_wrapped(self._high(item), beside))
         else:
             below.retitle(title)
             below.show(_wrapped(self._low(item, below.content_size.width), below))
@@ -329,6 +329,14 @@ class PostgresScreen(ListingsScreen):
             message.prevent_default()
             self.hints.hush()
             self._show_pane()
+
+    def _high(self, item: Any) -> tuple[Line, ...]:
+        """What is said of an item in a box that is narrow and high."""
+        if self.world is None or self.now is None or item is None:
+            return ()
+        if isinstance(item, MemberOf):
+            return topology.readings(self.world, item, self.now, keys_of(self))
+        return self.part.detail(self.world, item, self.now)
 
     def _low(self, item: Any, cells: int) -> tuple[Line, ...]:
         """What is said of an item in a box that is wide and low."""

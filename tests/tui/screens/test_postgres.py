@@ -142,6 +142,23 @@ def test_a_remedy_names_our_acts_by_what_each_face_has() -> None:
     assert all(cell.tone is Tone.STRONG for cell in remedies)
 
 
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_console_never_tells_a_command_of_the_shell(size: tuple[int, int]) -> None:
+    """Head, box and page name the key, at both sizes and in each state."""
+
+    async def check() -> None:
+        async with console(site(), start="postgres", size=size) as c:
+            await c.at(NOW)
+            for name, made in STATES.items():
+                await c.put(made())
+                assert "coldtui postgres" not in c.text, name
+                await c.press("enter")
+                assert "coldtui postgres" not in c.text, name
+                await c.press("escape")
+
+    run(check())
+
+
 def test_the_head_gives_way_to_the_box_below_it() -> None:
     """At 80x24 the box of the instance keeps its border and three lines in each state, and says by which key the rest is seen."""
 
