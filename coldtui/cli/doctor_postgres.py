@@ -13,6 +13,7 @@ from ..domain.replication import SqlStatus
 from ..domain.text import alike, counted
 from ..domain.topology import VIP, topology
 from ..domain.world import DATABASE
+from ..present.postgres import missing_cluster
 from .doctor import OK, WARN, Check
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 READ = ("pods", "services", DATABASE)
 """What is read for it besides."""
-SQL, MANAGERS, ADDRESS, RIGHTS = "database SQL", "database status", "database VIP", "database rights"
+SQL, MANAGERS, ADDRESS, RIGHTS, CLUSTER = "database SQL", "database status", "database VIP", "database rights", "database cluster"
 
 
 async def without_api(site: Site) -> list[Check]:
@@ -33,7 +34,9 @@ async def without_api(site: Site) -> list[Check]:
 
 
 def servers(world: World, user: str) -> Iterator[Check]:
-    """Nothing is said where there is no database."""
+    """Nothing is said where there is no database, unless the configuration names one that does not exist."""
+    if missing := missing_cluster(world):
+        yield Check(CLUSTER, WARN, missing, "mend postgres.cluster")
     sql = {name: reading for name, reading in sorted(world.pg_sql.items()) if name != VIP}
     silent = {name: reading.reason for name, reading in sql.items() if isinstance(reading, Unknown)}
     told = {name: reading.value for name, reading in sql.items() if isinstance(reading, Known)}

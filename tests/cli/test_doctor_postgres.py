@@ -56,6 +56,14 @@ def test_a_wrong_password_is_one_line_with_its_remedy(pg: PgCli) -> None:
     assert "VIP" not in said
 
 
+def test_a_cluster_that_does_not_exist_is_named(pg: PgCli) -> None:
+    """A wrong postgres.cluster is found, with those that there are and what to mend."""
+    said = found(pg, pg.changed(cluster="database/nope"))["cluster"]
+    assert said == [
+        ("warn", "cluster database/nope of postgres.cluster does not exist; found: database/cold-postgres", "mend postgres.cluster")
+    ]
+
+
 def test_a_missing_grant_is_told_as_the_statement_that_mends_it(pg: PgCli) -> None:
     """Without pg_monitor: what is not shown, and the GRANT for this very user."""
     names = list(pg.config["postgres"]["instances"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from coldtui.domain.readings import Freshness, Known, Unknown
 from coldtui.domain.replication import Archiver, PrimaryLease, Slot
 from coldtui.domain.world import SiteFacts, World
+from coldtui.present.postgres_listings import state_lines
 from coldtui.present.postgres_site import site_json
+from tests.clusters import SHAPES
 from tests.sample import NOW, build, healthy, state
 from tests.topologies import HERE, MIB, Readings, known, server, trio, world_of
 
@@ -113,3 +116,13 @@ def test_nobody_tells_of_the_archiver() -> None:
     found = site_json(world_of(trio(p1=Unknown("sql", "connection refused"))), NOW)
     assert found["archiver"]["value"] is None
     assert "connection refused" in found["archiver"]["why"]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+def test_every_shape_of_cluster_is_told(shape: Callable[[], World]) -> None:
+    """Being made, alone, upgraded, following another one, lost: the document and the lines of the command line can always be made."""
+    world = shape()
+    found = json.loads(json.dumps(site_json(world, NOW)))
+    assert {"cluster_name", "status", "instances", "vip", "phase", "archiver", "slots"} <= set(found)
+    assert all(set(found[key]) in ({"value", "source", "age_s"}, {"value", "why"}) for key in ("phase", "archiver", "slots", "lease"))
+    assert state_lines(world, NOW)[0]
