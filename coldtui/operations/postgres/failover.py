@@ -101,15 +101,17 @@ def steps_of(case: Case) -> tuple[PlannedStep, ...]:
     pod = case.facts.pod
     node = pod.node if pod is not None else ""
     prove = PlannedStep("postgres.prove-stopped", f"Prove that {name} is stopped", args)
-    delete = PlannedStep("postgres.stop-primary", f"Delete the pod of {name} without grace", args, "cannot be recalled")
+    delete = PlannedStep("postgres.stop-primary", f"Delete the pod of {name} without grace", args, "cannot be undone")
     taint = PlannedStep("postgres.stop-primary", f"Declare {node} out of service", args, "the taint stays until it is removed by hand")
     before = {WAIT: (), POWER: (prove, taint), PATCH: (prove,), DELETE: (delete, prove)}[way]
-    title = f"Promote {case.to} in place of {name}" if case.chosen.by_hand else f"See another instance elected in place of {name}"
+    title = f"Promote {case.to} in place of {name}" if case.chosen.by_hand else f"Wait until another instance is elected in place of {name}"
     note = "commits that it has not received are lost" if case.chosen.by_hand else ""
     return (
         *before,
         PlannedStep("postgres.promote", title, args, note),
-        PlannedStep("postgres.verify-failover", f"See that the new primary of {case.facts.cluster.name} leads and the others follow", args),
+        PlannedStep(
+            "postgres.verify-failover", f"Wait until the new primary of {case.facts.cluster.name} leads and the others follow", args
+        ),
     )
 
 

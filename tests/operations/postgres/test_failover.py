@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +15,7 @@ from coldtui.domain.plans import Fate, Outlook, Rung, Weight, worse
 from coldtui.domain.postgres import Synchronous
 from coldtui.domain.readings import Unknown
 from coldtui.domain.replication import FailoverQuorum, lsn_text
+from coldtui.operations.engine import RunContext
 from coldtui.operations.postgres.electing import Promoted
 from coldtui.operations.postgres.failover_case import Case
 from coldtui.operations.postgres.failover_facts import Rights
@@ -22,7 +24,8 @@ from coldtui.operations.postgres.hosted import runs_in
 from coldtui.operations.postgres.positions import end_of_segment
 from coldtui.operations.postgres.promoting import loss_words, lost_in_short
 from coldtui.operations.postgres.proving import Watch
-from coldtui.operations.postgres.verifying import ahead_of
+from coldtui.operations.postgres.stopping import FailoverPace
+from coldtui.operations.postgres.verifying import Look, Verifying, ahead_of
 from coldtui.ports import HeldLease
 from tests.operations.postgres.failover_scene import (
     BEST,
@@ -476,6 +479,19 @@ def test_a_lease_that_was_given_back_is_proof() -> None:
     running = in_pg(pod_with(OLD, containers=tuple(replace(c, state="running") for c in killed().pod.containers)))  # type: ignore[union-attr]
     plan = plan_of(all_of(running, free())(killed()), way="patch")
     assert "has given the lease back" in finding(plan, "proof").sentence
+
+
+async def test_of_two_primaries_the_wrong_one_is_named_and_the_run_comes_first() -> None:
+    """A fence needs the site's lock, which this very run holds; a fenced instance starts no server, so the fence is lifted at the end."""
+    managers = {name: replace(found, is_primary=True, timeline=TIMELINE) for name in (OLD, BEST) if (found := well().pg.manager(name))}
+    cluster = replace(killed().cluster, current_primary=BEST, target_primary=BEST)
+    look = Look(cluster, None, managers, (BEST,), None, Unknown("operator", "not asked"))
+    ctx = cast(RunContext, SimpleNamespace(run="20261124-170210-0001"))
+    seen = Verifying(plan_of(killed()).steps[-1], ctx, FailoverPace(), BEST, TIMELINE, OLD, killed().pg)
+    assert await seen._not_leading(look) == (
+        "one primary: postgres-1 and postgres-2 both say that they are; cancel this run first (coldtui run cancel 20261124-170210-0001), "
+        "then fence postgres-1, delete its pod, and unfence it: coldtui postgres fence postgres-1"
+    )
 
 
 def test_a_lease_is_left_alone_only_while_its_holder_could_have_renewed_it() -> None:
