@@ -436,8 +436,8 @@ class Database(Protocol):
         ...
 
     async def status(self, target: str, *, deadline_s: float = 2.0, anew: bool = False) -> SqlStatus:
-        """`anew`: on a connection made for it, as each new client has to. A kept one goes on to the server it was made to, wherever an address
-        leads by now."""
+        """`anew`: on a connection made for it, as each new client has to, and only who answers: role, system, version, start, address. A kept one
+        goes on to the server it was made to, wherever an address leads by now."""
         ...
 
     async def sessions(self, target: str, *, deadline_s: float = 2.0) -> tuple[Session, ...]:

@@ -274,8 +274,7 @@ class DatabaseWatch:
     def _wait_s(self, target: _Target) -> float:
         failures = target.failures
         if failures < 2:
-            leads = target.name == VIP or self._leads(target.name)
-            return self._pace.pg_primary_s if self._looks and leads else self._period_s
+            return self._pace.pg_primary_s if self._looks and self._leads(target.name) else self._period_s
         most = self._pace.pg_idle_s if self._looks else self._pace.pg_slowest_s
         if self._looks and target.name == VIP:
             most = self._pace.pg_shown_s  # who looks waits for the moment at which writes pass again

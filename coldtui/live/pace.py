@@ -75,9 +75,9 @@ class Pace:
     stats_many_s: float = 60.0
     """Distance of the rounds with more than 50 nodes, 50 nodes a round."""
     pg_shown_s: float = 2.0
-    """Between two questions to a PostgreSQL server while a screen shows it, ..."""
+    """Between two questions to a PostgreSQL server, or through the VIP, while a screen shows it, ..."""
     pg_primary_s: float = 1.0
-    """The same to the primary and through its VIP, so that its loss is seen within 2 s."""
+    """The same to the primary, so that its loss is seen within 2 s."""
     pg_idle_s: float = 10.0
     """... and else."""
     pg_slowest_s: float = 30.0

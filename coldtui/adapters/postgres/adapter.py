@@ -87,7 +87,7 @@ class PostgresAdapter:
                 _within(deadline_s, target),
                 self._lines.own(target, read_only=True, deadline_s=deadline_s, statement_s=deadline_s) as connection,
             ):
-                return await work(connection)
+                return decode.reached(await one_of(connection, sql.REACHED))
         found: SqlStatus = await self._lines.ask(target, work, deadline_s)
         return found
 

@@ -75,6 +75,18 @@ def status(row: Row, waiting: int | None, newest: int | None = None) -> SqlStatu
     )
 
 
+def reached(row: Row) -> SqlStatus:
+    """Who answered; nothing else was asked."""
+    return SqlStatus(
+        in_recovery=bool(row["in_recovery"]),
+        system_id=_text(row["system_id"]),
+        timeline=0,
+        version=_text(row["version"]).partition(" ")[0],
+        started=_moment(row["started"]) or datetime.fromtimestamp(0, UTC),
+        listens=_text(row["listens"]),
+    )
+
+
 def _receiver(found: Row | None) -> Receiver | None:
     if not found or found.get("status") is None:
         return None  # without pg_monitor the row is there and empty

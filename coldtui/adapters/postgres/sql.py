@@ -54,6 +54,11 @@ def status(server: int) -> str:
     )
 
 
+REACHED = """
+SELECT pg_is_in_recovery() AS in_recovery, (SELECT system_identifier::text FROM pg_control_system()) AS system_id,
+ current_setting('server_version') AS version, pg_postmaster_start_time() AS started, host(inet_server_addr()) || ':' || inet_server_port() AS listens
+"""
+"""Who answers. On a connection made for one question all that this touches has to be looked up first: the whole status would cost three times as much (6 ms of CPU)."""
 NEWEST = "SELECT ('x' || max(substr(name, 1, 8)))::bit(32)::int AS timeline FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'"
 """The timeline of the newest WAL that a standby has, for one that receives none: its control file is old until a restartpoint."""
 WAITING = "SELECT count(*)::int FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"
