@@ -21,7 +21,7 @@ from ..domain.vips import database_vips
 from ..domain.world import World
 from . import words
 from .lines import UNKNOWN, Line, label, old, width, wrap_line
-from .postgres import archiving
+from .postgres import archiving, missing_cluster
 from .postgres_activity import flagged, sessions_of, transaction_age
 from .postgres_failover import HEAD, Keys, failover_lines, gone_cell
 from .postgres_topology import of, tone_of
@@ -40,7 +40,7 @@ class _Part:
     line: Line
     most: int = MOST
     sound: bool = False
-    """All is as it should be: it may go first where room is short."""
+    """All is as it should be, or nothing is known: it may go first where room is short."""
 
 
 _SHORTENED = ("verdict", "primary", "told")
@@ -58,7 +58,7 @@ def head(
     t = of(world, now)
     c = t.cluster
     if c is None:
-        return ()
+        return wrap_line((Cell("▲ ", Tone.BAD), Cell(why, Tone.BAD)), cells) if (why := missing_cluster(world)) else ()
     judged = domain.verdict(world, c, now)
     why = Cell(f"  {judged.why}" if judged.why else "", Tone.MUTED if judged.grade is Grade.GOOD else Tone.WARN)
     told = failover_lines(world, t, now, keys)
@@ -182,7 +182,7 @@ def _vip_part(world: World, t: Topology, c: PgCluster, now: datetime, cells: int
 def _services_part(world: World, c: PgCluster) -> _Part:
     """Whom the operator's services lead to, by their endpoints."""
     if doubt := unsure(world, "endpointslices"):
-        return _Part("services", (label("Services", HEAD), Cell(f"not known: {doubt.partition(':')[0]}", Tone.STALE)))
+        return _Part("services", (label("Services", HEAD), Cell(f"not known: {doubt.partition(':')[0]}", Tone.STALE)), sound=True)
     cells, sound = [label("Services", HEAD)], True
     for name in dict.fromkeys(x for x in (c.write_service or f"{c.name}-rw", f"{c.name}-ro") if x):
         led = service_targets(world, c.namespace, name)

@@ -65,11 +65,11 @@ def aged(watcher: Watcher, servers: Servers, record: Record) -> None:
     """The site is stale, its values say of when they are, those of SQL are fresh, roles and lag are there by SQL alone."""
     watcher.until(r"○ stale \d+s", 20)
     found = steps(watcher, 4)
-    watcher.until(r"pod (1[0-9]|[2-9]\d)s", 30)
+    watcher.until(r"agree (1[0-9]|[2-9]\d)s", 30)
     steps(watcher, 2)
     record("written_meanwhile_b", found[-1] - found[0])
     assert max(ages(watcher, "SQL")) <= 5, watcher.console.text
-    assert min(ages(watcher, "pod")) >= 10
+    assert min(ages(watcher, "agree")) >= 10
     assert re.search(r"Phase .* as of \d+s ago", watcher.console.text), watcher.console.text
     by_sql(watcher, servers, watcher.console.text)
     wrong = [text for _, text in watcher.shown if "would not fail over" in text]

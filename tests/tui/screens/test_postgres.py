@@ -264,6 +264,16 @@ def test_every_shape_of_cluster_is_shown(shape: Callable[[], World]) -> None:
         assert not [cell for line in lines for cell in line if cell.tone is Tone.BAD]
 
 
+def test_a_configured_cluster_that_does_not_exist_is_named() -> None:
+    """Instead of an empty head: which one is wanted, and which there are."""
+    from coldtui.present.lines import plain_text
+    from coldtui.present.postgres_head import head
+
+    world = site()
+    other = replace(world, site=replace(world.site, pg_cluster="db/nope"))
+    assert "▲ cluster db/nope of postgres.cluster does not exist; found: cold/cold-postgres" in plain_text(head(other, NOW, 118))
+
+
 def test_a_server_without_archive_is_not_green() -> None:
     """Where the Cluster has no archive the server's own count is of what is thrown away; a backup's marker is no segment."""
     from coldtui.domain.replication import Archiver, segment
