@@ -12,11 +12,14 @@ from coldtui.domain.values import dataclass
 from ..domain import postgres as domain
 from ..domain import vips as domain_vips
 from ..domain.backups import last_good, store_of
+from ..domain.memo import Last
+from ..domain.pgserver import archiver_of
+from ..domain.pgstrain import waiting
 from ..domain.postgres import Instance, PgCluster
 from ..domain.readings import Known, Reading
-from ..domain.replication import lsn_text
+from ..domain.replication import lsn_text, segment
 from ..domain.text import counted
-from ..domain.topology import Member, asked, cluster_of, topology
+from ..domain.topology import FRESH, Member, asked, cluster_of, topology
 from ..domain.verdicts import Grade, Verdict, seen, unsure
 from ..domain.world import World
 from . import words
@@ -281,6 +284,19 @@ INSTANCES: Listing[InstanceOf] = Listing(
 )
 
 
+def _archiver_fails(world: World) -> str:
+    """What the primary itself says now, where that is worse than what the operator wrote last: `0000…61 failed, 9 segments (144 MiB) wait`."""
+    t = topology(world, cluster_of(world), world.at)
+    lead = next((m for m in t.members if m.name == t.primary), None)
+    told = archiver_of(lead) if lead is not None else None
+    if not isinstance(told, Known) or world.at - told.as_of > FRESH or not told.value.failing:
+        return ""
+    return f"{segment(told.value.failed_wal)} failed" + (f", {waiting(told.value)} wait" if told.value.waiting else "")
+
+
+_failing = Last(_archiver_fails)
+
+
 def archiving(cluster: PgCluster, world: World) -> Verdict:
     """WAL archiving in a word; its own light, since a cluster may be healthy while every upload fails."""
     if doubt := unsure(world, "pg_clusters"):
@@ -293,7 +309,8 @@ def archiving(cluster: PgCluster, world: World) -> Verdict:
     if found is None:
         return Verdict(Grade.UNKNOWN, "unknown", "no condition ContinuousArchiving yet")
     if found.status == "True":
-        return Verdict(Grade.GOOD, "ok")
+        failed = _failing(world) if asked(world, cluster) else ""
+        return Verdict(Grade.BAD, "failing", failed) if failed else Verdict(Grade.GOOD, "ok")
     return (
         Verdict(Grade.BAD, "failing", found.message or found.reason)
         if found.status == "False"
@@ -544,6 +561,7 @@ def status_json_database(world: World, now: datetime) -> dict[str, Any]:
         reasons["status"] = judged.why
     if not c.current_primary:
         reasons["primary"] = "the operator names none"
+    told = [lag for lag in lags.values() if isinstance(lag, Known)] if worst is not None else []
     vips = domain_vips.database_vips(world, c, writes=True)
     vip = vips[0].verdict if vips else None
     if vip is None:
@@ -559,6 +577,8 @@ def status_json_database(world: World, now: datetime) -> dict[str, Any]:
         **aside(world, now, kinds, reasons),
         "_cluster": c.key,
         "_why": judged.why,
+        "_replication_lag_source": ", ".join(dict.fromkeys(lag.source for lag in told)) or None,
+        "_replication_lag_age_s": max((max(0, int((now - lag.as_of).total_seconds())) for lag in told), default=None),
         "_vip": vips[0].address if vips else None,
         "_vip_why": vip.word if vip is not None else None,
         "_ready_replicas": sum(i.ready for i in replicas) if not unsure(world, "pods") else None,

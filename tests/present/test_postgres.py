@@ -7,6 +7,7 @@ import json
 from datetime import timedelta
 
 from coldtui.domain.readings import Freshness, Known
+from coldtui.domain.replication import Archiver
 from coldtui.domain.world import SiteFacts, World
 from coldtui.present import postgres
 from coldtui.present.lines import plain_text
@@ -124,6 +125,25 @@ def test_the_site_document() -> None:
     }
     assert found["_reasons"] == {"replication_lag": "needs SQL: no server was asked"}
     json.dumps(found)
+
+
+def test_the_lag_of_the_site_document_has_its_age() -> None:
+    """The oldest of the answers it rests on, and who gave them; null where there is no lag."""
+    old = Known(server(listens="10.0.0.2:5432"), "sql", NOW - timedelta(seconds=90))
+    found = postgres.status_json_database(world_of(trio(p2=old)), NOW)
+    assert (found["replication_lag"], found["_replication_lag_source"], found["_replication_lag_age_s"]) == (0, "sql", 90)
+    assert postgres.status_json_database(build(healthy()), NOW)["_replication_lag_age_s"] is None
+
+
+def test_archiving_is_not_ok_on_the_operators_word_alone() -> None:
+    """The operator writes its condition when it comes to it: what the primary says now is worse, and counts; an old word of it does not."""
+    archiver = Archiver(9, "A0", NOW - timedelta(minutes=15), 3, "A1", NOW - timedelta(seconds=30), 9)
+    for ago_s, word in ((1.0, "failing"), (600.0, "ok")):
+        world = world_of(trio(p1=known(server(primary=True, archiver=archiver, listens="10.0.0.1:5432"), ago_s)))
+        judged = postgres.archiving(world.pg_clusters.items["cold/cold-postgres"], world)
+        assert judged.word == word
+    fresh = world_of(trio(p1=known(server(primary=True, archiver=archiver))))
+    assert postgres.archiving(fresh.pg_clusters.items["cold/cold-postgres"], fresh).why == "A1 failed, 9 segments (144 MiB) wait"
 
 
 def test_the_site_document_while_stale() -> None:
