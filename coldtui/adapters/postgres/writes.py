@@ -14,7 +14,7 @@ from ...domain.troubles import LineTrouble
 from . import sql
 from .lines import Connection, Lines, all_of, one_of
 
-MOST = 6
+MOST = 8
 """Commits that lie at one server at once. One that waits for a disk ends by no cancelling, and takes one of the server's connections."""
 CANCEL_S, CLOSE_S = 5.0, 1.0
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from coldtui.adapters.postgres.writes import MOST
 from coldtui.domain.errors import Refused, Unreachable
 
 from .servers import Server, play
@@ -98,15 +99,15 @@ def test_a_wait_that_somebody_cancels_is_no_write(hanging: Server) -> None:
 
 
 def test_commits_do_not_pile_up(hanging: Server) -> None:
-    """With six of them at a server the next is refused before it writes, and the server is not asked for a seventh."""
+    """With that many of them at a server the next is refused before it writes, and the server is not asked for one more."""
 
     async def scene() -> None:
         adapter = hanging.adapter(writable=True)
-        asked = [asyncio.create_task(adapter.probe_write("p", deadline_s=30)) for _ in range(6)]
-        await asyncio.to_thread(until, lambda: commits(hanging) == 6)
-        with pytest.raises(Unreachable, match="6 lie there"):
+        asked = [asyncio.create_task(adapter.probe_write("p", deadline_s=30)) for _ in range(MOST)]
+        await asyncio.to_thread(until, lambda: commits(hanging) == MOST)
+        with pytest.raises(Unreachable, match=f"{MOST} lie there"):
             await adapter.probe_write("p", deadline_s=5)
-        assert await asyncio.to_thread(commits, hanging) == 6
+        assert await asyncio.to_thread(commits, hanging) == MOST
         for one in asked:
             one.cancel()
         await asyncio.gather(*asked, return_exceptions=True)
