@@ -61,7 +61,7 @@ def worsened(base: Verdict, t: Topology) -> Verdict:
     warned = next((p for p in t.problems if p.severity is Severity.WARNING), None)
     if warned is not None and base.grade is Grade.GOOD:
         why = warned.sentence.partition(": ")[2] or warned.sentence
-        return Verdict(Grade.PART, "degraded", why.partition(": ")[0] if why.startswith(WOULD_NOT) else why)
+        return Verdict(Grade.PART, "degraded", WOULD_NOT if warned.kind == "would-not" else why)
     unheard = [m.name for m in t.members if not m.answers]
     if base.grade is Grade.GOOD and unheard and len(unheard) < len(t.members):
         return Verdict(Grade.UNKNOWN, "unknown", f"{unheard[0]} answers neither SQL nor /pg/status")
