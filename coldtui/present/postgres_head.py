@@ -58,7 +58,8 @@ def head(
     t = of(world, now)
     c = t.cluster
     if c is None:
-        return wrap_line((Cell("▲ ", Tone.BAD), Cell(why, Tone.BAD)), cells) if (why := missing_cluster(world)) else ()
+        missing = missing_cluster(world)
+        return wrap_line((Cell("▲ ", Tone.BAD), Cell(missing, Tone.BAD)), cells) if missing else ()
     judged = domain.verdict(world, c, now)
     why = Cell(f"  {judged.why}" if judged.why else "", Tone.MUTED if judged.grade is Grade.GOOD else Tone.WARN)
     told = failover_lines(world, t, now, keys)
