@@ -83,10 +83,13 @@ def _in_recovery(connection: psycopg.Connection[tuple[int]]) -> bool:
 
 
 def _cost(report: Report, terminal: Terminal, asked: Asked, what: str, seconds: float) -> None:
-    """For so long: the most connections at once, and what all backends that served us used."""
+    """For so long: the most connections at once, and what all backends that served us used. One that lives for a single question is not seen: it counts
+    among the ended children of its server, whoever they served."""
     most: dict[str, int] = dict.fromkeys(asked, 0)
     first: dict[tuple[str, int], float] = {}
     last: dict[tuple[str, int], float] = {}
+    parents = {name: _parent(connection) for name, connection in asked.items()}
+    before = {name: ended_s(pid) for name, pid in parents.items()}
     begun = time.monotonic()
     while time.monotonic() - begun < seconds:
         for name, connection in asked.items():
@@ -100,7 +103,7 @@ def _cost(report: Report, terminal: Terminal, asked: Asked, what: str, seconds: 
     spent = time.monotonic() - begun
     for index, name in enumerate(asked):
         role = "primary, and through the VIP" if index == 0 else f"standby {index}"
-        used = sum(last[key] - first[key] for key in last if key[0] == name)
+        used = sum(last[key] - first[key] for key in last if key[0] == name) + ended_s(parents[name]) - before[name]
         report.add(f"{what}, {role}: connections", most[name], "", 2 if index == 0 else 1)
         report.add(f"{what}, {role}: CPU of the server", 100 * used / spent, "% of a core", 1.0)
 
@@ -112,3 +115,16 @@ def cpu_s(pid: int) -> float | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _parent(connection: psycopg.Connection[tuple[int]]) -> int:
+    """The server that all backends are children of."""
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    assert row is not None
+    return int(Path(f"/proc/{row[0]}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def ended_s(pid: int) -> float:
+    """What the ended children of a process used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / TICKS
