@@ -18,6 +18,9 @@ from coldtui.ports import Kube
 
 from .things import FAST, a_node, a_pod, eventually, holds, is_live, running, trouble
 
+CLOSED_S = 4.0
+"""Less than any call that hangs takes to give up."""
+
 
 def my_threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("live-")]
@@ -55,7 +58,7 @@ def test_lists_and_follows() -> None:
 
 
 def test_all_kinds_start_and_close_leaves_no_thread() -> None:
-    """With every kind watched, closing takes less than a second and no thread stays."""
+    """With every kind watched, closing waits for no call and no thread stays."""
 
     async def scene() -> float:
         kube = FakeKube({"nodes": [a_node("a")]})
@@ -65,7 +68,7 @@ def test_all_kinds_start_and_close_leaves_no_thread() -> None:
             began = time.monotonic()
         return time.monotonic() - began
 
-    assert asyncio.run(scene()) < 1.0
+    assert asyncio.run(scene()) < CLOSED_S
     assert threads_left() == []
 
 
@@ -82,7 +85,7 @@ def test_close_in_the_middle_of_an_outage() -> None:
                 began = time.monotonic()
             return time.monotonic() - began
 
-        assert asyncio.run(scene()) < 1.0
+        assert asyncio.run(scene()) < CLOSED_S
         assert threads_left() == []
 
 
@@ -196,14 +199,14 @@ def test_once_ends_within_its_deadline(fault: str) -> None:
 
         def connector() -> Kube:
             if fault == "connector":
-                hang.wait(5)
+                hang.wait(20)
             return kube
 
         if fault != "connector":
             getattr(kube, fault)()
         began = time.monotonic()
         world = await Live(connector).once(["nodes", "node_usage", "node_stats"], 0.3)
-        assert time.monotonic() - began < 1.2
+        assert time.monotonic() - began < 4.0
         expected = "refused" if fault == "kill" else "timeout"
         for name in ("kube", "nodes", "node_usage"):
             found = world.sources[name].trouble

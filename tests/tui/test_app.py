@@ -220,11 +220,7 @@ def test_worlds_are_shown_at_most_four_times_a_second_and_the_newest_wins(monkey
             monkeypatch.setattr(c.app.top, "show", noted)
             for i in range(100):
                 c.site.live.put(worlds.with_nodes(world, [worlds.node(f"n{i}")]))
-            for _ in range(100):
-                if "n99" in c.text:
-                    break
-                await c.pilot.pause(0.02)
-            assert "n99" in c.text
+            await until(c, lambda: "n99" in c.text, "n99")
             assert len(shown) <= 3
 
     run(check())
@@ -451,10 +447,11 @@ def test_typed_ahead_keys_reach_what_the_keys_before_opened() -> None:
             for key in ("colon", *"theme", "space", *"light", "enter", "j", "j", "enter", "j"):
                 character = " " if key == "space" else key if len(key) == 1 else None
                 c.app.post_message(events.Key(key, character))
-            for _ in range(200):
-                if isinstance(c.app.screen, NodeScreen) and any(table.cursor == 1 for table in c.app.screen.query(RowTable)):
-                    break
-                await c.pilot.pause(0.01)
+            await until(
+                c,
+                lambda: isinstance(c.app.screen, NodeScreen) and any(table.cursor == 1 for table in c.app.screen.query(RowTable)),
+                "the second row",
+            )
             assert c.app.theme == "light"
             assert isinstance(c.app.screen, NodeScreen)
             assert c.app.screen.node == "k3s-worker-2"
