@@ -148,7 +148,7 @@ def test_a_server_that_cannot_be_reached_is_named(pg: PgCli) -> None:
 
 
 def test_a_login_that_is_refused_is_named(pg: PgCli) -> None:
-    """Wrong password, no such database, no password file: exit 5 or 2, with the setting to mend, for listings and acts alike."""
+    """Wrong password, no such database, no password file: exit 5, 4 or 2, with what to mend, for listings and acts alike."""
     (pg.cli.folder / "wrong").write_text("wrong\n")
     (pg.cli.folder / "wrong").chmod(0o600)
     wrong = pg.changed(password_file=str(pg.cli.folder / "wrong"))
@@ -161,7 +161,7 @@ def test_a_login_that_is_refused_is_named(pg: PgCli) -> None:
     nobody = pg.changed(user="nobody-here")
     one_line(pg("postgres", "databases", config=nobody), 5, "nobody-here", "postgres.user")
     other = pg.changed(database="ap")
-    one_line(pg("postgres", "locks", config=other), 5, 'database "ap" does not exist')
+    one_line(pg("postgres", "locks", config=other), 4, 'database "ap" does not exist')
 
 
 def test_tls_that_the_server_does_not_have_is_named(pg: PgCli) -> None:
