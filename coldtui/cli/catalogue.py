@@ -110,7 +110,7 @@ _POSTGRES_VERBS: dict[str, Command] = {
             "postgres status", "instances, loss if the primary died now, VIP, what is wrong and where the sources disagree", "listings:run", LISTING,
             more="Without the Kubernetes API it still prints what the servers say by SQL (exit 4).\n" + _EXITS,
         ),
-        Command("postgres sessions", "sessions of the primary, the longest transaction first", "listings:run", _SQL_FLAGS, more=_SQL_EXITS),
+        Command("postgres sessions", "sessions of the primary, who holds others up first", "listings:run", _SQL_FLAGS, more=_SQL_EXITS),
         Command("postgres locks", "who blocks whom: the one that holds up the others first", "listings:run", _SQL_FLAGS, more=_SQL_EXITS),
         Command("postgres databases", "databases: size, connections, age to wraparound", "listings:run", _SQL_FLAGS, more=_SQL_EXITS),
     )
