@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from coldtui.adapters.journal import SqliteJournal, open_journal
+from coldtui.adapters.launch.me import me
 from coldtui.domain.runs import Run, RunEvent, What
 from coldtui.lab.control import send
 from coldtui.lab.controllers.kubelet import FAIL, STOP_SECONDS
@@ -36,6 +37,8 @@ TAINT = "lab.coldtui/yard"
 READY_S = 90.0
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/coldtui-site"
 ENDED = "ENDED"
+WHO = me("test").who.login
+"""As the program names whoever runs these tests."""
 
 
 class Players:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,7 +240,9 @@ class Wire:
 
     def __init__(self, seat: Seat, chosen: Callable[[Recorded], bool] | None, *, arrives: bool) -> None:
         self.seat, self._chosen, self._arrives = seat, chosen, arrives
-        self.struck = False
+        self.struck = self.done = False
+        self.trouble: Exception | None = None
+        """What kept the blow from being dealt: the relay would swallow it."""
         self.twice: list[str] = []
         """Evictions that were asked for of pods that were being deleted already."""
         self.cordons = 0
@@ -252,13 +256,21 @@ class Wire:
             self._note(request)
             return False
         self.struck = True
+        try:
+            self._strike(request)
+        except (AssertionError, OSError) as error:
+            self.trouble = error
+        finally:
+            self.done = True
+        raise ConnectionResetError("the cable is cut")
+
+    def _strike(self, request: Recorded) -> None:
         if self._arrives:
             self._note(request)
             pass_on(self.seat.place, request)
         run = self.seat.newest()
         assert run is not None
         self.seat.kill_runner(run)
-        raise ConnectionResetError("the cable is cut")
 
     def _note(self, request: Recorded) -> None:
         self.cordons += is_cordon(request)
@@ -285,7 +297,9 @@ class Moment:
         start()
         run = seat.begun()
         if self.request is not None:
-            spin(lambda: wire.struck and seat.now(run).runner_pid, 20, f"{self.name} comes by", lambda: seat.story(run))
+            spin(lambda: wire.done, 40, f"{self.name} comes by", lambda: seat.story(run))
+            if wire.trouble is not None:
+                raise wire.trouble
         else:
             spin(lambda: self._there(seat, run), 20, self.name, lambda: seat.story(run))
             seat.kill_runner(run)
@@ -404,7 +418,9 @@ def test_who_cordoned_before_is_respected(anna: Seat, place: Place, home: str) -
 
 
 def test_killed_twice_while_a_budget_blocks(anna: Seat, place: Place, home: str) -> None:
-    """The pod that was let go is never asked for again; the blocked one is, and goes when its budget has refilled."""
+    """The pod that was let go is never asked for again; the blocked one is, and goes when its budget has refilled. A slow pod keeps the run from ending
+    before its second death."""
+    place.yard.slow(home, 15.0)
     place.yard.budget(maxUnavailable=1)
     before = uids(place)
     run = began(anna, home)
@@ -487,16 +503,18 @@ def test_sigterm_to_a_runner_cancels(anna: Seat, place: Place, home: str) -> Non
 def test_a_small_act_killed_in_the_middle(anna: Seat, place: Place, home: str) -> None:
     """A cordon is performed by whoever asked: killed before the answer came its run is lost, and `resume` finds it done without asking again."""
     assert anna.relay is not None
-    process = anna.start("node", "cordon", home)
+    started: Future[subprocess.Popen[str]] = Future()
 
     def strike(request: Recorded) -> bool:
         if not is_cordon(request):
             return False
         pass_on(place, request)
-        process.send_signal(signal.SIGKILL)
+        started.result(20).send_signal(signal.SIGKILL)
         raise ConnectionResetError("the cable is cut")
 
     anna.relay.lose_answers(strike)
+    process = anna.start("node", "cordon", home)
+    started.set_result(process)
     assert process.wait(20) == -signal.SIGKILL
     anna.relay.lose_answers(None)
     assert cordoned(place.ground, home)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from coldtui.domain.runs import Run, RunState, What
-from tests.whole.acting import Lab, Place, Seat, cordoned, other_of, ready, seated, spin
+from tests.whole.acting import WHO, Lab, Place, Seat, cordoned, other_of, ready, seated, spin
 from tests.whole.ground import Done, until
 
 SLOW = pytest.mark.controlplane
@@ -108,7 +108,7 @@ def test_a_budget_for_ever(anna: Seat, place: Place, home: str) -> None:
     refused = anna.run("node", "drain", home, "--yes", home)
     assert (refused.code, "--anyway" in refused.err) == (3, True), refused.err
     untouched(anna, home)
-    done = anna.run("node", "drain", home, "--yes", home, "--anyway", "--timeout", "2", "--reason", "disk")
+    done = anna.run("node", "drain", home, "--yes", home, "--anyway", "--timeout", "10", "--reason", "disk")
     assert done.code == 1, done.err
     assert f"{home} is still cordoned: coldtui node uncordon {home}" in done.err
     assert "out of time with 2 pods still on" in done.err
@@ -212,7 +212,7 @@ def test_ctrl_c_asks_for_cancel(anna: Seat, place: Place, home: str) -> None:
     assert "asked to stop before its next act" in err
     assert f"coldtui node uncordon {home}" in err
     assert anna.now(run).state is RunState.PARTIAL
-    assert anna.now(run).cancel_by == "root"
+    assert anna.now(run).cancel_by == WHO
 
 
 def test_ctrl_c_twice(anna: Seat, place: Place, home: str) -> None:
