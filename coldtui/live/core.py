@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import random as chance
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -279,6 +279,7 @@ class Live:
         source = self._run_source if self._reads_runs(interests) else None
         runs = in_thread("live-once-runs", partial(read_once, source, self._clock)) if source is not None else None
         early = self._servers_once(interests, deadline_s) if self._database is not None and self._database.named else None
+        late: dict[asyncio.Future[None], str] = {}
         try:
             self._kube = await within(self._make_client(), deadline_s)
         except (ColdError, TimeoutError) as error:
@@ -287,12 +288,13 @@ class Live:
             log.error("connect: fault of this program", exc_info=error)
             self._all_troubled(error)
         else:
-            await self._read_once(self._kube, max(0.05, end - self._loop.time()))
+            late = await self._read_once(self._kube, max(0.05, end - self._loop.time()))
         self._publish()
         if early is not None:  # and now whom the API told of, beside those that are being asked
             await asyncio.gather(early, self._servers_once(tuple(i for i in interests if i != SESSIONS), end - self._loop.time()))
         if early is None or SESSIONS in interests:
             await self._servers_once(interests, end - self._loop.time())
+        await self._taken_once(late, max(0.05, end - self._loop.time()))
         if runs is not None:
             await self._bounded(self._take_runs(runs), "reading the journal", max(end, self._loop.time() + OWN_WORDS_S))
         self._publish()
@@ -317,16 +319,24 @@ class Live:
     async def _take_runs(self, board: Awaitable[RunBoard]) -> None:
         self._builder.runs(await board)
 
-    async def _read_once(self, kube: Kube, limit_s: float) -> None:
+    async def _read_once(self, kube: Kube, limit_s: float) -> dict[asyncio.Future[None], str]:
+        """Read the API; what the kubelets tell is on its way, and returned: that of a dead node comes late, and the database does not wait for it."""
         left_s = max(0.05, limit_s - OWN_WORDS_S)
         readings: dict[str, Awaitable[None]] = {KUBE: self._beat_once(kube, left_s), "facts": self._learn(kube, left_s)}
         for name, kind in self._wanted.items():
             if kind is not NODE_STATS:
                 readings[name] = in_thread(f"live-once-{name}", partial(self._list_once, kube, kind, left_s))
-        tasks = {asyncio.ensure_future(reading): name for name, reading in readings.items()}
+        tasks: dict[asyncio.Future[None], str] = {asyncio.ensure_future(reading): name for name, reading in readings.items()}
+        kubelets: dict[asyncio.Future[None], str] = {}
         if NODE_STATS.name in self._wanted:
             nodes = next(task for task, name in tasks.items() if name == NODES.name)
-            tasks[asyncio.ensure_future(self._stats_once(kube, nodes, left_s))] = NODE_STATS.name
+            kubelets[asyncio.ensure_future(self._stats_once(kube, nodes, left_s))] = NODE_STATS.name
+        await self._taken_once(tasks, limit_s)
+        return kubelets
+
+    async def _taken_once(self, tasks: Mapping[asyncio.Future[None], str], limit_s: float) -> None:
+        if not tasks:
+            return
         done, late = await asyncio.wait(tasks, timeout=limit_s)
         for task in late:
             task.add_done_callback(_retrieved)

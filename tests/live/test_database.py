@@ -12,7 +12,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from coldtui.domain.errors import Unauthorized
+from coldtui.domain.errors import Unauthorized, Unreachable
+from coldtui.domain.nodes import NodeStats
 from coldtui.domain.problems import problems
 from coldtui.domain.readings import Known, Unknown
 from coldtui.domain.replication import ManagerStatus, PrimaryLease, SqlStatus
@@ -27,7 +28,7 @@ from coldtui.live.pghistory import PgHistory
 from coldtui.ports import Database
 from tests.sample import NOW, build, cluster, decode, healthy, instance_pod
 
-from .things import FAST
+from .things import FAST, a_node
 
 KINDS = ("pg_clusters", "pods", "services", "pg_poolers", "nodes", "leases", "endpointslices")
 
@@ -242,6 +243,33 @@ def test_once_asks_everyone_one_time() -> None:
         assert known(world, "postgres-1", "postgres-2")
         assert servers.count("status", "postgres-1") == 1
         assert servers.closed
+
+    asyncio.run(scene())
+
+
+def test_a_dead_node_does_not_keep_the_database_from_being_asked() -> None:
+    """A kubelet that never answers costs its own figures: the servers are asked meanwhile, not with what time is left after it."""
+
+    async def scene() -> None:
+        kube, servers = site(), Servers()
+        kube.put("nodes", a_node("k3s-1"))
+        asked = asyncio.Event()
+
+        async def hangs(*given: object, **named: object) -> NodeStats:
+            await asyncio.wait_for(asked.wait(), 20)
+            raise Unreachable("the kubelet of k3s-1 did not answer")
+
+        kube.node_stats = hangs  # type: ignore[method-assign]
+        status = servers.status
+
+        async def told(*given: Any, **named: Any) -> Any:
+            asked.set()
+            return await status(*given, **named)
+
+        servers.status = told  # type: ignore[method-assign]
+        live = Live(lambda: kube, pace=FAST, database=DatabaseSource(lambda: cast(Database, servers)))
+        world = await live.once((*KINDS, "nodes", "node_stats", DATABASE), 20.0)
+        assert known(world, "postgres-1", "postgres-2", "postgres-3")
 
     asyncio.run(scene())
 
