@@ -71,6 +71,8 @@ class _Target:
     name: str
     nudge: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     failures: int = 0
+    failed: datetime | None = None
+    """When the first of them was over."""
     task: asyncio.Task[None] | None = None
 
 
@@ -300,19 +302,22 @@ class DatabaseWatch:
             log.error("%s %s: fault of this program, tried again", target.source, target.name, exc_info=error)
             target.failures += 1
             reading = Unknown(target.source, trouble_of(error).words, "bug")
-        if self._way_fails(target, reading, asked):
+        target.failed = (target.failed or self._clock.now()) if target.failures else None
+        if self._way_fails(target, reading):
             return  # the last answer stays, and ages
         self._tell(target, reading, found, asked)
 
-    def _way_fails(self, target: _Target, reading: Reading[Any], asked: datetime) -> bool:
-        """Whether it may be the API that does not answer rather than the pod behind it: neither its heartbeat nor another manager answered meanwhile.
+    def _way_fails(self, target: _Target, reading: Reading[Any]) -> bool:
+        """Whether it may be the API that does not answer rather than the pod behind it: neither its heartbeat nor another manager answered after the
+        first silence had ended; an answer from before proves nothing, the API may have fallen silent while the question was under way.
         For a few questions: by then the line is known to be lost."""
         if target.source != "manager" or not isinstance(reading, Unknown) or reading.kind == "server" or reading.kind in _OPERATOR_ACTS:
             return False
-        others = (r for key, r in self._managers.items() if key != target.key)
-        heard = self._builder.line_ok
-        answered = (heard is not None and heard >= asked) or any(isinstance(r, Known) and r.as_of >= asked for r in others)
-        return not answered and target.failures < MISSED and isinstance(self._managers.get(target.key), Known)
+        if target.failures >= MISSED or not isinstance(self._managers.get(target.key), Known):
+            return False
+        others = (r.as_of for key, r in self._managers.items() if key != target.key and isinstance(r, Known))
+        heard = (*others, *((self._builder.line_ok,) if self._builder.line_ok is not None else ()))
+        return target.failed is None or not any(at > target.failed for at in heard)
 
     def _tell(self, target: _Target, reading: Reading[Any], found: Value | None, asked: datetime) -> None:
         table: Map[str, Any] = getattr(self, f"_{target.field}")
