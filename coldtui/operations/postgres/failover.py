@@ -35,6 +35,7 @@ class Failover:
     """Give a cluster whose primary is lost another one."""
 
     to: str = param("the instance that is to lead; the one that has received most if not given", "", named=True)
+    emergency: bool = param("do not wait for the operator where another way is open", False)
     way: str = param("how; the gentlest that is open if not given", AUTO, choices=(AUTO, *WAYS))
     accept_worse_candidate: bool = param("accept one that has received less than another", False, grave=True)
     old_primary_is_off: bool = param("answer for it that the old primary is off, with the reason in the audit", False, grave=True)
@@ -54,7 +55,7 @@ async def gather(params: Failover, means: Means, deadline_s: float) -> FailoverF
 
 
 def asked_of(params: Failover) -> Asked:
-    return Asked(params.to, params.way, params.accept_worse_candidate, params.old_primary_is_off, params.primary_lsn)
+    return Asked(params.to, params.way, params.accept_worse_candidate, params.old_primary_is_off, params.primary_lsn, params.emergency)
 
 
 def plan_failover(facts: FailoverFacts, params: Failover, now: datetime) -> Plan:

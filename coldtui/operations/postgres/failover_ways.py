@@ -37,6 +37,8 @@ class Asked:
     off: bool = False
     """Whoever asks answers for it that the old primary is off."""
     primary_lsn: str = ""
+    emergency: bool = False
+    """What the operator would do by itself is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +116,12 @@ def _declared(facts: FailoverFacts, off: bool) -> Proof | None:
 
 
 def choose(case: Case) -> Chosen:
-    """The first way that is open, or the one asked for."""
+    """The first way that is open, or the one asked for. In an emergency waiting is the last one."""
     closed = {way: why for way in WAYS if (why := _closed(case, way))}
     wanted = case.asked.way
     if wanted == AUTO:
-        way = next((w for w in WAYS if w not in closed), "")
+        order = (*WAYS[1:], WAIT) if case.asked.emergency else WAYS
+        way = next((w for w in order if w not in closed), "")
     else:
         way = wanted if wanted not in closed else ""
     by_hand = way == PATCH or (way in (POWER, DELETE) and bool(_no_election(case)))

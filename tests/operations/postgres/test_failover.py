@@ -179,6 +179,14 @@ def test_a_way_that_is_asked_for_is_taken_where_it_is_open() -> None:
     assert names_of_steps(plan_of(killed(), way="delete-pod"))[0] == "stop-primary"
 
 
+def test_in_an_emergency_waiting_is_the_last_choice() -> None:
+    """The operator would elect by itself: waited for, unless --emergency says not to; where nothing else is open it is waited for all the same."""
+    assert names_of_steps(plan_of(killed())) == ["promote", "verify-failover"]
+    assert names_of_steps(plan_of(killed(), emergency=True)) == ["prove-stopped", "promote", "verify-failover"]
+    nothing_else = with_(rights=Rights(patch_status=False, delete_pods=False))(killed())
+    assert names_of_steps(plan_of(nothing_else, emergency=True)) == ["promote", "verify-failover"]
+
+
 # ------------------------------------------------------------ refusals
 
 
