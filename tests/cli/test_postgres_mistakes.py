@@ -161,7 +161,7 @@ def test_a_login_that_is_refused_is_named(pg: PgCli) -> None:
     nobody = pg.changed(user="nobody-here")
     one_line(pg("postgres", "databases", config=nobody), 5, "nobody-here", "postgres.user")
     other = pg.changed(database="ap")
-    one_line(pg("postgres", "locks", config=other), 4, 'database "ap" does not exist')
+    one_line(pg("postgres", "locks", config=other), 2, 'database "ap" does not exist', "mend postgres.database")
 
 
 def test_tls_that_the_server_does_not_have_is_named(pg: PgCli) -> None:

@@ -72,7 +72,7 @@ def _line(error: psycopg.OperationalError, target: str, where: str, user: str) -
         line = next(plain(part.strip()) for part in whole.splitlines() if "root certificate file" in part)
         return Misconfigured(f"{target} ({where}): {_PREFIX.sub('', line)}", hint="mend postgres.sslrootcert: the CA of the cluster")
     if _NO_DATABASE.search(whole):
-        return NotFound(f"{target} ({where}): {words(error)}", hint="check postgres.database")
+        return NotFound(f"{target} ({where}): {words(error)}")
     if any(sign in whole for sign in _LOGIN) or _NO_ROLE.search(whole):
         return Unauthorized(
             f"{target} ({where}) does not let {user} in",

@@ -130,7 +130,10 @@ class Lines:
         except TimeoutError:
             raise LineTrouble(f"{target} ({place.where}) did not answer within {within_s:.0f} s", kind="timeout") from None
         except (psycopg.Error, OSError, UnicodeError) as error:
-            raise translate(error, target, place.where, self.section.user) from None
+            found = translate(error, target, place.where, self.section.user)
+            if isinstance(found, NotFound) and not database:
+                raise Misconfigured(found.title, hint="mend postgres.database") from None
+            raise found from None
         made.prepare_threshold = None
         return made
 
