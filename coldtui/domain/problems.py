@@ -68,14 +68,14 @@ def problems(world: World, now: datetime) -> tuple[Problem, ...]:
         deployments,
         k3s,
         nodes,
+        pgverdicts,
         pods,
-        postgres,
         runboard,
         sources,
         storage_troubles,
         vips,
     )
 
-    nouns = (sources, runboard, nodes, postgres, storage_troubles, vips, backups, deployments, pods, k3s)
+    nouns = (sources, runboard, nodes, pgverdicts, storage_troubles, vips, backups, deployments, pods, k3s)
     found = [p for noun in nouns for p in noun.problems(world, now)]
     return tuple(sorted(found, key=lambda p: (-p.severity, _rank(p), p.since is None, p.since or now, p.sentence)))

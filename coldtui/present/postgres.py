@@ -9,6 +9,7 @@ from typing import Any
 
 from coldtui.domain.values import dataclass
 
+from ..domain import pgverdicts
 from ..domain import postgres as domain
 from ..domain import vips as domain_vips
 from ..domain.backups import last_good, store_of
@@ -340,7 +341,7 @@ def backup_age(world: World, cluster: PgCluster, now: datetime) -> str:
 def _cluster_row(world: World, c: PgCluster, now: datetime) -> Row:
     cells = (
         Cell(c.name, Tone.STRONG),
-        verdict_cell(domain.verdict(world, c, now)),
+        verdict_cell(pgverdicts.verdict(world, c, now)),
         Cell(
             f"{c.ready_instances}/{c.instances}",
             Tone.STALE if old(world, "pg_clusters") else Tone.WARN if c.ready_instances < c.instances else Tone.PLAIN,
@@ -358,7 +359,7 @@ def _cluster_row(world: World, c: PgCluster, now: datetime) -> Row:
 
 def cluster_json(world: World, c: PgCluster, now: datetime) -> dict[str, Any]:
     """A cluster for scripts, its instances within."""
-    judged, wal, good = domain.verdict(world, c, now), archiving(c, world), last_good(world, c)
+    judged, wal, good = pgverdicts.verdict(world, c, now), archiving(c, world), last_good(world, c)
     return {
         "namespace": c.namespace,
         "name": c.name,
@@ -406,7 +407,7 @@ CLUSTERS: Listing[PgCluster] = Listing(
     },
     default_sort="name",
     text=lambda c: f"{c.namespace} {c.name} {c.phase} {c.current_primary} {c.version}",
-    trouble=lambda world, c, now: bool(domain.troubles(world, c, now)),
+    trouble=lambda world, c, now: bool(pgverdicts.troubles(world, c, now)),
     labels=lambda c: c.labels,
     json=cluster_json,
     namespaced=True,
@@ -415,7 +416,7 @@ CLUSTERS: Listing[PgCluster] = Listing(
 
 def head_line(world: World, c: PgCluster, now: datetime) -> Line:
     """`● healthy   timeline 7   18.6   VIP 192.168.15.200 ● k3s-worker-3`."""
-    judged = domain.verdict(world, c, now)
+    judged = pgverdicts.verdict(world, c, now)
     cells = [verdict_cell(judged)]
     if c.timeline:
         cells += [Cell("  timeline ", Tone.MUTED), Cell(str(c.timeline))]
@@ -448,7 +449,7 @@ def postgres_card(world: World, now: datetime, cells: int) -> tuple[Line, ...]:
         if missing := missing_cluster(world):
             return (cut_line((badge(Grade.BAD, "missing"), Cell(f"  {missing}")), cells),)
         return (cut_line((nothing(world, "pg_clusters", "PostgreSQL clusters", now),), cells),)
-    judged = domain.verdict(world, c, now)
+    judged = pgverdicts.verdict(world, c, now)
     lines: list[Line] = [head_line(world, c, now)]
     if judged.why and judged.grade is not Grade.GOOD:
         lines.append((Cell(judged.why, Tone.STALE if judged.grade is Grade.UNKNOWN else Tone.WARN),))
@@ -483,14 +484,14 @@ def describe(world: World, c: PgCluster, now: datetime) -> tuple[Line, ...]:
         wide = max((width(i.name) for i in found), default=0)
         lines += [(), *(instance_line(world, c, i, now, wide) for i in found)]
         lines += [(label("VIP"), *vip_cells(v)) for v in domain_vips.database_vips(world, c)]
-    for p in domain.troubles(world, c, now):
+    for p in pgverdicts.troubles(world, c, now):
         lines.append((label("Problem"), Cell(p.sentence, Tone.WARN), Cell(f"  {p.cause}" if p.cause else "", Tone.MUTED)))
     return tuple(lines)
 
 
 def _standing_lines(world: World, c: PgCluster, now: datetime) -> Iterator[Line]:
     """How another cluster is by its objects, and why not more is known."""
-    judged = domain.verdict(world, c, now)
+    judged = pgverdicts.verdict(world, c, now)
     since = f" for {words.age(now - c.current_primary_since)}" if c.current_primary_since else ""
     yield (label("State"), verdict_cell(judged), Cell(f"  {judged.why}" if judged.why else "", Tone.MUTED))
     yield pair("Phase", c.phase or UNKNOWN)
@@ -545,7 +546,7 @@ def status_json_database(world: World, now: datetime) -> dict[str, Any]:
         why = missing_cluster(world) or unsure(world, "pg_clusters") or "there is no PostgreSQL cluster"
         keys = ("status", "primary", "replicas", "replication_lag", "vip_status")
         return {**dict.fromkeys(keys), **aside(world, now, kinds, dict.fromkeys(keys, why))}
-    judged = domain.verdict(world, c, now)
+    judged = pgverdicts.verdict(world, c, now)
     found = domain.instances(world, c)
     unknown = judged.grade is Grade.UNKNOWN
     replicas = [i for i in found if not i.is_current]

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from coldtui.domain.values import dataclass
 
+from ..domain import pgverdicts
 from ..domain import postgres as domain
 from ..domain.failover import PENDING
 from ..domain.pgserver import archiver_of
@@ -60,7 +61,7 @@ def head(
     if c is None:
         missing = missing_cluster(world)
         return wrap_line((Cell("▲ ", Tone.BAD), Cell(missing, Tone.BAD)), cells) if missing else ()
-    judged = domain.verdict(world, c, now)
+    judged = pgverdicts.verdict(world, c, now)
     why = Cell(f"  {judged.why}" if judged.why else "", Tone.MUTED if judged.grade is Grade.GOOD else Tone.WARN)
     told = failover_lines(world, t, now, keys)
     first = (Cell(f"{c.name}  ", Tone.STRONG), verdict_cell(judged), why, *_flags(t, c, f"{judged.word} {judged.why}", now))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from ..domain import pgverdicts
 from ..domain import postgres as domain
 from ..domain.pgdisks import CRITICAL, WARNING, disks
 from ..domain.pgstrain import XID_END
@@ -174,7 +175,7 @@ def problem_line(p: Problem) -> Line:
 def problems_of(world: World, c: PgCluster, now: datetime) -> tuple[Problem, ...]:
     """Of the cluster, and where the sources contradict each other; each once, worst first. Of one that only SQL tells of, only the latter."""
     read = c.key in world.pg_clusters.items
-    found = {p.key: p for p in (domain.troubles(world, c, now) if read else topology(world, c, now).problems)}
+    found = {p.key: p for p in (pgverdicts.troubles(world, c, now) if read else topology(world, c, now).problems)}
     return tuple(sorted(found.values(), key=lambda p: (-p.severity, p.sentence)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
 
-from ..domain import postgres as domain
+from ..domain import pgverdicts
 from ..domain.hosts import host_address
 from ..domain.pgdisks import PgDisk, disks
 from ..domain.pgserver import archiver_of, slots_of
@@ -57,7 +57,7 @@ def site_json(world: World, now: datetime) -> dict[str, Any]:
     if c is None:
         why = missing_cluster(world) or unsure(world, "pg_clusters") or "there is no PostgreSQL cluster"
         return {**dict.fromkeys(NO_DATABASE), "_reasons": dict.fromkeys(NO_DATABASE, why)}
-    t, judged = topology(world, c, now), domain.verdict(world, c, now)
+    t, judged = topology(world, c, now), pgverdicts.verdict(world, c, now)
     return {
         "cluster_name": c.name,
         "status": None if judged.grade is Grade.UNKNOWN else judged.word,

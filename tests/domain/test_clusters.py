@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from coldtui.domain import postgres
+from coldtui.domain import pgverdicts
 from coldtui.domain.elections import candidates, in_order, some_manager_answers
 from coldtui.domain.failover import delay_s, lost_primary, prospect
 from coldtui.domain.failover_signs import answers, follow, lost_for, nothing, prospect_of, settling, signs_of
@@ -95,7 +95,7 @@ def test_what_is_judged(shape: Callable[[], World]) -> None:
     world = shape()
     c = cluster_of(world)
     assert c is not None
-    t, verdict = topology(world, c, NOW), postgres.verdict(world, c, NOW)
+    t, verdict = topology(world, c, NOW), pgverdicts.verdict(world, c, NOW)
     assert (f"{verdict.grade.name.lower()} {verdict.word}", t.primary, outlook(world, t, c), loss(t)) == TABLE[shape]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coldtui.domain import postgres
+from coldtui.domain import pgverdicts
 from coldtui.domain.disagreements import WORDS, problems_of, worsened
 from coldtui.domain.postgres import MAJOR_UPGRADE, PgCluster
 from coldtui.domain.problems import Problem, Severity, problems
@@ -45,7 +45,7 @@ def test_a_cluster_that_follows_another_is_well() -> None:
     """Nobody in it is primary by design: neither the label of the designated primary nor a VIP that leads to it contradicts anything."""
     world = following()
     assert [p.sentence for p in look(world).problems] == []
-    assert postgres.verdict(world, of(world), NOW).grade is Grade.GOOD
+    assert pgverdicts.verdict(world, of(world), NOW).grade is Grade.GOOD
 
 
 def test_a_vip_that_leads_past_the_designated_primary_is_told() -> None:
@@ -61,7 +61,7 @@ def test_a_major_upgrade_contradicts_nothing() -> None:
     silent = {f"p{n}": Unknown("sql", "connection refused") for n in (1, 2, 3)}
     world = changed(world_of(trio(**silent, vip=Unknown("sql", "connection refused"))), phase=MAJOR_UPGRADE, ready_instances=0)
     assert look(world).problems == ()
-    assert postgres.verdict(world, of(world), NOW).word == "upgrading"
+    assert pgverdicts.verdict(world, of(world), NOW).word == "upgrading"
 
 
 @pytest.mark.parametrize("name", ["erp-system", "primary-db", "VIP", "timeline"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from coldtui.domain import pgstrain, postgres
+from coldtui.domain import pgstrain, pgverdicts
 from coldtui.domain.pgstrain import RETAINED_B, WAITING, XID_CRITICAL, XID_WARNING
 from coldtui.domain.postgres import Synchronous
 from coldtui.domain.problems import Problem, Severity, problems
@@ -37,7 +37,7 @@ def said(world: World) -> list[tuple[str, Severity]]:
 
 
 def word(world: World) -> tuple[Grade, str]:
-    judged = postgres.verdict(world, world.pg_clusters.items["cold/cold-postgres"], NOW)
+    judged = pgverdicts.verdict(world, world.pg_clusters.items["cold/cold-postgres"], NOW)
     return judged.grade, judged.word
 
 

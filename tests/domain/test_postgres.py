@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from coldtui.domain import postgres
+from coldtui.domain import pgverdicts, postgres
 from coldtui.domain.postgres import MAJOR_UPGRADE, PHASES
 from coldtui.domain.problems import Severity, problems
 from coldtui.domain.readings import Freshness, Unknown
@@ -84,7 +84,7 @@ def world_of(*breaks: Break) -> World:
 
 
 def judge(world: World) -> tuple[Grade, str]:
-    found = postgres.verdict(world, world.pg_clusters.items["cold/cold-postgres"], NOW)
+    found = pgverdicts.verdict(world, world.pg_clusters.items["cold/cold-postgres"], NOW)
     return found.grade, found.word
 
 
@@ -137,28 +137,28 @@ def test_each_fault_has_its_verdict_and_its_problem(break_it: Break, grade: Grad
     """A fault changes the headline, never leaves it healthy, and where someone must know it is also in the one list of problems."""
     world = world_of(break_it)
     assert judge(world) == (grade, word)
-    found = [p.sentence for p in postgres.problems(world, NOW)]
+    found = [p.sentence for p in pgverdicts.problems(world, NOW)]
     assert not sentence or any(sentence in s for s in found), found
 
 
 def test_a_major_upgrade_is_one_warning() -> None:
     """All pods are gone on purpose: neither a lost primary nor missing copies are reported, and nothing is critical."""
     world = world_of(both(status(phase=MAJOR_UPGRADE, readyInstances=0), gone(3), gone(2), gone(1)))
-    assert [p.severity for p in postgres.problems(world, NOW)] == [Severity.WARNING]
+    assert [p.severity for p in pgverdicts.problems(world, NOW)] == [Severity.WARNING]
 
 
 def test_an_ignored_switchover_takes_no_writes_away() -> None:
     """It hits nothing: the old primary leads as before. One that has begun and hangs does."""
     for phase, hits in (("Cluster in healthy state", "postgres-1 leads as before"), ("Switchover in progress", "writes through")):
         world = world_of(status(targetPrimary="postgres-2", phase=phase, targetPrimaryTimestamp=ago(seconds=75)))
-        (found,) = (p for p in postgres.problems(world, NOW) if p.code == "role-change")
+        (found,) = (p for p in pgverdicts.problems(world, NOW) if p.code == "role-change")
         assert found.hits.startswith(hits)
 
 
 def test_who_is_left_is_counted_without_the_primary() -> None:
     """With the primary down both ready standbys are left; with a standby down one is."""
     for number, left in ((1, 2), (3, 1)):
-        found = postgres.problems(world_of(both(status(readyInstances=2), pod(number, ready=False))), NOW)
+        found = pgverdicts.problems(world_of(both(status(readyInstances=2), pod(number, ready=False))), NOW)
         assert [p.hits for p in found if p.code == "copies"] == [f"{left} left to fail over to"]
 
 
@@ -167,7 +167,7 @@ def test_a_long_restore_is_no_outage() -> None:
     world = world_of(
         both(status(phase="Setting up primary", currentPrimary="", targetPrimary="", readyInstances=0), gone(3), gone(2), gone(1))
     )
-    assert [(p.code, p.severity, p.hits) for p in postgres.problems(world, NOW)] == [
+    assert [(p.code, p.severity, p.hits) for p in pgverdicts.problems(world, NOW)] == [
         ("copies", Severity.WARNING, "not in use before it is set up")
     ]
 
@@ -177,7 +177,9 @@ def test_a_problem_stays_itself_while_its_numbers_change() -> None:
 
     def keys(ready: int, days: int) -> set[str]:
         expires = (NOW + timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
-        return {p.key for p in postgres.problems(world_of(status(readyInstances=ready, certificates={"expirations": {"s": expires}})), NOW)}
+        return {
+            p.key for p in pgverdicts.problems(world_of(status(readyInstances=ready, certificates={"expirations": {"s": expires}})), NOW)
+        }
 
     assert keys(2, 6) == keys(1, 5)
     assert len(keys(2, 6)) == 2
@@ -187,13 +189,13 @@ def test_a_problem_stays_itself_while_its_numbers_change() -> None:
 def test_a_configured_cluster_that_is_not_there_is_named(named: str) -> None:
     """A wrong name or namespace is said with what there is instead, and not before the clusters were read."""
     world = replace(build(healthy()), site=SiteFacts(pg_cluster=named))
-    (found,) = postgres.problems(world, NOW)
+    (found,) = pgverdicts.problems(world, NOW)
     assert found.severity is Severity.CRITICAL
     assert found.sentence == f"cluster {named} of postgres.cluster does not exist"
     assert "cold/cold-postgres" in found.cause
     unread = build(healthy(), sources={"pg_clusters": state("pg_clusters", Freshness.STALE)})
-    assert not postgres.problems(replace(unread, site=SiteFacts(pg_cluster=named)), NOW)
-    assert not postgres.problems(replace(world, site=SiteFacts(pg_cluster="cold/cold-postgres")), NOW)
+    assert not pgverdicts.problems(replace(unread, site=SiteFacts(pg_cluster=named)), NOW)
+    assert not pgverdicts.problems(replace(world, site=SiteFacts(pg_cluster="cold/cold-postgres")), NOW)
 
 
 @pytest.mark.parametrize("phase", [*PHASES, "", "anything else"])
@@ -208,7 +210,7 @@ def test_no_phase_is_green_with_an_instance_missing(phase: str) -> None:
 def test_unknown_is_never_green(kind: str, fresh: Freshness) -> None:
     """With the cluster's or the pods' source in any state but live, nothing is called healthy and the reason is said."""
     world = build(healthy(), sources={kind: state(kind, fresh)})
-    found = postgres.verdict(world, world.pg_clusters.items["cold/cold-postgres"], NOW)
+    found = pgverdicts.verdict(world, world.pg_clusters.items["cold/cold-postgres"], NOW)
     assert found.grade is Grade.UNKNOWN
     assert found.why
 
@@ -224,7 +226,7 @@ def test_missing_pods_are_no_fault_while_pods_are_not_read() -> None:
     site = broken()
     site["pods"] = []
     world = build(site, sources={"pods": state("pods", Freshness.LOADING)})
-    assert postgres.problems(world, NOW) == ()
+    assert pgverdicts.problems(world, NOW) == ()
     assert {i.state for i in postgres.instances(world, world.pg_clusters.items["cold/cold-postgres"])} == {"?"}
 
 
@@ -259,7 +261,7 @@ def test_certificates_warn_before_they_expire() -> None:
     """Eight days ahead is quiet, six days warns, the past is critical."""
     for days, severity in ((8, None), (6, Severity.WARNING), (-1, Severity.CRITICAL)):
         expires = (NOW + timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
-        found = postgres.problems(world_of(status(certificates={"expirations": {"s": expires}})), NOW)
+        found = pgverdicts.problems(world_of(status(certificates={"expirations": {"s": expires}})), NOW)
         assert [p.severity for p in found] == ([] if severity is None else [severity])
 
 
@@ -267,14 +269,14 @@ def test_instances_on_one_node_are_named() -> None:
     """Two copies on one node are one copy when it dies."""
     site = broken()
     site["pods"][1]["spec"]["nodeName"] = "k3s-worker-1"
-    (found,) = postgres.problems(build(site), NOW)
+    (found,) = pgverdicts.problems(build(site), NOW)
     assert (found.severity, found.sentence) == (Severity.NOTICE, "cold-postgres: postgres-1 and postgres-2 share k3s-worker-1")
 
 
 def test_a_lost_primary_names_what_it_hits() -> None:
     """The problem says which service and which address clients lose."""
     world = world_of(status(readyInstances=2), gone(1))
-    found = next(p for p in postgres.problems(world, NOW) if "primary" in p.sentence)
+    found = next(p for p in pgverdicts.problems(world, NOW) if "primary" in p.sentence)
     assert found.severity is Severity.CRITICAL
     assert "cold-postgres-rw" in found.hits
     assert "192.168.15.200" in found.hits
@@ -285,7 +287,7 @@ def test_a_diverged_replica_is_seen_by_its_timeline() -> None:
     reported = {
         n: {"isPrimary": n == "postgres-1", "timeLineID": 9 if n == "postgres-3" else 7} for n in ("postgres-1", "postgres-2", "postgres-3")
     }
-    assert any("2 timelines" in p.sentence for p in postgres.problems(world_of(status(instancesReportedState=reported)), NOW))
+    assert any("2 timelines" in p.sentence for p in pgverdicts.problems(world_of(status(instancesReportedState=reported)), NOW))
 
 
 def test_a_replica_with_an_old_control_file_has_not_diverged() -> None:
@@ -294,7 +296,7 @@ def test_a_replica_with_an_old_control_file_has_not_diverged() -> None:
         n: {"isPrimary": n == "postgres-1", "timeLineID": 7 if n == "postgres-1" else 6} for n in ("postgres-1", "postgres-2", "postgres-3")
     }
     world = world_of(status(instancesReportedState=reported))
-    assert not any("timeline" in p.sentence for p in postgres.problems(world, NOW))
+    assert not any("timeline" in p.sentence for p in pgverdicts.problems(world, NOW))
     c = world.pg_clusters.items["cold/cold-postgres"]
     assert [i.timeline for i in postgres.instances(world, c)] == [7, None, None]
 
@@ -322,14 +324,14 @@ def test_a_pooler_short_of_instances_is_a_problem() -> None:
             "status": {"instances": 0},
         }
     ]
-    (found,) = postgres.problems(build(site), NOW)
+    (found,) = pgverdicts.problems(build(site), NOW)
     assert (found.severity, found.sentence) == (Severity.CRITICAL, "pooler pool: 0 of 2 ready")
 
 
 def test_ready_are_those_whose_pods_are() -> None:
     """The operator's number is old while it is down; a pod that is gone is not counted."""
     world = world_of(gone(3), operator_down, status(phase="Switchover in progress"))
-    found = postgres.verdict(world, world.pg_clusters.items["cold/cold-postgres"], NOW)
+    found = pgverdicts.verdict(world, world.pg_clusters.items["cold/cold-postgres"], NOW)
     assert "2 of 3 ready" in found.why
 
 
@@ -352,7 +354,7 @@ def test_a_cluster_being_made_is_not_an_alarm() -> None:
         }
         site["pg_clusters"][0]["status"] |= {"instancesStatus": {}, "instancesReportedState": {}}
         site["pods"] = []
-        assert [p.severity for p in postgres.problems(build(site), NOW)] == [severity]
+        assert [p.severity for p in pgverdicts.problems(build(site), NOW)] == [severity]
 
 
 def test_the_plugin_is_not_mistaken_for_the_operator() -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from coldtui.domain import postgres, problems
+from coldtui.domain import pgverdicts, problems
 from coldtui.domain.postgres import PgCluster
 from coldtui.domain.problems import Severity
 from coldtui.domain.readings import Freshness, Known, Unknown
@@ -43,14 +43,14 @@ def test_all_is_well() -> None:
     assert found.vip is not None
     assert found.vip.server == "postgres-1"
     assert (found.loss.octets, found.loss.gone) == (Known(0, "sql", NOW - timedelta(seconds=1)), False)
-    assert postgres.verdict(world, of(world), NOW).grade is Grade.GOOD
+    assert pgverdicts.verdict(world, of(world), NOW).grade is Grade.GOOD
 
 
 def test_without_servers_nothing_changes() -> None:
     """A site whose servers nobody asks is judged by its objects, as before."""
     world = build(healthy())
     assert not look(world).asked
-    assert postgres.verdict(world, of(world), NOW).grade is Grade.GOOD
+    assert pgverdicts.verdict(world, of(world), NOW).grade is Grade.GOOD
 
 
 def test_behind_in_bytes_and_seconds() -> None:
@@ -103,7 +103,7 @@ def test_two_primaries() -> None:
     """Both were seen as primary after the other had begun: red, and both are named; the verdict says so."""
     world = world_of(trio(p2=known(server(primary=True))), claim("postgres-1"), claim("postgres-2", since_s=5))
     assert said(world)[0] == "cold-postgres: postgres-1 and postgres-2 are both primary"
-    judged = postgres.verdict(world, of(world), NOW)
+    judged = pgverdicts.verdict(world, of(world), NOW)
     assert (judged.grade, judged.word) == (Grade.BAD, "two primaries")
     assert any("both primary" in p.sentence for p in problems.problems(world, NOW))
 
@@ -172,7 +172,7 @@ def test_vip_on_a_standby_and_on_the_wrong_server() -> None:
     """Both are red, with the server that answered."""
     astray = trio(vip=known(server(listens="10.0.0.3:5432")))
     assert said(world_of(astray)) == ["cold-postgres: the VIP leads to standby postgres-3, the primary is postgres-1"]
-    assert postgres.verdict(world_of(astray), of(world_of(astray)), NOW).word == "VIP astray"
+    assert pgverdicts.verdict(world_of(astray), of(world_of(astray)), NOW).word == "VIP astray"
 
 
 def test_vip_that_is_not_reached() -> None:
@@ -180,7 +180,7 @@ def test_vip_that_is_not_reached() -> None:
     world = world_of(trio(vip=Unknown("sql", "vip (10.0.0.200:5432): connection refused")))
     warned = [p for p in look(world).problems if p.severity is Severity.WARNING]
     assert "connection refused" in warned[0].sentence
-    assert postgres.verdict(world, of(world), NOW).grade is Grade.PART
+    assert pgverdicts.verdict(world, of(world), NOW).grade is Grade.PART
 
 
 def test_nobody_is_primary() -> None:
@@ -194,13 +194,13 @@ def test_primary_that_is_silent() -> None:
     """Its standbys answer by the same way, so the way is not at fault: the verdict is not green though the pod looks ready."""
     world = world_of(trio(p1=Unknown("sql", "no answer"), vip=Unknown("sql", "no answer")), claim("postgres-1", seen_s=30, ended=True))
     assert said(world) == ["cold-postgres: primary postgres-1 does not answer, its standbys do"]
-    assert postgres.verdict(world, of(world), NOW).grade is Grade.BAD
+    assert pgverdicts.verdict(world, of(world), NOW).grade is Grade.BAD
 
 
 def test_replica_that_is_silent() -> None:
     """One that answers by no way while others do is unknown, never healthy."""
     world = world_of(trio(p3=Unknown("sql", "no answer")))
-    judged = postgres.verdict(world, of(world), NOW)
+    judged = pgverdicts.verdict(world, of(world), NOW)
     assert (judged.grade, judged.why) == (Grade.UNKNOWN, "postgres-3 answers neither SQL nor /pg/status")
 
 
@@ -216,7 +216,7 @@ def test_no_sql_at_all() -> None:
     assert found.problems == ()
     assert found.loss.best == "postgres-2"
     assert found.members[0].sql == Unknown("sql", reason)
-    assert postgres.verdict(world, of(world), NOW).grade is Grade.GOOD
+    assert pgverdicts.verdict(world, of(world), NOW).grade is Grade.GOOD
 
 
 def test_a_missing_grant_is_named() -> None:
@@ -263,7 +263,7 @@ def test_a_standby_that_does_not_stream_is_no_green() -> None:
         "cold-postgres: postgres-2 receives no WAL, 1 MiB behind",
         "cold-postgres: postgres-3 has its replay paused",
     ]
-    judged = postgres.verdict(world, of(world), NOW)
+    judged = pgverdicts.verdict(world, of(world), NOW)
     assert (judged.grade, judged.why) == (Grade.PART, "postgres-2 receives no WAL, 1 MiB behind")
 
 
