@@ -82,4 +82,6 @@ def _line(error: psycopg.OperationalError, target: str, where: str, user: str) -
     for sign, kind, hint in _LINE:
         if sign.lower() in whole.lower():
             return LineTrouble(f"{target} ({where}): {sign.lower() if kind != 'tls' else words(error)}", kind=kind, hint=hint)
+    if error.sqlstate or "FATAL:" in whole:  # its own word, such as too many clients: it is reached
+        return LineTrouble(f"{target} ({where}): {words(error)}", kind="server")
     return LineTrouble(f"the connection to {target} ({where}) broke", kind="lost", detail=words(error))

@@ -28,7 +28,8 @@ SELECT pg_is_in_recovery() AS in_recovery,
  (SELECT coalesce(json_agg(json_build_object('name', slot_name, 'active', active, 'kind', slot_type, 'status', wal_status, 'safe', safe_wal_size,
    'retained', CASE WHEN NOT pg_is_in_recovery() THEN pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) END) ORDER BY slot_name), '[]'::json)
   FROM pg_replication_slots) AS slots,
- (SELECT sum(numbackends)::int FROM pg_stat_database) AS connections,
+ CASE WHEN pg_has_role('pg_monitor', 'MEMBER') THEN (SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend')
+  ELSE (SELECT sum(numbackends)::int FROM pg_stat_database) END AS connections,
  current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS max_connections,
  (SELECT json_build_array(sum(xact_commit), sum(xact_rollback), sum(blks_hit), sum(blks_read)) FROM pg_stat_database) AS counters,
  {wal} AS wal_b,

@@ -140,7 +140,7 @@ def _of_table(t: TableFacts, kind: str, now: datetime) -> str:
 
 
 def _of_space(f: MaintenanceFacts) -> Iterator[Finding]:
-    """What it will need at the most, the whole largest table; and for a rewritten one at the least, its living rows."""
+    """What it will need at the most, the whole largest table. How much of it is bloat nobody counts, so that too little room is no ground to refuse."""
     if f.kind not in COPIES:
         return
     largest = max(f.chosen, key=lambda t: t.size_b or 0, default=None)
@@ -156,12 +156,7 @@ def _of_space(f: MaintenanceFacts) -> Iterator[Finding]:
     if largest is None or not most:
         yield _blind(f, "space", f"whether {copy} fits: {room}", "sizes of the tables are not known")
         return
-    rows = largest.live + largest.dead
-    least = most * largest.live // rows if rows else most
-    if f.kind == "vacuum-full" and least > free:
-        what = f"{room}: the rows of {largest.shown} alone need about {size(least)} for their copy"
-        yield _note(f, "space", what, Weight.STOP, f"grow the volume of {f.instance} first; vacuum needs no room")
-    elif most > free:
+    if most > free:
         yield _note(f, "space", f"{room}: {copy} takes {need} ({largest.shown})", Weight.WARNING, f"grow the volume of {f.instance} first")
     else:
         yield _note(f, "space", f"{room}: {copy} takes {need}", Weight.GOOD)

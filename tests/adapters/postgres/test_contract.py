@@ -11,7 +11,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from coldtui.domain.errors import ColdError, Forbidden, NotFound, Refused, Unauthorized, Unreachable, UsageError
+from coldtui.domain.errors import ColdError, Forbidden, Misconfigured, NotFound, Refused, Unauthorized, Unreachable, UsageError
 from coldtui.ports import Chosen, Told
 
 from .servers import Server, client, free_port, play
@@ -61,13 +61,30 @@ def test_a_login_that_is_refused(server: Server) -> None:
     play(scene())
 
 
-def test_a_database_that_is_not_there(server: Server) -> None:
-    """The name of the database is in the words."""
+def test_connections_are_those_of_clients(server: Server) -> None:
+    """What takes none of `max_connections` (a walsender, autovacuum, parallel workers) is not counted among them."""
 
     async def scene() -> None:
-        with pytest.raises((NotFound, Unauthorized)) as error:
+        adapter, one = server.adapter(), await client(server)
+        try:
+            found = await adapter.status("p")
+            clients = server.super("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
+            assert [(found.connections,)] == clients
+            assert [(found.connections,)] != server.super("SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        finally:
+            await one.close()
+            await adapter.aclose()
+
+    play(scene())
+
+
+def test_a_database_that_is_not_there(server: Server) -> None:
+    """The name of the database is in the words, and the setting that names it."""
+
+    async def scene() -> None:
+        with pytest.raises(Misconfigured, match="nowhere") as error:
             await server.adapter(database="nowhere").status("p")
-        assert "nowhere" in f"{error.value} {error.value.detail}"
+        assert error.value.hint == "mend postgres.database"
 
     play(scene())
 

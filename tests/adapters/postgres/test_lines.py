@@ -158,6 +158,7 @@ def test_the_environment_leads_nowhere_else(server: Server, monkeypatch: pytest.
         ("server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally", "lost"),
         ("SSL error: certificate verify failed", "tls"),
         ("server does not support SSL, but SSL was required", "tls"),
+        ('connection to server at "10.0.0.1", port 5432 failed: FATAL:  sorry, too many clients already', "server"),
     ],
 )
 def test_the_remedy_fits_the_trouble(said: str, kind: str) -> None:

@@ -337,18 +337,18 @@ def test_on_a_site_the_primary_is_found(real: Site, tmp_path: Path) -> None:
     ("kind", "free_mib", "dead", "weight", "words"),
     [
         ("vacuum-full", 6, 0, Weight.GOOD, "postgres-1 has 6 MiB free of 10 MiB: a whole copy of each table takes up to 3 MiB"),
-        ("vacuum-full", 2, 0, Weight.STOP, "the rows of public.orders alone need about 3 MiB for their copy"),
+        ("vacuum-full", 2, 0, Weight.WARNING, "postgres-1 has 2 MiB free of 10 MiB"),
         ("vacuum-full", 2, 20_000, Weight.WARNING, "a whole copy of each table takes up to 3 MiB (public.orders)"),
         ("reindex", 2, 0, Weight.WARNING, "a second copy of each index takes up to 3 MiB (public.orders)"),
     ],
 )
 def test_the_room_for_a_copy_is_seen(kind: str, free_mib: int, dead: int, weight: Weight, words: str) -> None:
-    """A rewrite whose living rows do not fit is refused; what may not fit warns, with both numbers."""
+    """What may not fit warns, with both numbers; how much of a table is bloat is not known, so nothing is refused."""
     table = TableFacts("app", "public", "orders", 20_000, dead, 3 << 20)
     plan = planned(facts_of(kind, volume=known(replace(VOLUME, used_b=(10 - free_mib) << 20)), tables=known((table,))))
     found = finding(plan, "maintenance.space")
     assert (found.weight, words in found.sentence) == (weight, True), found.sentence
-    assert ("alone need" in plan.blocked) is (weight is Weight.STOP)
+    assert not plan.blocked
 
 
 def test_the_volume_is_read_from_the_kubelet(tmp_path: Path) -> None:
