@@ -103,8 +103,9 @@ class Promote(Step):
                 return
             if await ctx.patiently(lambda: self._under_way(planned, ctx)):
                 return
-            await ctx.say("the Cluster changed while it was looked at: nothing was sent, it is judged anew")
-        raise Refused(f"{planned.args['cluster']} changed each time it was looked at", detail=f"{TRIES} times in a row", hint="plan again")
+            await ctx.say("the Cluster changed while it was looked at, or that took too long: nothing was sent, it is judged anew")
+        detail = f"{TRIES} times in a row it changed while it was looked at, or that took longer than {JUDGED_S:.0f} s"
+        raise Refused(f"no judgement of {planned.args['cluster']} held until the order could be sent", detail=detail, hint="plan again")
 
     async def _sent(self, planned: PlannedStep, ctx: RunContext, judged: Cast) -> bool:
         """Offered again while only what nobody judged changes (its phase, its conditions). False: something else did, or a judgement has aged."""
@@ -116,6 +117,8 @@ class Promote(Step):
             if cast_of(now) != judged:
                 return False
             await ctx.ready()
+            if ctx.means.clock.monotonic() >= end:  # the API or the gate held it up
+                return False
             at = ctx.now
             await ctx.remember(asked=at.isoformat(), before=target_stamp(now))
             body = patch_of(raw, args["to"], at)
