@@ -75,7 +75,7 @@ def _verdict(world: World, c: PgCluster, now: datetime) -> Verdict:
         return Verdict(Grade.BAD, "failing over", f"{c.current_primary} → nobody yet")
     if change := changing(c):
         what = f"{c.current_primary} → {'nobody yet' if c.target_primary == 'pending' else c.target_primary}"
-        if held := overdue(c, now):  # one that is ignored leaves the old primary at work; one that has begun has stopped it
+        if held := overdue(world, c, now):  # one that is ignored leaves the old primary at work; one that has begun has stopped it
             return Verdict(Grade.PART if held == "ignored" else Grade.BAD, f"switchover {held}", what)
         return Verdict(Grade.BAD, "failing over", what) if change == "failover" else Verdict(Grade.PART, "switching over", what)
     if not c.phase:
@@ -149,7 +149,7 @@ def _role_troubles(world: World, c: PgCluster, found: tuple[Instance, ...], now:
     if change := "failover" if electing(c, primary) else changing(c):
         since = c.primary_failing_since or c.target_primary_since
         target = "nobody yet" if c.target_primary in ("pending", c.current_primary) else c.target_primary
-        held = overdue(c, now)
+        held = overdue(world, c, now)
         severity = Severity.CRITICAL if change == "failover" or held == "hangs" else Severity.WARNING
         what = f"{c.name}: {change} from {c.current_primary} to {target}" + (f" {'is ' if held == 'ignored' else ''}{held}" if held else "")
         hits, cause = _write_hits(world, c), c.phase if electing(c, primary) else c.phase_reason or c.phase

@@ -307,10 +307,13 @@ CRASHING = frozenset({"CrashLoopBackOff", "Error", "OOMKilled", "Init:CrashLoopB
 
 
 def site_cluster(world: World) -> PgCluster | None:
-    """The site's database: the configured cluster, else the first by name. None: there is none (or none was read)."""
-    if world.site.pg_cluster:
-        return world.pg_clusters.items.get(world.site.pg_cluster)
-    return min(world.pg_clusters.items.values(), key=lambda c: c.key, default=None)
+    """The site's database: the configured cluster (a name without namespace where one has it), else the first by name. None: there is none (or none
+    was read)."""
+    named, every = world.site.pg_cluster, world.pg_clusters.items
+    if "/" in named:
+        return every.get(named)
+    found = [c for c in every.values() if named in ("", c.name)]
+    return None if named and len(found) > 1 else min(found, key=lambda c: c.key, default=None)
 
 
 def _order(name: str) -> tuple[str, int]:
@@ -377,12 +380,26 @@ def changing(cluster: PgCluster) -> str:
     return "failover" if cluster.target_primary == "pending" or cluster.phase == FAILING_OVER else "switchover"
 
 
-def overdue(cluster: PgCluster, now: datetime) -> str:
+def begun(world: World, cluster: PgCluster) -> bool:
+    """Whether a switchover has reached the old primary: it is taken out of the services, its pod is not ready, or it leads by its own word no more.
+
+    The phase is none of the signs while these can be seen: whoever asks for a switchover writes it, whether or not an operator is there to read it.
+    """
+    old = next((i for i in instances(world, cluster) if i.is_current), None)
+    if old is not None and old.pods_known and (old.role == "unhealthy" or not old.ready):
+        return True
+    said = [x for x in world.pg_claims.values() if x.name == cluster.current_primary] if site_cluster(world) == cluster else []
+    if said:
+        return all(x.ended for x in said)
+    return (old is None or not old.pods_known) and cluster.phase == SWITCHING_OVER
+
+
+def overdue(world: World, cluster: PgCluster, now: datetime) -> str:
     """`ignored` or `hangs`, for a switchover that has taken far longer than one takes; empty: it has not, or nobody can tell."""
     since = cluster.target_primary_since
     if changing(cluster) != "switchover" or since is None or now - since < SLOW_CHANGE:
         return ""
-    return "hangs" if cluster.phase == SWITCHING_OVER else "ignored"
+    return "hangs" if begun(world, cluster) else "ignored"
 
 
 def electing(cluster: PgCluster, primary: Instance | None) -> bool:

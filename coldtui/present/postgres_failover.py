@@ -8,7 +8,7 @@ from coldtui.domain.values import dataclass
 
 from ..domain.failover import POD_S, Act, Cause, Prospect, Signs, candidates
 from ..domain.failover_signs import answers, lost_for, nothing, prospect_of, settling, signs_of
-from ..domain.postgres import SWITCHING_OVER, PgCluster
+from ..domain.postgres import PgCluster, begun, overdue
 from ..domain.readings import Known
 from ..domain.text import counted
 from ..domain.topology import Topology
@@ -19,8 +19,6 @@ from .rows import Cell, Tone
 
 HEAD = 10
 """Cells of the labels in the head of the screen."""
-SLOW = timedelta(seconds=60)
-"""A switchover that its operator has not begun by then is being ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +48,14 @@ def failover_lines(world: World, t: Topology, now: datetime, keys: Keys | None =
         why = nothing(world, c)
         return ((label("Failover", HEAD), Cell(why, Tone.STALE if why.startswith("not known") else Tone.MUTED)),)
     if settling(c):
-        return _switchover(c, p, now, keys)
+        return _switchover(world, c, p, now, keys)
     return _lost(world, t, p, now, keys) if p.lost else _well(world, c, p, now, keys)
 
 
-def _switchover(c: PgCluster, p: Prospect, now: datetime, keys: Keys | None) -> tuple[Line, ...]:
-    """The operator's phase tells whether it has begun."""
+def _switchover(world: World, c: PgCluster, p: Prospect, now: datetime, keys: Keys | None) -> tuple[Line, ...]:
     asked = max(timedelta(0), now - c.target_primary_since) if c.target_primary_since is not None else None
-    begun = c.phase == SWITCHING_OVER
-    slow = not begun and asked is not None and asked >= SLOW
-    said = f"to {c.target_primary}, asked {seconds(asked)} ago" + ("" if begun else ": the operator has not begun")
+    slow = overdue(world, c, now) == "ignored"
+    said = f"to {c.target_primary}, asked {seconds(asked)} ago" + ("" if begun(world, c) else ": the operator has not begun")
     first = (label("Switching", HEAD), Cell(f"▲ {said}" if slow else said, Tone.BAD if slow else Tone.WARN))
     why = next((cause for cause in p.causes if cause.code in ("operator", "disabled", "phase")), None)
     if why is None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from immutables import Map
 
 from coldtui.domain import pgverdicts, postgres
 from coldtui.domain.postgres import MAJOR_UPGRADE, PHASES
@@ -16,6 +17,7 @@ from coldtui.domain.readings import Freshness, Unknown
 from coldtui.domain.verdicts import Grade
 from coldtui.domain.world import SiteFacts, World
 from tests.sample import NOW, Raw, Site, ago, ahead, broken, build, cluster, healthy, instance_pod, node, state
+from tests.topologies import claim
 
 Break = Callable[[Site], None]
 
@@ -72,6 +74,10 @@ def condition(type_: str, status_: str, reason: str, message: str = "") -> Break
     return do
 
 
+def label(number: int, role: str) -> Break:
+    return lambda site: site["pods"][number - 1]["metadata"]["labels"].update({"cnpg.io/instanceRole": role})
+
+
 def second_primary(site: Site) -> None:
     site["pods"][1]["metadata"]["labels"]["cnpg.io/instanceRole"] = "primary"
 
@@ -95,6 +101,10 @@ def test_the_healthy_site_is_healthy_and_has_no_problem() -> None:
     assert problems(world, NOW) == ()
 
 
+ASKED = status(targetPrimary="postgres-2", phase="Switchover in progress", targetPrimaryTimestamp=ago(seconds=75))
+"""A switchover as it is asked for: whoever asks writes the phase too."""
+
+
 CASES: list[tuple[str, Break, Grade, str, str]] = [
     ("replica crash-loops though the phase is healthy", both(status(readyInstances=2), pod(3, ready=False, waiting="CrashLoopBackOff")),
      Grade.PART, "degraded", "cold-postgres: 2 of 3 instances ready"),
@@ -103,10 +113,9 @@ CASES: list[tuple[str, Break, Grade, str, str]] = [
     ("primary pod gone", both(status(readyInstances=2), gone(1)), Grade.BAD, "primary down", "primary postgres-1 has no pod"),
     ("switchover", status(targetPrimary="postgres-2", phase="Switchover in progress", targetPrimaryTimestamp=ago(seconds=20)), Grade.PART, "switching over",
      "switchover from postgres-1 to postgres-2"),
-    ("switchover ignored", status(targetPrimary="postgres-2", targetPrimaryTimestamp=ago(seconds=75)), Grade.PART, "switchover ignored",
-     "switchover from postgres-1 to postgres-2 is ignored"),
-    ("switchover hangs", status(targetPrimary="postgres-2", phase="Switchover in progress", targetPrimaryTimestamp=ago(seconds=75)), Grade.BAD, "switchover hangs",
-     "switchover from postgres-1 to postgres-2 hangs"),
+    ("switchover ignored", ASKED, Grade.PART, "switchover ignored", "switchover from postgres-1 to postgres-2 is ignored"),
+    ("switchover hangs", both(ASKED, label(1, "unhealthy")), Grade.BAD, "switchover hangs", "switchover from postgres-1 to postgres-2 hangs"),
+    ("switchover hangs with its old primary stopped", both(ASKED, pod(1, ready=False)), Grade.BAD, "switchover hangs", "hangs"),
     ("major upgrade", both(status(phase=MAJOR_UPGRADE, readyInstances=0), gone(3), gone(2), gone(1)), Grade.PART, "upgrading",
      "major upgrade, no writes until it ends"),
     ("failover waits", status(targetPrimary="pending", phase="Failing over"), Grade.BAD, "failing over", "failover from postgres-1 to nobody yet"),
@@ -149,10 +158,26 @@ def test_a_major_upgrade_is_one_warning() -> None:
 
 def test_an_ignored_switchover_takes_no_writes_away() -> None:
     """It hits nothing: the old primary leads as before. One that has begun and hangs does."""
-    for phase, hits in (("Cluster in healthy state", "postgres-1 leads as before"), ("Switchover in progress", "writes through")):
-        world = world_of(status(targetPrimary="postgres-2", phase=phase, targetPrimaryTimestamp=ago(seconds=75)))
-        (found,) = (p for p in pgverdicts.problems(world, NOW) if p.code == "role-change")
+    for role, hits in (("primary", "postgres-1 leads as before"), ("unhealthy", "writes through")):
+        (found,) = (p for p in pgverdicts.problems(world_of(both(ASKED, label(1, role))), NOW) if p.code == "role-change")
         assert found.hits.startswith(hits)
+
+
+def test_a_switchover_has_begun_when_the_old_primary_is_touched() -> None:
+    """Its own word counts where its pod looks as before; the phase counts only where neither pods nor servers tell."""
+
+    def held(world: World) -> str:
+        return postgres.overdue(world, world.pg_clusters.items["cold/cold-postgres"], NOW)
+
+    world = world_of(ASKED)
+    leads = {"sql/postgres-1": claim("postgres-1"), "manager/postgres-1": claim("postgres-1", ended=True, source="manager")}
+    assert held(replace(world, pg_claims=Map(leads))) == "ignored"
+    assert held(replace(world, pg_claims=Map({"sql/postgres-1": claim("postgres-1", ended=True)}))) == "hangs"
+    unread = build(healthy(), sources={"pods": state("pods", Freshness.LOADING)})
+    cluster_ = replace(world.pg_clusters.items["cold/cold-postgres"], instance_names=())
+    unread = replace(unread, pg_clusters=replace(unread.pg_clusters, items=unread.pg_clusters.items.set("cold/cold-postgres", cluster_)))
+    assert held(unread) == "hangs"
+    assert held(replace(unread, pg_claims=Map(leads))) == "ignored"
 
 
 def test_who_is_left_is_counted_without_the_primary() -> None:
@@ -160,6 +185,14 @@ def test_who_is_left_is_counted_without_the_primary() -> None:
     for number, left in ((1, 2), (3, 1)):
         found = pgverdicts.problems(world_of(both(status(readyInstances=2), pod(number, ready=False))), NOW)
         assert [p.hits for p in found if p.code == "copies"] == [f"{left} left to fail over to"]
+
+
+def test_the_sites_cluster_may_be_named_without_its_namespace() -> None:
+    """As acts take it: by its bare name where one namespace has it, else by nothing but the whole key."""
+    world = world_of(both(status()))
+    for named, found in (("cold-postgres", "cold/cold-postgres"), ("cold/cold-postgres", "cold/cold-postgres"), ("db/cold-postgres", ""), ("x", "")):
+        cluster = postgres.site_cluster(replace(world, site=SiteFacts(pg_cluster=named)))
+        assert (cluster.key if cluster is not None else "") == found
 
 
 def test_a_long_restore_is_no_outage() -> None:

@@ -149,8 +149,12 @@ def fenced() -> World:
 
 
 def ignored() -> World:
-    status: dict[str, Any] = {"targetPrimary": "postgres-2", "targetPrimaryTimestamp": ago(seconds=75)}
-    return site(base=build(raw(operator=0, **status)))
+    """As it was asked for, which is all that was done: whoever asks writes the phase too."""
+    status: dict[str, Any] = {
+        "phase": "Switchover in progress", "phaseReason": "Switching over to postgres-2",
+        "targetPrimary": "postgres-2", "targetPrimaryTimestamp": ago(seconds=75),
+    }  # fmt: skip
+    return replace(site(base=build(raw(operator=0, **status))), pg_watched=Watched("Switchover in progress", before(75), phase_seen=True))
 
 
 def archiver_fails() -> World:
