@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from ...domain.errors import Conflict, NotFound, StepFailed
+from ...domain.errors import Conflict, Forbidden, Invalid, NotFound, Refused, StepFailed, Unauthorized
 from ...domain.kinds import PG_CLUSTERS, PODS
 from ...domain.plans import Finding, Outlook, Plan, PlannedStep, Rung, outlook_of
 from ...domain.pods import Pod
@@ -155,8 +155,6 @@ class Restart(Step):
 
     async def run(self, planned: PlannedStep, ctx: RunContext) -> None:
         name, lacking = str(planned.args["instance"]), ""
-        await ctx.patiently(lambda: self._still_standby(planned, ctx))
-        await ctx.remember(asked=True)
         await ctx.patiently(lambda: self._delete(planned, ctx))
         try:
             while lacking := await ctx.patiently(lambda: self._lacking(planned, ctx)):
@@ -170,26 +168,37 @@ class Restart(Step):
         await ctx.remember(proven=True)
         await ctx.say(f"{name} was made again and streams")
 
+    async def _delete(self, planned: PlannedStep, ctx: RunContext) -> None:
+        """One pass, of the pod that was there before and no other: while the runner or the API was away it may have been elected, and is looked at again.
+        Raises StepFailed where it is to stay."""
+        args, memo = planned.args, ctx.memo_of(planned)
+        try:
+            pod: Pod = await ctx.means.kube.read(PODS, args["instance"], args["namespace"])
+        except NotFound:
+            return
+        if pod.uid != memo["uid"] or pod.deleted is not None:
+            return
+        await ctx.ready()
+        try:
+            await self._still_standby(planned, ctx)
+            await ctx.remember(asked=True)
+            await ctx.means.kube.delete(PODS, args["instance"], args["namespace"], uid=pod.uid)
+        except (Conflict, NotFound):  # gone already, maybe by an earlier try of ours
+            await ctx.remember(asked=bool(memo.get("asked")))
+        except (StepFailed, Unauthorized, Forbidden, Invalid, Refused):
+            await ctx.remember(asked=False)  # the pod that was read was not deleted by an earlier try either
+            raise
+
     async def _still_standby(self, planned: PlannedStep, ctx: RunContext) -> None:
         """Raises StepFailed where the Cluster needs every standby it has, or this one leads: an election may be about to choose it."""
         args = planned.args
-        await ctx.ready()
         cluster: PgCluster = await ctx.means.kube.read(PG_CLUSTERS, args["cluster"], args["namespace"])
-        if ctx.memo_of(planned).get("asked"):
-            return
         if role := changing(cluster):
             raise StepFailed(
                 f"a {role} of {cluster.name} to {cluster.target_primary} is under way", hint="wait for its end, then plan again"
             )
         if args["instance"] in (cluster.current_primary, cluster.target_primary):
             raise StepFailed(f"{args['instance']} leads now, or is about to", hint="plan again")
-
-    async def _delete(self, planned: PlannedStep, ctx: RunContext) -> None:
-        """The pod that was there before and no other, however often it is asked for."""
-        try:
-            await ctx.means.kube.delete(PODS, planned.args["instance"], planned.args["namespace"], uid=str(ctx.memo_of(planned)["uid"]))
-        except (Conflict, NotFound):
-            return  # gone already
 
     async def _lacking(self, planned: PlannedStep, ctx: RunContext) -> str:
         args, kube, name = planned.args, ctx.means.kube, str(planned.args["instance"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 
 import pytest
 
-from coldtui.domain.errors import StepFailed
-from coldtui.domain.plans import Outlook, Plan, Rung
+from coldtui.domain.errors import Forbidden, StepFailed, Unreachable
+from coldtui.domain.plans import Outlook, Plan, PlannedStep, Rung
+from coldtui.domain.pods import Pod
+from coldtui.domain.readings import Known
 from coldtui.lab.fakes import FakeKube
 from coldtui.live.pace import SystemClock
 from coldtui.operations.engine import RunContext, offline, perform
+from coldtui.operations.postgres.facts import PgFacts
 from coldtui.operations.postgres.restarting import RESTART_INSTANCE, Restart, RestartInstance
 from coldtui.ports import Journal, Means
 from tests.journals import a_run, an_entry
@@ -83,17 +87,66 @@ def test_what_is_found_before_a_restart(change: Change, code: str, outlook: Outl
     assert bool(plan.blocked) is (outlook is Outlook.REFUSED)
 
 
-@pytest.mark.parametrize("target", ["pending", "postgres-3"])
-async def test_no_standby_is_deleted_while_a_primary_is_looked_for(target: str, tmp_path: Path) -> None:
-    """It may be the one that is chosen; the plan did not know yet."""
+def of(facts: PgFacts) -> Pod:
+    assert isinstance(facts.pods, Known)
+    return facts.pods.value["postgres-2"]
+
+
+@contextmanager
+def stage(facts: PgFacts, folder: Path, **memo: Any) -> Iterator[tuple[FakeKube, PlannedStep, RunContext]]:
+    """The step begun, with what its run remembers of the pod and of earlier attempts."""
     (planned,) = restart(None).steps
-    kube = FakeKube({"pg_clusters": [cluster_with(target_primary=target)(healthy()).cluster]})
+    kube = FakeKube({"pg_clusters": [facts.cluster], "pods": [of(facts)]})
     clock = SystemClock()
-    with journal_in(tmp_path) as journal:
-        ctx = RunContext("20261124-180210-0009", RestartInstance("postgres-2"), Means(kube, offline(clock, ME).shell, clock, ME), journal)
-        with pytest.raises(StepFailed, match=f"of cold-postgres to {target} is under way"):
+    with journal_in(folder) as journal:
+        run = replace(a_run("20261124-180210-0009"), locks=())
+        journal.begin(run, an_entry(run))
+        kept = {f"0/{key}": value for key, value in {"uid": of(healthy()).uid, **memo}.items()}
+        means = Means(kube, offline(clock, ME).shell, clock, ME)
+        yield kube, planned, RunContext(run.id, RestartInstance("postgres-2"), means, journal, memo=kept, step=0)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (cluster_with(target_primary="pending"), "of cold-postgres to pending is under way"),
+        (cluster_with(target_primary="postgres-3"), "of cold-postgres to postgres-3 is under way"),
+        (cluster_with(current_primary="postgres-2", target_primary="postgres-2"), "postgres-2 leads now, or is about to"),
+    ],
+)
+async def test_no_standby_is_deleted_that_may_be_needed(change: Change, words: str, asked: bool, tmp_path: Path) -> None:
+    """It may be the one that is chosen, or is the primary by now; nor by a run that was killed right before its order and is taken up again."""
+    with stage(change(healthy()), tmp_path, asked=asked) as (kube, planned, ctx):
+        with pytest.raises(StepFailed, match=words):
             await Restart(QUICK).run(planned, ctx)
-        assert not [call for call, _ in kube.calls if call == "delete"]
+        assert kube.acts == []
+        assert Restart(QUICK).left_behind(planned, ctx) == ""
+
+
+async def test_a_standby_that_was_elected_while_the_api_was_away_stays(tmp_path: Path) -> None:
+    """The order is not repeated on what was seen before."""
+    with stage(healthy(), tmp_path) as (kube, planned, ctx):
+
+        def away() -> Exception:
+            kube.put("pg_clusters", cluster_with(current_primary="postgres-2", target_primary="postgres-2")(healthy()).cluster)
+            return Unreachable("connection refused")
+
+        kube.fail("delete", away)
+        with pytest.raises(StepFailed, match="postgres-2 leads now, or is about to"):
+            await Restart(QUICK).run(planned, ctx)
+        assert kube.did("delete") == []
+        assert list(kube.objects("pods")) == ["database/postgres-2"]
+        assert Restart(QUICK).left_behind(planned, ctx) == ""
+
+
+async def test_an_order_that_was_forbidden_deleted_nothing(tmp_path: Path) -> None:
+    """And is not said to have."""
+    with stage(healthy(), tmp_path) as (kube, planned, ctx):
+        kube.allowed = lambda verb, group, resource: verb != "delete"
+        with pytest.raises(Forbidden):
+            await Restart(QUICK).run(planned, ctx)
+        assert Restart(QUICK).left_behind(planned, ctx) == ""
 
 
 def test_a_standby_is_another_pod_afterwards(real: Site, tmp_path: Path) -> None:
