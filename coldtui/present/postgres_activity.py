@@ -203,6 +203,9 @@ def tree(sessions: Mapping[str, Session]) -> dict[str, Blocked]:
     return found
 
 
+_tree = Last(tree)
+
+
 def root_of(sessions: Mapping[str, Session], s: Session) -> Session:
     """Who blocks those that block it; itself where nobody does, or in a circle."""
     by_pid, met = {x.pid: x for x in sessions.values()}, {s.pid}
@@ -221,7 +224,7 @@ LOCKS: Listing[Blocked] = Listing(
     title="Who blocks whom",
     sources=("pg_clusters",),
     columns=tuple(Column(c.id, c.title, c.width, c.grow, c.right, c.priority) for c in _COLUMNS),
-    items=lambda world: tree(sessions_of(world)),
+    items=lambda world: _tree(sessions_of(world)),
     row=_lock_row,
     sorts={"pid": lambda world, b: b.order},
     default_sort="pid",

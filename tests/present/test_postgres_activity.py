@@ -58,6 +58,12 @@ def test_the_culprit_is_the_first_session() -> None:
     assert "ROOT" in rows(chain(), activity.SESSIONS)[0]
 
 
+def test_the_tree_is_made_once_of_an_answer() -> None:
+    """A queue of hundreds costs tenths of a second to put in order: screens ask for the same rows many times before the next answer comes."""
+    world = chain()
+    assert activity.LOCKS.items(world) is activity.LOCKS.items(replace(world, revision=world.revision + 1))
+
+
 def test_two_that_wait_for_each_other() -> None:
     """In a circle nobody is the root and nobody is counted as waiting for itself."""
     world = replace(chain(), pg_sessions=Known((session(1, 2), session(2, 1)), "sql", NOW))
