@@ -347,7 +347,11 @@ async def _watch(call: Call, site: Site, document: Document) -> Exit:
     changed = asyncio.Event()
     live = site.live
     end = live.subscribe(lambda world: changed.set())
-    look_away = live.attend(*(name for name in document.more if name in (DATABASE, SESSIONS))) if document.by_sql else lambda: None
+    look_away = (
+        live.attend(*(name for name in document.more if name in (DATABASE, SESSIONS)), document.reading)
+        if document.by_sql
+        else lambda: None
+    )
     await live.start((*document.sources, *document.more))
     shown: Any = None
     said = ""

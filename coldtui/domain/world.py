@@ -75,7 +75,9 @@ class SiteFacts:
 DATABASE = "database"
 """Name under which the servers of the site's database are wanted, beside the kinds."""
 SESSIONS = "pg_sessions"
-"""Name under which sessions, work in progress and databases of its primary are wanted besides."""
+"""Name under which sessions and work in progress of its primary are wanted besides."""
+SIZES = "pg_databases"
+"""Name under which its databases are wanted besides: their sizes cost it a connection and a walk through its files."""
 TABLES = "pg_tables"
 """Name under which the tables with the most dead rows are wanted."""
 NOT_SHOWN = Unknown("sql", "not asked: no screen shows it")

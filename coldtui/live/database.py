@@ -25,7 +25,7 @@ from ..domain.replication import Claim, FailoverQuorum, ManagerStatus, PrimaryLe
 from ..domain.troubles import trouble_of
 from ..domain.vips import database_vips
 from ..domain.world import DATABASE as DATABASE
-from ..domain.world import NOT_SHOWN, SESSIONS, TABLES, World
+from ..domain.world import NOT_SHOWN, SESSIONS, SIZES, TABLES, World
 from ..ports import Clock, Database, Kube
 from .builder import Builder
 from .line import Line
@@ -104,6 +104,7 @@ class DatabaseWatch:
         self._watched = Watched()
         self._turned = asyncio.Event()
         self._databases_at = self._tables_at = float("-inf")
+        self._sizing: asyncio.Task[None] | None = None
         self._activity_known = False
 
     # --- who looks
@@ -128,8 +129,8 @@ class DatabaseWatch:
     def _period_s(self) -> float:
         return self._pace.pg_shown_s if self._looks else self._pace.pg_idle_s
 
-    def _looked_at(self, what: str) -> bool:
-        return any(what in parts for parts in self._looks.values())
+    def _looked_at(self, *what: str) -> bool:
+        return any(name in parts for parts in self._looks.values() for name in what)
 
     # --- tasks
 
@@ -147,6 +148,7 @@ class DatabaseWatch:
             for target in self._targets.values():
                 if target.task is not None:
                     target.task.cancel()
+                    target.task = None  # after a fault of ours it is begun again
 
     async def aclose(self) -> None:
         if self._database is not None:
@@ -187,6 +189,7 @@ class DatabaseWatch:
             late = Unknown("sql", f"{primary} did not answer in time", "timeout")  # stays where the deadline ends what follows
             self._builder.database(True, pg_sessions=late, pg_progress=late, pg_databases=late)
             await self._activity(self._database)
+            await self._sizes(self._database)
         else:
             reason = self._no_primary()
             self._builder.database(True, pg_sessions=reason, pg_progress=reason, pg_databases=reason)
@@ -243,9 +246,10 @@ class DatabaseWatch:
                 gone.task.cancel()
             self._forget(gone)
         for key, target in wanted.items():
-            if key not in self._targets:
-                self._targets[key] = target
-                target.task = asyncio.create_task(self._tend(target), name=f"live {target.source} {target.name}")
+            known = self._targets.setdefault(key, target)
+            if known.task is None or known.task.done():  # by a fault of ours
+                known.task = asyncio.create_task(self._tend(known), name=f"live {known.source} {known.name}")
+                known.task.add_done_callback(_told)
 
     def glance(self, world: World) -> None:
         """At each revision of the World: what the API tells only while it lasts is kept, and when something is under way all are asked at once."""
@@ -458,6 +462,12 @@ class DatabaseWatch:
 
     async def _besides(self) -> None:
         """The Lease; sessions and databases of the primary while somebody looks at them."""
+        try:
+            await self._beside()
+        finally:
+            self._size_no_more()
+
+    async def _beside(self) -> None:
         shown = False
         while True:
             await happens(self._turned, self._period_s if self._cluster() is not None else self._pace.pg_look_s)
@@ -470,9 +480,11 @@ class DatabaseWatch:
                     await self._lease(cluster)
                 if self._looked_at(SESSIONS):
                     shown = True
+                    self._size(database)
                     await self._activity(database)
                 elif shown:
-                    shown, self._tables_at = False, float("-inf")
+                    self._size_no_more()
+                    shown = False
                     self._builder.database(False, pg_sessions=NOT_SHOWN, pg_progress=NOT_SHOWN, pg_databases=NOT_SHOWN, pg_tables=Map())
             except Exception as error:
                 log.error("sessions: fault of this program, tried again", exc_info=error)
@@ -481,17 +493,36 @@ class DatabaseWatch:
         cluster = self._cluster()
         primary = self._says_primary() or (cluster.current_primary if cluster is not None else "")
         if not primary:
-            reason = self._no_primary()
+            reason, self._databases_at = self._no_primary(), float("-inf")
             self._builder.database(True, pg_sessions=reason, pg_progress=reason, pg_databases=reason)
             return
         sessions = await self._read(database.sessions(primary), DEADLINE_S)
         self._builder.database(True, pg_sessions=sessions)
         self._activity_known = isinstance(sessions, Known)
-        fields: dict[str, Any] = {"pg_progress": await self._read(database.progress(primary), DEADLINE_S)}
-        if self._clock.monotonic() - self._databases_at >= self._pace.pg_idle_s or self._world.pg_databases is NOT_SHOWN:
+        self._builder.database(True, pg_progress=await self._read(database.progress(primary), DEADLINE_S))
+
+    # --- databases and their tables: sizes of large ones take seconds, for which neither sessions nor a part that shows none wait
+
+    def _size(self, database: Database) -> None:
+        """Begin to read them, if somebody looks at them and it is time."""
+        if self._looked_at(SIZES, TABLES) and (self._sizing is None or self._sizing.done()):
+            self._sizing = asyncio.create_task(self._sizes(database), name="live databases")
+            self._sizing.add_done_callback(_told)
+
+    def _size_no_more(self) -> None:
+        self._databases_at = self._tables_at = float("-inf")
+        if self._sizing is not None:
+            self._sizing.cancel()
+            self._sizing = None
+
+    async def _sizes(self, database: Database) -> None:
+        cluster = self._cluster()
+        primary = self._says_primary() or (cluster.current_primary if cluster is not None else "")
+        if not primary:
+            return  # why is said with the sessions
+        if self._clock.monotonic() - self._databases_at >= self._pace.pg_idle_s:
             self._databases_at = self._clock.monotonic()
-            fields["pg_databases"] = await self._read(database.databases(primary), 5.0)
-        self._builder.database(True, **fields)
+            self._builder.database(True, pg_databases=await self._read(database.databases(primary), 5.0))
         if self._looked_at(TABLES) and self._clock.monotonic() - self._tables_at >= TABLES_S:
             self._tables_at = self._clock.monotonic()
             await self._tables(database, primary)
@@ -513,6 +544,12 @@ class DatabaseWatch:
             return Known(await within(work, limit_s + 0.3), "sql", self._clock.now())
         except (ColdError, TimeoutError) as error:
             return _unknown("sql", error)
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    """A fault in it ends nothing else."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("%s: fault of this program, tried again", task.get_name(), exc_info=error)
 
 
 def _is_primary(found: Value) -> bool:

@@ -19,7 +19,7 @@ from coldtui.domain.readings import Known, Unknown
 from coldtui.domain.replication import ManagerStatus, PrimaryLease, SqlStatus
 from coldtui.domain.sessions import DatabaseFacts, Progress, Session, TableFacts
 from coldtui.domain.troubles import LineTrouble
-from coldtui.domain.world import DATABASE, World
+from coldtui.domain.world import DATABASE, NOT_SHOWN, SESSIONS, SIZES, World
 from coldtui.lab.fakes import FakeKube
 from coldtui.live import Live
 from coldtui.live.database import VIP, DatabaseSource
@@ -204,12 +204,72 @@ def test_who_looks_is_served_more_often() -> None:
             await live.until(lambda w: known(w, "postgres-1"), 5)
             assert servers.count("sessions", "postgres-1") == 0
             end = live.attend(DATABASE, "pg_sessions")
-            world = await live.until(lambda w: isinstance(w.pg_sessions, Known) and isinstance(w.pg_databases, Known), 5)
+            world = await live.until(lambda w: isinstance(w.pg_sessions, Known) and isinstance(w.pg_progress, Known), 5)
             assert isinstance(world.pg_sessions, Known)
             assert world.pg_sessions.value[0].pid == 7
             end()
             end()
             await live.until(lambda w: isinstance(w.pg_sessions, Unknown), 5)
+
+    asyncio.run(scene())
+
+
+class LargeDatabases(Servers):
+    """The sizes of its databases take as long as `measured`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.measured = asyncio.Event()
+
+    async def databases(self, target: str, *, deadline_s: float = 5.0) -> tuple[DatabaseFacts, ...]:
+        self.asked.append(("databases", target))
+        await self.measured.wait()
+        return await super().databases(target)
+
+
+def test_sizes_are_asked_for_only_by_who_looks_at_them_and_delay_nothing() -> None:
+    """Resting on the sessions costs no walk through the files; sessions are read on while sizes take their time, once, and sizes come in the end."""
+
+    async def scene() -> None:
+        servers = LargeDatabases()
+        async with looking(site(), servers) as live:
+            end = live.attend(DATABASE, SESSIONS)
+            await live.until(lambda w: servers.count("sessions", "postgres-1") >= 3 and isinstance(w.pg_progress, Known), 5)
+            assert servers.count("databases", "postgres-1") == 0
+            look_away = live.attend(DATABASE, SESSIONS, SIZES)
+            await live.until(lambda w: servers.count("databases", "postgres-1") == 1, 5)
+            before = servers.count("sessions", "postgres-1")
+            await live.until(lambda w: servers.count("sessions", "postgres-1") >= before + 3, 5)
+            assert servers.count("databases", "postgres-1") == 1
+            servers.measured.set()
+            await live.until(lambda w: isinstance(w.pg_databases, Known), 5)
+            look_away()
+            end()
+            await live.until(lambda w: w.pg_databases is NOT_SHOWN, 5)
+
+    asyncio.run(scene())
+
+
+def test_after_a_fault_of_ours_every_server_is_asked_again() -> None:
+    """A fault in the watch ends its questions; they begin anew with it, and do not just age."""
+
+    async def scene() -> None:
+        servers = Servers()
+        async with looking(site(), servers) as live:
+            await live.until(lambda w: known(w, "postgres-1", "postgres-2", "postgres-3"), 5)
+            watch = live._database
+            assert watch is not None
+            settle = watch._settle
+
+            def fails() -> None:
+                watch._settle = settle  # type: ignore[method-assign]
+                raise ValueError("a fault of ours")
+
+            watch._settle = fails  # type: ignore[method-assign]
+            await live.until(lambda w: DATABASE in w.sources, 5)
+            before = {name: servers.count("status", name) for name in ("postgres-1", "postgres-2", "postgres-3")}
+            await live.until(lambda w: DATABASE not in w.sources, 5)
+            await live.until(lambda w: all(servers.count("status", name) >= n + 2 for name, n in before.items()), 5)
 
     asyncio.run(scene())
 

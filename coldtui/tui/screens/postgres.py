@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -15,7 +15,7 @@ from ...domain.readings import Known
 from ...domain.replication import lsn_text
 from ...domain.sessions import DatabaseFacts, Session
 from ...domain.topology import last_position
-from ...domain.world import DATABASE, SESSIONS, TABLES, World
+from ...domain.world import World
 from ...present import postgres as pg_words
 from ...present import postgres_activity as activity
 from ...present import postgres_server as server
@@ -30,18 +30,12 @@ from ...present.rows import Cell, Tone
 from ..widgets.card import Card
 from ..widgets.lines import Lines
 from ..widgets.table import RowTable
+from .attending import Attending
 from .listings import ListingsScreen, Part, plain_part
 
 if TYPE_CHECKING:
     from .base import WorldScreen
 
-LOOKED_AT = {
-    "instances": (DATABASE, SESSIONS),
-    "sessions": (DATABASE, SESSIONS),
-    "locks": (DATABASE, SESSIONS),
-    "databases": (DATABASE, SESSIONS, TABLES),
-}
-"""What each part needs read more often than else."""
 FEW = ("instances", "databases", "clusters")
 """Parts with few rows: their tables have the whole width, and what is said of a row stands below."""
 BARS, LEAST_FOOT, FOOT, LEAST_TABLE = 4, 5, 8, 6
@@ -49,13 +43,6 @@ BARS, LEAST_FOOT, FOOT, LEAST_TABLE = 4, 5, 8, 6
 NEXT = " next"
 SERVER, TALL = ("sessions", "locks", "databases"), 30
 """Parts that are about one server; and so low a terminal that the head is brief beside anything but the instances."""
-
-
-@runtime_checkable
-class Attentive(Protocol):
-    """A Live that reads more often what somebody looks at."""
-
-    def attend(self, *what: str) -> Callable[[], None]: ...
 
 
 def _member_ref(item: MemberOf) -> Ref:
@@ -144,7 +131,7 @@ def _wrapped(lines: Sequence[Line], card: Card) -> list[Line]:
     return [part for line in lines for part in wrap_line(line, wide)] if wide > 20 else list(lines)
 
 
-class PostgresScreen(ListingsScreen):
+class PostgresScreen(Attending, ListingsScreen):
     PARTS: ClassVar[tuple[Part, ...]] = (
         Part("instances", topology.MEMBERS, topology.readings, _member_ref, lambda ref: ref.key if ref.kind == "pods" else None),
         Part("sessions", activity.SESSIONS, activity.session_lines, _nothing, _nowhere),
@@ -164,7 +151,6 @@ class PostgresScreen(ListingsScreen):
         super().__init__()
         self._at = 0
         self._laid: object = None
-        self._end: Callable[[], None] | None = None
 
     def body(self) -> ComposeResult:
         yield Lines(id="head")
@@ -224,30 +210,7 @@ class PostgresScreen(ListingsScreen):
             table = self._table_of(part)
             table.display = part is self.part
             table.styles.height, table.styles.min_height = "1fr", 4
-        self._attend()
-
-    # --- what is read more often
-
-    def on_screen_resume(self) -> None:
-        self._attend()
-        super().on_screen_resume()
-
-    def on_screen_suspend(self) -> None:
-        self._rest()
-
-    def on_unmount(self) -> None:
-        self._rest()
-
-    def _attend(self) -> None:
-        self._rest()
-        live = self.cold.site.live
-        if isinstance(live, Attentive) and self.is_current:
-            self._end = live.attend(*LOOKED_AT.get(self.part.id, (DATABASE,)))
-
-    def _rest(self) -> None:
-        end, self._end = self._end, None
-        if end is not None:
-            end()
+        self.attend()
 
     # --- showing
 

@@ -18,24 +18,31 @@ from ...present.postgres_topology import MemberOf
 from ...present.rows import Cell, Tone
 from ..widgets.textview import TextView
 from . import postgres as rows
-from .base import WorldScreen
+from .attending import Attending
 from .listings import Part
 
 
-class PostgresPage(WorldScreen):
+class PostgresPage(Attending):
     """Follows the World as its row does; acts are those of the row."""
 
     def __init__(self, part: Part, key: str, title: str) -> None:
         super().__init__()
-        self.part, self.key, self.named = part, key, title
+        self._part, self.key, self.named = part, key, title
+        self._found: tuple[World | None, Any] = (None, None)
 
     def body(self) -> ComposeResult:
         yield TextView(self.named, stem=f"{self.part.id}-{self.named}")
 
     @property
+    def part(self) -> Part:
+        return self._part
+
+    @property
     def item(self) -> Any:
-        """None: it is not there any more."""
-        return self.part.listing.items(self.world).get(self.key) if self.world is not None else None
+        """None: it is not there any more. Looked for once in each World: keys and acts ask for it often."""
+        if self.world is not None and self._found[0] is not self.world:
+            self._found = (self.world, self.part.listing.items(self.world).get(self.key))
+        return self._found[1]
 
     def show(self, world: World, now: datetime) -> None:
         item, view = self.item, self.query_one(TextView)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pytest_textual_snapshot import SVGImageExtension  # type: ignore[import-untyped]
@@ -196,6 +197,31 @@ def test_enter_opens_all_that_the_box_cuts() -> None:
             await c.press("escape", "tab", "enter")
             assert "UPDATE orders" in c.text
             assert "23249" in c.text
+
+    run(check())
+
+
+def test_a_page_looks_for_its_row_once_in_each_world() -> None:
+    """Drawing it and asking what can be done to it, key by key, is one look through a queue of hundreds."""
+    from coldtui.tui.screens.postgres import PostgresScreen
+    from coldtui.tui.screens.postgres_page import PostgresPage
+
+    locks, made = PostgresScreen.PARTS[2], []
+
+    def items(world: World) -> Mapping[str, Any]:
+        made.append(world)
+        return locks.listing.items(world)
+
+    async def check() -> None:
+        async with console(busy(), start="postgres") as c:
+            key = next(iter(locks.listing.items(busy())))
+            await c.app.push_screen(PostgresPage(replace(locks, listing=replace(locks.listing, items=items)), key, "a session"))
+            await c.at(NOW)
+            await c.at(NOW)
+            assert c.app.top.acts_on() is not None
+            assert len(made) == 1
+            await c.put(busy())
+            assert len(made) == 2
 
     run(check())
 
