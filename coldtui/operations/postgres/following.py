@@ -19,10 +19,11 @@ from ...domain.troubles import trouble_of
 from ...ports import HeldLease
 from ..engine import RunContext
 from .facts import INSTANCE_S, PgFacts, gather_cluster, writers
-from .paths import by_sql
+from .paths import no_write, with_ways
 from .probe import WriteProbe
 
 T = TypeVar("T")
+GATHER_S = 6.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class Following:
     aim: Aim
     pace: Pace
     probe: WriteProbe | None
+    facts: PgFacts
+    """From before: where writes are tried."""
     told: set[str] = field(default_factory=set)
     held: float | None = None
     """Since when (monotonic) all but the write was seen to hold."""
@@ -178,12 +181,13 @@ class Following:
         return await self._no_write()
 
     async def _no_write(self) -> str:
-        """The last of the proof: a write begun after all else held is accepted, or the new primary itself says over SQL that it is one."""
+        """The last of the proof: a write begun after all else held is accepted, by the probe or on any path that can be seen from here."""
         now = self.ctx.means.clock.monotonic()
         self.held = now if self.held is None else self.held
         if self.probe is not None and not self.probe.barred:
             return "" if self.probe.accepted_since(self.held) else f"no write through {self.probe.target} was accepted yet"
-        return await by_sql(self.ctx.means, self.aim.to, self._unseen)
+        self.facts = await self.ctx.patiently(lambda: with_ways(self.ctx.means, self.facts, GATHER_S))
+        return await no_write(self.ctx.means, self.facts, self.aim.to, self._unseen)
 
     async def _unseen(self, why: str) -> None:
         await self._stage("unwritten", f"that {self.aim.to} takes writes was not seen: {why}")
@@ -204,7 +208,7 @@ class Following:
     async def _verdict(self, look: Look | None) -> str:
         """Ignored, or hanging; and the cause, as far as it can be told."""
         try:
-            facts = await gather_cluster(f"{self.aim.namespace}/{self.aim.name}", self.ctx.means, 6.0)
+            facts = await gather_cluster(f"{self.aim.namespace}/{self.aim.name}", self.ctx.means, GATHER_S)
         except ColdError as error:
             return f"what holds it is not known: {trouble_of(error).words}"
         causes = "; ".join(causes_of(facts, self.aim)) or "no cause is to be seen from here: look at the operator's log"

@@ -10,7 +10,7 @@ from ...domain.replication import SqlStatus
 from ...domain.troubles import trouble_of
 from ...domain.values import dataclass
 from ...ports import Database, Means
-from .facts import INSTANCE_S, VIP, WRITES, PgFacts
+from .facts import INSTANCE_S, VIP, WRITES, PgFacts, gather_cluster
 
 OUR_FAULT = frozenset({"unauthorized", "forbidden", "config", "tls", "dns"})
 """Troubles that say nothing of the server: we are not let in, or do not know how."""
@@ -94,30 +94,39 @@ async def _strange(database: Database, facts: PgFacts) -> str:
     return "" if told.system_id in ("", own) else f"the VIP leads to another database (system ID {told.system_id}, not {own})"
 
 
+async def with_ways(means: Means, facts: PgFacts, deadline_s: float) -> PgFacts:
+    """The facts, gathered anew where they do not tell whose VIP it is or where the -rw Service leads: what could not be read then may be told by now.
+    Raises what `gather_cluster` does."""
+    if means.database is None or (facts.site and facts.rw):
+        return facts
+    return await gather_cluster(facts.cluster.key, means, deadline_s)
+
+
 async def no_write(means: Means, facts: PgFacts, leads: str, unseen: Callable[[str], Awaitable[None]]) -> str:
     """What keeps a write from being accepted on the path of the applications; empty: nothing, or nothing that can be seen from here.
 
-    Where no path can be used from this machine, `leads` itself must say over SQL that it is no standby; where that is not told either, `unseen` is
-    told why.
+    Where no path can be used from this machine, `leads` itself must accept one; where that is not told either, `unseen` is told why.
     """
     way = await writing_way(means, facts)
     if way.target:
         return ""
     if not way.blind:
         return f"a write to be accepted: {way.why}"
-    return await by_sql(means, leads, unseen)
+    return await by_itself(means, leads, unseen)
 
 
-async def by_sql(means: Means, leads: str, unseen: Callable[[str], Awaitable[None]]) -> str:
-    """The same by the word of `leads` alone."""
+async def by_itself(means: Means, leads: str, unseen: Callable[[str], Awaitable[None]]) -> str:
+    """The same at the address of `leads` alone: that it left recovery is not enough, its commits may hang."""
     if means.database is None:
         await unseen("no connection to the database servers")
         return ""
     try:
         status = await means.database.status(leads, deadline_s=INSTANCE_S)
+        if status.in_recovery:
+            return f"{leads} to leave recovery"
+        await means.database.probe_write(leads, deadline_s=INSTANCE_S)
     except ColdError as error:
         if not says_nothing(error, OUT_OF_REACH):
-            return f"{leads} to say over SQL that it takes writes: {trouble_of(error).words}"
+            return f"{leads} to accept a write: {trouble_of(error).words}"
         await unseen(trouble_of(error).words)
-        return ""
-    return f"{leads} to leave recovery" if status.in_recovery else ""
+    return ""

@@ -154,7 +154,7 @@ class SwitchOver(Step):
             memo = ctx.memo_of(planned)
             asked = datetime.fromisoformat(memo["asked"]) if memo.get("asked") else ctx.now
             aim = memo_of_aim(memo, planned.args["namespace"], planned.args["cluster"], to, asked)
-            timeline = await Following(ctx, aim, self.pace, outage.probe).run()
+            timeline = await Following(ctx, aim, self.pace, outage.probe, facts).run()
             told, measured = outage.words(), outage.memo()
         words = f"{to} leads {planned.args['cluster']}, timeline {memo.get('timeline') or '?'} -> {timeline or '?'}; {told}"
         await ctx.remember(proven=True, outcome=words, **measured)

@@ -22,9 +22,9 @@ from ..engine import RunContext, Step
 from ..host_steps import kept
 from .facts import INSTANCE_S, PgFacts, _ask, _operator, gather_cluster, writers
 from .following import _or_none
-from .paths import no_write, write_paths
+from .paths import no_write, with_ways, write_paths
 from .promoting import measured, outcome_of, probing
-from .stopping import FailoverPace
+from .stopping import GATHER_S, FailoverPace
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,7 @@ class Verifying:
         if look.writers != (self.leads,):
             where = "nobody" if not look.writers else ", ".join(look.writers)
             return f"the -rw Service to lead to {self.leads} alone, it leads to {where}{self._mover(look)}"
+        self.facts = await self.ctx.patiently(lambda: with_ways(self.ctx.means, self.facts, GATHER_S))
         return await no_write(self.ctx.means, self.facts, self.leads, self._unseen)
 
     def _mover(self, look: Look) -> str:

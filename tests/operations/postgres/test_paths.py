@@ -16,18 +16,26 @@ from coldtui.domain.secret import Secret
 from coldtui.domain.troubles import LineTrouble
 from coldtui.lab.client import PG_CLUSTERS
 from coldtui.lab.fakes.database import FakeDatabase, FakeServer
+from coldtui.operations.engine import RunContext
+from coldtui.operations.postgres import paths
 from coldtui.operations.postgres.checks import confirm_word, switchover_findings
 from coldtui.operations.postgres.facts import PgFacts, gather_cluster, site_key
+from coldtui.operations.postgres.following import Aim, Following
 from coldtui.operations.postgres.hibernating import HIBERNATE_CLUSTER, WAKE_CLUSTER, HibernateCluster, WakeCluster
 from coldtui.operations.postgres.hibernation_steps import Hibernating, Waking
-from coldtui.operations.postgres.paths import no_write, vip_of_another, writing_way
+from coldtui.operations.postgres.paths import no_write, vip_of_another, with_ways, writing_way
 from coldtui.operations.postgres.restarting import RESTART_INSTANCE, RestartInstance
 from coldtui.operations.postgres.restarting_primary import RestartPrimary
+from coldtui.operations.postgres.stopping import FailoverPace
+from coldtui.operations.postgres.switchover import Switchover
+from coldtui.operations.postgres.verifying import Look, Verifying
 from coldtui.ports import Means
 from tests.lab.postgres.conftest import NAME, NS, Place, Site
-from tests.operations.postgres.ground import QUICK, config_of, ground
+from tests.operations.drain.ground import journal_in
+from tests.operations.postgres.ground import QUICK, config_of, ground, recorded
 from tests.operations.postgres.running import Act, planned
 from tests.operations.postgres.scene import NOW, SYSTEM, healthy
+from tests.operations.postgres.scene import plan_of as switchover_plan
 
 pytestmark = pytest.mark.timeout(240)
 SITE, OTHER = "database/cold-postgres", "archive/cold-postgres"
@@ -155,7 +163,73 @@ async def test_what_tells_only_of_us_is_not_waited_for() -> None:
         return LineTrouble("the database system is starting up", kind="server")
 
     waiting, unseen = await said(means_of(rw=away, **{"postgres-1": starting}), facts)
-    assert (waiting.partition(":")[0], unseen) == ("postgres-1 to say over SQL that it takes writes", [])
+    assert (waiting.partition(":")[0], unseen) == ("postgres-1 to accept a write", [])
+
+
+class Hanging(FakeDatabase):
+    """It answers, and no commit on it ends."""
+
+    async def probe_write(self, target: str, *, deadline_s: float = 1.0) -> str:
+        await super().probe_write(target, deadline_s=deadline_s)
+        raise hanging()
+
+
+async def test_a_primary_whose_commits_hang_takes_no_writes() -> None:
+    """Also where only its own address can be used: that it left recovery proves nothing."""
+    facts = replace(healthy(), site=SITE, sql={**healthy().sql, "vip": Unknown("vip", "no answer")})
+    means = means_of(**{"postgres-1": None})
+    means = replace(means, database=Hanging(cast(FakeDatabase, means.database).servers))
+    assert await said(means, facts) == ("postgres-1 to accept a write: does not end a commit within 2 s", [])
+
+
+@pytest.mark.parametrize(("fails", "waits"), [(standby, True), (hanging, True), (unauthorized, False), (None, False)])
+async def test_a_switchover_without_a_probe_waits_for_a_write(fails: Callable[[], ColdError] | None, waits: bool, tmp_path: Path) -> None:
+    """Nothing could be measured since no write was accepted before it: it is done when one is, or when none can be tried from here, which is said."""
+    plan = switchover_plan()
+    with journal_in(tmp_path) as journal:
+        means = means_of(vip=fails, **{"postgres-2": unauthorized})
+        ctx = RunContext(recorded(journal, 1, plan), Switchover("postgres-2"), means, journal, step=0)
+        aim = Aim("database", "cold-postgres", "postgres-1", "postgres-2", 7, True, NOW)
+        lacking = await Following(ctx, aim, QUICK, None, replace(healthy(), site=SITE))._no_write()
+        assert lacking.startswith("a write to be accepted: ") is waits
+        assert bool(lacking) is waits
+        told = [e.text for e in journal.events(ctx.run) if e.text]
+        assert bool(told) is (fails is unauthorized)
+
+
+async def test_what_could_not_be_read_of_the_paths_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose VIP it is, and where the Service leads: otherwise a wait for a write would end with what an API that is back could tell."""
+    asked: list[str] = []
+    whole = replace(healthy(), site=SITE)
+
+    async def gathered(key: str, means: Means, deadline_s: float) -> PgFacts:
+        asked.append(key)
+        return whole
+
+    monkeypatch.setattr(paths, "gather_cluster", gathered)
+    means = means_of(vip=standby)
+    for lacking in (replace(healthy(), site=""), replace(whole, rw=False)):
+        assert await with_ways(means, lacking, 1.0) is whole
+    assert await with_ways(means, whole, 1.0) is whole
+    assert asked == [SITE, SITE]
+
+
+async def test_after_a_failover_the_vip_is_found_once_the_api_tells_whose_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Facts that told neither are not taken for a site on which no write can be tried."""
+
+    async def gathered(key: str, means: Means, deadline_s: float) -> PgFacts:
+        return replace(healthy(), site=SITE)
+
+    monkeypatch.setattr(paths, "gather_cluster", gathered)
+    silent = replace(healthy(), site="", rw=False, sql={**healthy().sql, "vip": Unknown("vip", "no answer")})
+    managers = {"postgres-1": healthy().manager("postgres-1")}
+    look = Look(healthy().cluster, None, managers, ("postgres-1",), None, Unknown("operator", "not asked"))
+    with journal_in(tmp_path) as journal:
+        plan = switchover_plan()
+        means = means_of(vip=standby, **{"postgres-1": unauthorized})
+        ctx = RunContext(recorded(journal, 1, plan), Switchover("postgres-2"), means, journal, step=0)
+        seen = Verifying(plan.steps[0], ctx, FailoverPace(), "postgres-1", 7, "postgres-2", silent)
+        assert await seen._not_leading(look) == "a write to be accepted: leads to a standby"
 
 
 # --- on real servers
