@@ -9,9 +9,9 @@ from typing import Any
 
 from ...domain.errors import ColdError, JournalTrouble
 from ...domain.plans import PlannedStep
-from ..engine import RunContext
+from ..engine import GATHER_S, RunContext
 from .facts import PgFacts
-from .paths import write_paths, writing_way
+from .paths import with_ways, write_paths, writing_way
 from .probe import WriteProbe
 
 
@@ -39,10 +39,11 @@ async def measuring(planned: PlannedStep, ctx: RunContext, facts: PgFacts) -> As
     """Writes are tried on the path of the applications while the context lasts. Left by an error after the act was asked for (memo `asked`), what was
     measured until then is remembered and said."""
     means, again = ctx.means, bool(ctx.memo_of(planned).get("asked"))
-    way = await writing_way(means, facts)
+    ways = await ctx.patiently(lambda: with_ways(means, facts, GATHER_S))
+    way = await writing_way(means, ways)
     path = way.target
-    if not path and again:  # writes have stopped by what this run asked for: they are tried until they come back
-        path = next(iter(write_paths(facts, means.database)), "")
+    if not path and again and not way.blind:  # writes have stopped by what this run asked for: they are tried until they come back
+        path = next(iter(write_paths(ways, means.database)), "")
     if not path:
         await ctx.say(f"the outage cannot be measured: {way.why}")
         yield Outage(None, way.why, again)

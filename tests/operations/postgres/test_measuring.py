@@ -10,6 +10,7 @@ import pytest
 
 from coldtui.domain.errors import StepFailed, Unauthorized, Unreachable
 from coldtui.domain.runs import What
+from coldtui.domain.troubles import LineTrouble
 from coldtui.lab.fakes.database import FakeDatabase, FakeServer
 from coldtui.live.pace import SystemClock
 from coldtui.operations.engine import RunContext, offline
@@ -61,6 +62,20 @@ async def test_what_was_measured_is_told_on_the_way_out(asked: bool, tmp_path: P
             assert memo["pauses"] == 1
         else:
             assert (said, memo) == ([], {})
+
+
+@pytest.mark.parametrize(("kind", "probed"), [("timeout", False), ("server", True)])
+async def test_a_run_taken_up_again_waits_on_no_path_that_cannot_be_seen_from_here(kind: str, probed: bool, tmp_path: Path) -> None:
+    """The Service address has no route from a workstation: no write through it would ever be accepted. One that answers and takes none is waited for."""
+    plan, clock = plan_of(), SystemClock()
+    fake = FakeDatabase({"rw": FakeServer(fails=lambda: LineTrouble("did not answer", kind=kind))})
+    with journal_in(tmp_path) as journal:
+        ctx = RunContext(recorded(journal, 1, plan), Switchover("postgres-2"), replace(offline(clock, ME), database=fake), journal, step=0)
+        await ctx.remember(asked="2026-11-24T12:00:00+00:00")
+        async with measuring(plan.steps[0], ctx, replace(healthy(), clusters=(SITE,), site=SITE)) as outage:
+            assert (outage.probe is not None) is probed
+            assert outage.words() == "the outage was not measured from its beginning: the runner was away"
+            assert outage.memo()["outage_ms"] is None
 
 
 async def test_where_no_write_can_be_tried_it_is_said_once(tmp_path: Path) -> None:
