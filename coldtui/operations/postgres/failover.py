@@ -129,6 +129,7 @@ def arguments(case: Case) -> Mapping[str, Any]:
         "by_hand": case.chosen.by_hand,
         "off": case.asked.off,
         "worse": case.asked.worse,
+        "short": case.shortfall(case.to),
         "node": pod.node if pod is not None else "",
         "timeline": timeline_of(facts.pg, case.primary),
         "end": end.lsn if end is not None else None,

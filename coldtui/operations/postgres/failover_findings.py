@@ -105,9 +105,8 @@ def _of_target(case: Case) -> Iterator[Finding]:
         sentence = f"{to} has received {amount(short)} less than {best}: that would be lost besides"
         yield j.stop("failover.worse", sentence, f"choose {best}, or accept it with --accept-worse-candidate", to)
     elif short:
-        yield _loses(
-            j, "failover.worse", f"{to} has received {amount(short)} less than {best}: that much more is lost, and {best} diverges"
-        )
+        sentence = f"{to} has received {amount(short)} less than {best}: that much more is lost, and {best} diverges"
+        yield _loses(j, "failover.worse", sentence, lost=short)
     else:
         end = reached(facts.pg, to)
         yield j.note("failover.target", f"{to} has received most{f', up to {lsn_text(end)}' if end is not None else ''}", Weight.GOOD)
@@ -193,7 +192,8 @@ def _of_loss(case: Case) -> Iterator[Finding]:
             yield j.note("failover.loss", f"0 bytes would be lost of what is known: {words}")
     else:
         sentence = f"what would be lost cannot be known: {_why_unknown(case, end is not None)}{_least(own, floor)}"
-        yield _loses(j, "failover.loss", sentence, "" if end is not None else "a position that was seen before is given by --primary-lsn")
+        remedy = "" if end is not None else "a position that was seen before is given by --primary-lsn"
+        yield _loses(j, "failover.loss", sentence, remedy, max(0, floor[0] - own) if floor is not None else 0)
     yield from _of_quorum(case)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from ...domain.errors import Conflict, Forbidden, Invalid, NotFound, Refused, Unauthorized, Unreachable
 from ...domain.failover import PENDING
 from ...domain.kinds import PG_CLUSTERS
-from ...domain.plans import PlannedStep
+from ...domain.plans import GROWTH_B, PlannedStep
 from ...domain.postgres import PgCluster
 from ...domain.replication import lsn_text
 from ...domain.troubles import trouble_of
@@ -148,7 +148,7 @@ class Promote(Step):
             against.append(f"{args['from']} is well again")
         if why := unfit(facts, case.signs, args["to"]):
             against.append(f"{args['to']} {why}")
-        elif (short := case.shortfall(args["to"])) and not args["worse"]:
+        elif (short := case.shortfall(args["to"])) > accepted_shortfall(args):
             against.append(f"{args['to']} has received {amount(short)} less than {case.ranked[0]}")
         if case.renews:
             against.append(case.renews)
@@ -185,6 +185,11 @@ class Promote(Step):
         if not memo.get("asked"):
             return ""
         return f"targetPrimary of {planned.args['cluster']} was set to {planned.args['to']}, which may go on to lead by itself"
+
+
+def accepted_shortfall(args: Mapping[str, Any]) -> int:
+    """Bytes that the target may have received less than the best: those of the plan where they were accepted, with what a plan may grow by."""
+    return int(args.get("short") or 0) + GROWTH_B if args["worse"] else 0
 
 
 def cast_of(c: PgCluster) -> Cast:

@@ -396,6 +396,24 @@ def test_a_loss_that_grew_by_more_than_a_segment_is_no_longer_agreed_to() -> Non
     assert grown.startswith("about 32 MiB (33,554,433 bytes) would be lost")
 
 
+def test_a_worse_candidate_that_fell_back_further_is_no_longer_agreed_to() -> None:
+    """What was accepted is what the plan said, not whatever it has become."""
+    chosen = {"to": BEST, "accept_worse_candidate": True}
+    before = plan_of(behind(BEST, 1024)(killed()), **chosen)
+    assert worse(before, plan_of(behind(BEST, 1024 + SEGMENT)(killed()), **chosen)) == ()
+    grown = worse(before, plan_of(behind(BEST, 1025 + SEGMENT)(killed()), **chosen))
+    assert any(text.startswith("postgres-2 has received 16 MiB (16,778,241 bytes) less than postgres-3") for text in grown)
+
+
+def test_the_least_that_is_lost_may_not_grow_unseen_either() -> None:
+    """What cannot be known has a least, which is what was agreed to."""
+    unfit = in_pg(pod_with(OTHER, is_ready=False, state="Pending"))
+    before = plan_of(all_of(unfit, behind(BEST, 4096))(killed()))
+    (grown,) = worse(before, plan_of(all_of(unfit, behind(BEST, 4097 + SEGMENT))(killed())))
+    assert grown.startswith("what would be lost cannot be known: ")
+    assert finding(before, "loss").amount == 4096
+
+
 def test_a_paused_replay_is_ended_by_the_promotion() -> None:
     """It is a warning, with what is left to replay."""
     held = in_pg(manager_with(BEST, replay_paused=True, replayed=HEAD - SEGMENT), sql_with(BEST, replayed=HEAD - SEGMENT))

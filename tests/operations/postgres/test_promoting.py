@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from coldtui.domain.errors import Refused
+from coldtui.domain.plans import PlannedStep
 from coldtui.domain.postgres import PgCluster
+from coldtui.domain.replication import SEGMENT_B
 from coldtui.live.pace import SystemClock
 from coldtui.operations.engine import RunContext, offline
+from coldtui.operations.postgres import promoting
 from coldtui.operations.postgres.failover import Failover
+from coldtui.operations.postgres.failover_facts import FailoverFacts
 from coldtui.operations.postgres.promoting import JUDGED_S, Promote, cast_of
 from coldtui.ports import Clock, Kube
 from tests.operations.drain.ground import journal_in
 from tests.operations.means import ME
-from tests.operations.postgres.failover_scene import BEST, killed, plan_of
+from tests.operations.postgres.failover_scene import BEST, behind, killed, plan_of
 from tests.operations.postgres.ground import recorded
+from tests.operations.postgres.scene import NOW
 
 
 class Late(SystemClock):
@@ -28,6 +35,13 @@ class Late(SystemClock):
 
     def monotonic(self) -> float:
         return self.moment
+
+
+class Fixed(SystemClock):
+    """It is the moment of the scene."""
+
+    def now(self) -> datetime:
+        return NOW
 
 
 class Api:
@@ -66,3 +80,31 @@ async def test_a_judgement_that_aged_on_the_way_is_not_acted_on(read_s: float, g
         assert await Promote()._sent(plan.steps[step], ctx, cast_of(api.cluster)) is fresh
         assert api.sent == ([BEST] if fresh else [])
         assert bool(ctx.memo_of(plan.steps[step]).get("asked")) is fresh
+
+
+@pytest.mark.parametrize(("accepted", "more", "refused"), [(True, SEGMENT_B, False), (True, SEGMENT_B + 1, True), (False, 0, True)])
+async def test_a_worse_candidate_is_named_only_as_bad_as_it_was_accepted(
+    accepted: bool, more: int, refused: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is judged once more right before it is named: it may have fallen back meanwhile."""
+    plan = plan_of(behind(BEST, 1024)(killed()), to=BEST, way="patch", accept_worse_candidate=True)
+    args = {**plan.steps[-1].args, "worse": accepted}
+
+    async def facts(planned: PlannedStep, ctx: RunContext) -> FailoverFacts:
+        return behind(BEST, 1024 + more)(killed())
+
+    async def well(planned: PlannedStep, ctx: RunContext) -> bool:
+        return False
+
+    monkeypatch.setattr(promoting, "facts_of", facts)
+    monkeypatch.setattr(promoting, "well_again", well)
+    with journal_in(tmp_path) as journal:
+        clock = Fixed()
+        ctx = RunContext(recorded(journal, 1, plan), Failover(), offline(clock, ME), journal, step=0)
+        judged = Promote()._still_right(replace(plan.steps[-1], args=args), ctx)
+        if refused:
+            with pytest.raises(Refused, match="cannot take the place") as told:
+                await judged
+            assert "less than postgres-3" in told.value.detail
+        else:
+            assert await judged == cast_of(killed().cluster)
