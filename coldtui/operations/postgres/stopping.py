@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...domain.errors import Conflict, Forbidden, Invalid, NotFound, Refused, StepFailed, Unreachable
+from ...domain.errors import Conflict, Forbidden, Invalid, NotFound, Refused, StepFailed, Unauthorized, Unreachable
 from ...domain.kinds import NODES, PG_CLUSTERS, PODS
 from ...domain.nodes import Node
 from ...domain.plans import PlannedStep
@@ -129,9 +128,15 @@ class StopPrimary(Step):
         if pod is not None and pod.uid == uid and pod.deleted is None:
             await self._still_lost(planned, ctx, pod)
             await ctx.ready()
+            asked = bool(ctx.memo_of(planned).get("asked"))
             await ctx.remember(asked=True)
-            with contextlib.suppress(Conflict, NotFound):  # gone already
+            try:
                 await ctx.means.kube.delete(PODS, args["from"], args["namespace"], uid=uid, grace_s=0)
+            except (Conflict, NotFound):  # gone already, maybe by an earlier try of ours
+                await ctx.remember(asked=asked)
+            except (Unauthorized, Forbidden, Invalid, Refused):
+                await ctx.remember(asked=False)
+                raise
 
     async def _still_lost(self, planned: PlannedStep, ctx: RunContext, pod: Pod) -> None:
         name = str(planned.args["node"])
