@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from .failover_signs import STEADY, lost_for, prospect_of, settling
+from .losses import FRESH, SETTLING, fresh
 from .postgres import MAJOR_UPGRADE, PgCluster, changing, electing
 from .problems import Problem, Severity
-from .readings import Freshness, Known, Reading, Unknown
+from .readings import Freshness, Known, Unknown
 from .replication import Claim
 from .text import size
 from .verdicts import Grade, Verdict
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from .topology import Member, Topology
     from .world import World
 
-FRESH = timedelta(seconds=25)
-SETTLING = timedelta(seconds=60)
 FAR_BEHIND_B = 64 << 20
 """Four WAL segments."""
 Judge = Callable[["World", "Topology", PgCluster, datetime], Iterator[Problem]]
@@ -100,10 +99,6 @@ def writes(c: PgCluster) -> str:
     return f"writes through {c.write_service or c.name + '-rw'}"
 
 
-def _now(reading: Reading[object], now: datetime) -> bool:
-    return isinstance(reading, Known) and now - reading.as_of <= FRESH
-
-
 def _settled(c: PgCluster, now: datetime) -> bool:
     """No role change is under way, nor was one a moment ago."""
     last = max((at for at in (c.current_primary_since, c.target_primary_since) if at is not None), default=None)
@@ -135,7 +130,7 @@ def _said(claim: Claim) -> str:
 
 
 def _systems(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
-    told = {m.name: m.system_id.value for m in t.members if isinstance(m.system_id, Known) and _now(m.system_id, now)}
+    told = {m.name: m.system_id.value for m in t.members if isinstance(m.system_id, Known) and fresh(m.system_id, now)}
     ids = {**told, **({"the Cluster": c.system_id} if c.system_id and told else {})}
     first = next(iter(ids.items()), ("", ""))
     for name, other in ids.items():
@@ -153,11 +148,11 @@ def _systems(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator
 def _timelines(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
     """A standby follows a new timeline within moments of a switchover; one that does not has diverged, or does not stream."""
     lead = next((m for m in t.members if m.name == t.primary), None)
-    if lead is None or not isinstance(lead.timeline, Known) or not _now(lead.timeline, now):
+    if lead is None or not isinstance(lead.timeline, Known) or not fresh(lead.timeline, now):
         return
     for m in t.members:
         own = m.timeline
-        if m is lead or not isinstance(own, Known) or own.source == "cluster" or not _now(own, now) or own.value == lead.timeline.value:
+        if m is lead or not isinstance(own, Known) or own.source == "cluster" or not fresh(own, now) or own.value == lead.timeline.value:
             continue
         if own.value < lead.timeline.value and (not _settled(c, now) or not _sure(m, own)):
             continue
@@ -196,7 +191,7 @@ def _labels(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[
 
 
 def _own_role(m: Member, now: datetime) -> Known[str] | None:
-    return next((r for r in (m.by_sql, m.by_manager) if isinstance(r, Known) and _now(r, now)), None)
+    return next((r for r in (m.by_sql, m.by_manager) if isinstance(r, Known) and fresh(r, now)), None)
 
 
 def _named(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
@@ -219,11 +214,11 @@ def _vip(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Pro
     reading, server = t.vip.reading, t.vip.server
     lead = next((m for m in t.members if m.name == t.primary), None)
     if not isinstance(reading, Known):
-        if lead is not None and isinstance(lead.sql, Known) and _now(lead.sql, now):
+        if lead is not None and isinstance(lead.sql, Known) and fresh(lead.sql, now):
             what = f"the VIP cannot be used: {reading.reason}"
             yield problem_of(c, "vip-fails", what, "clients of the VIP", f"{t.primary} itself answers", Severity.WARNING)
         return
-    if not _now(reading, now):
+    if not fresh(reading, now) or t.vip.outrun:
         return
     if reading.value.in_recovery and not c.replica_cluster:
         primary = f", the primary is {t.primary}" if t.primary else ""
@@ -254,8 +249,8 @@ def _silent(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[
     if m is None or changing(c) or electing(c, m.instance) or c.is_fenced(m.name) or c.replica_cluster:
         return
     others = [x for x in t.members if x is not m]
-    by_sql = not isinstance(m.sql, Known) and any(_now(x.sql, now) for x in others)
-    by_manager = not isinstance(m.manager, Known) and any(_now(x.manager, now) for x in others)
+    by_sql = not isinstance(m.sql, Known) and any(fresh(x.sql, now) for x in others)
+    by_manager = not isinstance(m.manager, Known) and any(fresh(x.manager, now) for x in others)
     if by_sql and not isinstance(m.manager, Known):
         reason = getattr(m.sql, "reason", "")
         yield problem_of(c, "silent", f"primary {m.name} does not answer, its standbys do", writes(c), reason)
@@ -306,14 +301,14 @@ def _lasting(cause: Cause, c: PgCluster) -> str:
 def _streams(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
     """No contradiction, but what no object of the API tells: a standby that falls behind, or does not replay."""
     lead = next((m for m in t.members if m.name == t.primary), None)
-    if lead is None or not _settled(c, now) or not isinstance(lead.position, Known) or not _now(lead.position, now):
+    if lead is None or not _settled(c, now) or not isinstance(lead.position, Known) or not fresh(lead.position, now):
         return
     for m in t.members:
         if m is lead or m.role != "replica" or not m.answers:
             continue
-        octets = m.behind.value if isinstance(m.behind, Known) and _now(m.behind, now) else 0
+        octets = m.behind.value if isinstance(m.behind, Known) and fresh(m.behind, now) else 0
         also = f", {size(octets)} behind" if octets else ""
-        if isinstance(m.receiving, Known) and _now(m.receiving, now) and not m.receiving.value:
+        if isinstance(m.receiving, Known) and fresh(m.receiving, now) and not m.receiving.value:
             what, hits = f"{m.name} receives no WAL{also}", "what is written now is lost with the primary"
             yield problem_of(c, f"no-stream/{m.name}", what, hits, "no WAL receiver streams", Severity.WARNING)
         elif isinstance(m.paused, Known) and m.paused.value:

@@ -22,6 +22,10 @@ SETTLING = timedelta(seconds=60)
 NOT_ASKED = "not asked"
 
 
+def fresh(reading: Reading[object], now: datetime) -> bool:
+    return isinstance(reading, Known) and now - reading.as_of <= FRESH
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """What would be lost if the primary died now, or is lost if it is gone for good: from its WAL position to what the best replica has received."""

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from .disagreements import FRESH, problem_of, writes
+from .disagreements import problem_of, writes
+from .losses import fresh
 from .pgserver import archiver_of, slots_of
-from .postgres import PgCluster, changing
+from .postgres import ARCHIVE_LATE, PgCluster, changing
 from .problems import Problem, Severity
-from .readings import Known, Reading
+from .readings import Known
 from .replication import SEGMENT_B, Archiver, Slot, Standby
 from .text import counted, size
 
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from .world import World
 
 CONNECTING = timedelta(seconds=10)
-"""After a role change standbys need so long to stream from the new primary; commits wait meanwhile, and that ends by itself."""
-ARCHIVE_LATE = timedelta(minutes=5)
-"""CloudNativePG sets archive_timeout to it: so much may be missing in the archive at most while all is well. A failure is red when more is."""
+"""After a role change, or a restart of the primary, standbys need so long to stream from it; commits wait meanwhile, and that ends by itself."""
 WAITING = 64
 """Segments of WAL, 1 GiB: max_wal_size by default. More than PostgreSQL keeps between two checkpoints: from here on the volume fills."""
 RETAINED_B = WAITING * SEGMENT_B
@@ -45,10 +44,6 @@ def _lead(t: Topology) -> Member | None:
     return next((m for m in t.members if m.name == t.primary), None)
 
 
-def _fresh(reading: Reading[object], now: datetime) -> bool:
-    return isinstance(reading, Known) and now - reading.as_of <= FRESH
-
-
 def needed(setting: str) -> int:
     """How many standbys must confirm each commit by synchronous_standby_names: `ANY 1 (a, b)`, `FIRST 2 (a, b)`, `2 (a, b)`, `a, b`."""
     found = _NEEDED.match(setting)
@@ -58,15 +53,16 @@ def needed(setting: str) -> int:
 def _commits_wait(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
     """By the server's own setting, which the operator shrinks where durability is `preferred`; without SQL only where it is `required`."""
     m = _lead(t)
-    young = c.current_primary_since is not None and now - c.current_primary_since < CONNECTING
+    started = m.sql.value.started if m is not None and isinstance(m.sql, Known) else None
+    young = any(at is not None and abs(now - at) < CONNECTING for at in (c.current_primary_since, started))
     if m is None or changing(c) or young:
         return
     rows: tuple[Standby, ...]
-    if isinstance(m.sql, Known) and _fresh(m.sql, now) and not m.sql.value.missing:
+    if isinstance(m.sql, Known) and fresh(m.sql, now) and not m.sql.value.missing:
         if m.sql.value.in_recovery:
             return
         wants, rows, by = needed(m.sql.value.synchronous), m.sql.value.standbys, f"synchronous_standby_names = {m.sql.value.synchronous}"
-    elif isinstance(m.manager, Known) and _fresh(m.manager, now) and c.synchronous is not None and c.synchronous.durability == "required":
+    elif isinstance(m.manager, Known) and fresh(m.manager, now) and c.synchronous is not None and c.synchronous.durability == "required":
         if not m.manager.value.is_primary or m.manager.value.might_be_unavailable:
             return
         wants, rows, by = c.synchronous.number, m.manager.value.standbys, "dataDurability is required"
@@ -78,26 +74,34 @@ def _commits_wait(world: World, t: Topology, c: PgCluster, now: datetime) -> Ite
         yield problem_of(c, "commits-wait", what, f"{writes(c)} hang until a standby is back", by)
 
 
+def late(world: World, primary: str, told: Archiver, now: datetime) -> bool:
+    """Whether a failure costs more than it may: by how much waits, or by how long it was seen to last. The last success tells nothing of that: an
+    idle server has nothing to archive for hours, a new primary has archived nothing yet."""
+    since = [x.unarchived for x in world.pg_claims.values() if x.name == primary and not x.ended and x.unarchived is not None]
+    much = told.waiting is not None and told.waiting >= WAITING
+    return told.failing and (much or any(now - at > ARCHIVE_LATE for at in since))
+
+
 def _archiving(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
-    """Only a failure newer than the last success counts. Where the operator says it by a condition, that is said once."""
+    """Only a failure newer than the last success counts. Where the instance says it by a condition, that is said once, and how long it lasts."""
     m = _lead(t)
     found = archiver_of(m) if m is not None else None
-    if not isinstance(found, Known) or not _fresh(found, now):
+    if not isinstance(found, Known) or not fresh(found, now):
         return
     told, condition = found.value, c.condition("ContinuousArchiving")
-    waits = f", {waiting(told)} wait" if told.waiting else ""
+    left = f", {waits(told)}" if told.waiting else ""
     if told.failing and not (condition is not None and condition.status == "False"):
-        late = told.last_at is None or now - told.last_at > ARCHIVE_LATE
+        severity = Severity.CRITICAL if late(world, t.primary, told, now) else Severity.WARNING
         yield problem_of(
-            c, "archiver", f"WAL archiving fails{waits}", "point-in-time recovery ends at the last archived WAL; WAL fills the disk",
-            f"{told.failed_wal or 'a segment'} failed; see the log of {t.primary}", Severity.CRITICAL if late else Severity.WARNING, told.last_at,
+            c, "archiver", f"WAL archiving fails{left}", "point-in-time recovery ends at the last archived WAL; WAL fills the disk",
+            f"{told.failed_wal or 'a segment'} failed; see the log of {t.primary}", severity, told.last_at,
         )  # fmt: skip
     elif told.waiting is not None and told.waiting >= WAITING:
         last = f"archived last: {told.last_wal}" if told.last_wal else "nothing was archived yet"
         yield problem_of(
             c,
             "backlog",
-            f"{waiting(told)} wait to be archived",
+            f"{waits(told)} to be archived",
             "a lost primary takes them along; WAL fills the disk",
             last,
             Severity.WARNING,
@@ -110,10 +114,15 @@ def waiting(archiver: Archiver) -> str:
     return f"{counted(n, 'segment')} ({size(n * SEGMENT_B)})"
 
 
+def waits(archiver: Archiver) -> str:
+    """`1 segment (16 MiB) waits`."""
+    return f"{waiting(archiver)} {'waits' if archiver.waiting == 1 else 'wait'}"
+
+
 def _slots(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
     m = _lead(t)
     found = slots_of(m) if m is not None else None
-    for slot in found.value if isinstance(found, Known) and _fresh(found, now) else ():
+    for slot in found.value if isinstance(found, Known) and fresh(found, now) else ():
         if slot.wal_status == "lost":
             yield problem_of(
                 c,
@@ -136,7 +145,7 @@ def _reader(slot: Slot) -> str:
 def _connections(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
     """Those reserved for superusers are not counted in."""
     for m in t.members:
-        if not isinstance(m.connections, Known) or not _fresh(m.connections, now):
+        if not isinstance(m.connections, Known) or not fresh(m.connections, now):
             continue
         used, most = m.connections.value
         if most and used >= CONNECTIONS_WARNING * most:
@@ -150,7 +159,7 @@ def _connections(world: World, t: Topology, c: PgCluster, now: datetime) -> Iter
 def _wraparound(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
     """Of the oldest database, which has a name only while somebody looks at the databases."""
     m = _lead(t)
-    age = m.sql.value.xid_age if m is not None and isinstance(m.sql, Known) and _fresh(m.sql, now) else None
+    age = m.sql.value.xid_age if m is not None and isinstance(m.sql, Known) and fresh(m.sql, now) else None
     if age is None or age < XID_WARNING:
         return
     known = world.pg_databases.value if isinstance(world.pg_databases, Known) else ()

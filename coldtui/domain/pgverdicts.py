@@ -20,6 +20,8 @@ from .postgres import (
     USER_ACTION,
     Instance,
     PgCluster,
+    absent,
+    archive_late,
     changing,
     electing,
     instances,
@@ -107,9 +109,8 @@ def _verdict(world: World, c: PgCluster, now: datetime) -> Verdict:
             return Verdict(Grade.UNKNOWN, "unknown", f"{bad.name}: {silent}")
     archiving = c.condition("ContinuousArchiving")
     if c.skip_wal_archiving or (archiving is not None and archiving.status == "False"):
-        return Verdict(
-            Grade.BAD, "not archiving", "skipWalArchiving is set" if c.skip_wal_archiving else archiving.message if archiving else ""
-        )
+        why = "skipWalArchiving is set" if c.skip_wal_archiving else archiving.message if archiving else ""
+        return Verdict(Grade.BAD if c.skip_wal_archiving or archive_late(c, now) else Grade.PART, "not archiving", why)
     ready = c.condition("Ready")
     if ready is not None and ready.status != "True":
         return Verdict(Grade.PART, "not ready", ready.message or ready.reason)
@@ -124,7 +125,7 @@ def _verdict(world: World, c: PgCluster, now: datetime) -> Verdict:
 def _vip_hits(world: World, cluster: PgCluster) -> str:
     from .vips import database_vips  # vips reads this module's clusters
 
-    addresses = [v.address for v in database_vips(world, cluster) if v.address]
+    addresses = [v.address for v in database_vips(world, cluster, writes=True) if v.address]
     return f", VIP {addresses[0]}" if addresses else ""
 
 
@@ -255,9 +256,8 @@ def _archive_troubles(c: PgCluster, now: datetime) -> Iterator[Problem]:
     if c.skip_wal_archiving:
         yield Problem(c.ref, Severity.CRITICAL, f"{c.name} archives no WAL", None, hits, "annotation cnpg.io/skipWalArchiving is set")
     elif archiving is not None and archiving.status == "False":
-        yield Problem(
-            c.ref, Severity.CRITICAL, f"{c.name}: WAL archiving fails", archiving.since, hits, archiving.message or archiving.reason
-        )
+        severity = Severity.CRITICAL if archive_late(c, now) else Severity.WARNING
+        yield Problem(c.ref, severity, f"{c.name}: WAL archiving fails", archiving.since, hits, archiving.message or archiving.reason)
     elif not c.archives and not c.replica_cluster:
         yield Problem(c.ref, Severity.NOTICE, f"{c.name} has no WAL archive configured", None, "point-in-time recovery: none", "")
     if c.skip_empty_archive_check:
@@ -355,16 +355,13 @@ def _operator_troubles(world: World) -> Iterator[Problem]:
 
 def _missing(world: World) -> Iterator[Problem]:
     """The configuration names a cluster that is not there: nothing else would say why every screen of the database is empty."""
-    named = world.site.pg_cluster
-    if not named or named in world.pg_clusters.items or not world.sources["pg_clusters"].whole:
+    found = absent(world)
+    if found is None:
         return
-    namespace, _, name = named.rpartition("/")
-    found = ", ".join(sorted(world.pg_clusters.items)) or "none"
-    what = f"cluster {named} of postgres.cluster does not exist"
-    cause = f"clusters that exist: {found}; mend postgres.cluster"
-    yield Problem(
-        Ref("pg_clusters", name, namespace), Severity.CRITICAL, what, None, "everything of the site's database: not shown", cause, "missing"
-    )
+    namespace, _, name = world.site.pg_cluster.rpartition("/")
+    what, there = found
+    cause, hits = f"{there}; mend postgres.cluster", "everything of the site's database: not shown"
+    yield Problem(Ref("pg_clusters", name, namespace), Severity.CRITICAL, what, None, hits, cause, "missing")
 
 
 def troubles(world: World, cluster: PgCluster, now: datetime) -> tuple[Problem, ...]:

@@ -10,7 +10,7 @@ from .nodes import LEASE_STALE, lease_age
 from .objects import Condition, Ref
 from .readings import Freshness, Reading, Unknown
 from .values import dataclass
-from .verdicts import Grade, seen
+from .verdicts import Grade, seen, unsure
 
 if TYPE_CHECKING:
     from .deployments import Deployment
@@ -301,6 +301,8 @@ SETUP_GRACE = timedelta(minutes=10)
 """A cluster younger than this may still be making its first instances."""
 SLOW_CHANGE = timedelta(seconds=60)
 """A switchover takes 5 to 15 s: after this something holds it."""
+ARCHIVE_LATE = timedelta(minutes=5)
+"""CloudNativePG sets archive_timeout to it: so much may be missing in the archive at most while all is well. A failure is red when it lasts longer."""
 CERTIFICATE_WARNING = timedelta(days=7)
 """As the kubectl plugin warns."""
 CRASHING = frozenset({"CrashLoopBackOff", "Error", "OOMKilled", "Init:CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull"})
@@ -314,6 +316,14 @@ def site_cluster(world: World) -> PgCluster | None:
         return every.get(named)
     found = [c for c in every.values() if named in ("", c.name)]
     return None if named and len(found) > 1 else min(found, key=lambda c: c.key, default=None)
+
+
+def absent(world: World) -> tuple[str, str] | None:
+    """That the cluster of the configuration does not exist, and which do; None: it does, or nobody can tell."""
+    named = world.site.pg_cluster
+    if not named or named in world.pg_clusters.items or unsure(world, "pg_clusters"):
+        return None
+    return f"cluster {named} of postgres.cluster does not exist", f"found: {', '.join(sorted(world.pg_clusters.items)) or 'none'}"
 
 
 def _order(name: str) -> tuple[str, int]:
@@ -400,6 +410,12 @@ def overdue(world: World, cluster: PgCluster, now: datetime) -> str:
     if changing(cluster) != "switchover" or since is None or now - since < SLOW_CHANGE:
         return ""
     return "hangs" if begun(world, cluster) else "ignored"
+
+
+def archive_late(cluster: PgCluster, now: datetime) -> bool:
+    """Whether archiving fails for so long by the word of its instance that more is missing than may be; of one that tells no time too."""
+    archiving = cluster.condition("ContinuousArchiving")
+    return archiving is not None and archiving.status == "False" and (archiving.since is None or now - archiving.since > ARCHIVE_LATE)
 
 
 def electing(cluster: PgCluster, primary: Instance | None) -> bool:

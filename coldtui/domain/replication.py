@@ -192,6 +192,19 @@ class Claim:
     """Where its WAL was then."""
     ended: bool = False
     """It says otherwise since, or does not answer."""
+    unarchived: datetime | None = None
+    """Since when it was seen to fail at archiving, with no success in between: no server tells that of itself."""
+
+
+def unarchived(told: SqlStatus | ManagerStatus, before: datetime | None, now: datetime) -> datetime | None:
+    """Since when archiving fails; `before`: as of the answer before, None: it did not."""
+    if isinstance(told, SqlStatus):
+        found = told.archiver or Archiver()
+    else:
+        found = Archiver(last_at=told.last_archived_at, failed_at=told.last_failed_at)
+    if not found.failing:
+        return None
+    return now if before is None or (found.last_at is not None and found.last_at > before) else before
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,8 @@ class VipReach:
     reading: Reading[SqlStatus]
     server: str
     """Name of the instance that answered; empty: none that is known."""
+    outrun: bool = False
+    """It is from before the primary of now led: where the address leads since, it does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,9 @@ def topology(world: World, cluster: PgCluster | None, now: datetime) -> Topology
     members = by_branch(cluster, members, primary, now)
     members = tuple(sorted(members, key=lambda m: m.name != primary)) if primary else members
     reach = _vip(sql.get(VIP), members)
+    led = _leads_since(world, cluster, primary)
+    if reach is not None and led is not None and isinstance(reach.reading, Known) and reach.reading.as_of < led:
+        reach = replace(reach, outrun=True)
     made = Topology(
         cluster,
         members,
@@ -281,6 +286,12 @@ def _standby_of(name: str, sql: Reading[SqlStatus] | None, manager: Reading[Mana
     if isinstance(sql, Known) and not sql.value.missing:
         return Unknown("sql", "the primary does not send to it")
     return Unknown("sql", "the primary does not tell")
+
+
+def _leads_since(world: World, cluster: PgCluster, primary: str) -> datetime | None:
+    """By its own word as it was heard here, which clocks of other machines have no part in; else by the Cluster."""
+    said = [x.since for x in world.pg_claims.values() if x.name == primary and not x.ended]
+    return max(said, default=cluster.current_primary_since if primary == cluster.current_primary else None)
 
 
 def _vip(reading: Reading[SqlStatus] | None, members: tuple[Member, ...]) -> VipReach | None:

@@ -21,7 +21,7 @@ from ..domain.failover_signs import follow
 from ..domain.kinds import PG_CLUSTERS, PG_QUORUMS
 from ..domain.postgres import PgCluster
 from ..domain.readings import Freshness, Known, Reading, Unknown
-from ..domain.replication import Claim, FailoverQuorum, ManagerStatus, PrimaryLease, SqlStatus, Watched
+from ..domain.replication import Claim, FailoverQuorum, ManagerStatus, PrimaryLease, SqlStatus, Watched, unarchived
 from ..domain.troubles import trouble_of
 from ..domain.vips import database_vips
 from ..domain.world import DATABASE as DATABASE
@@ -348,7 +348,8 @@ class DatabaseWatch:
             begins = old is None or old.ended
             made = Claim(target.name, target.source, now, asked, found.current) if begins else old
             assert made is not None
-            self._claims = self._claims.set(key, replace(made, seen=asked, lsn=found.current or made.lsn))
+            fails = unarchived(found, old.unarchived if old is not None else None, now)
+            self._claims = self._claims.set(key, replace(made, seen=asked, lsn=found.current or made.lsn, unarchived=fails))
             return begins
         if old is not None and not old.ended:
             self._claims = self._claims.set(key, replace(old, ended=True))

@@ -13,15 +13,16 @@ from ..domain import pgverdicts
 from ..domain import postgres as domain
 from ..domain import vips as domain_vips
 from ..domain.backups import last_good, store_of
+from ..domain.losses import fresh
 from ..domain.memo import Last
 from ..domain.pgserver import archiver_of
-from ..domain.pgstrain import waiting
+from ..domain.pgstrain import late, waits
 from ..domain.postgres import Instance, PgCluster
 from ..domain.readings import Known, Reading
-from ..domain.replication import lsn_text, segment
+from ..domain.replication import Archiver, lsn_text, segment
 from ..domain.text import counted
-from ..domain.topology import FRESH, Member, asked, cluster_of, topology
-from ..domain.verdicts import Grade, Verdict, seen, unsure
+from ..domain.topology import Member, Topology, asked, cluster_of, topology
+from ..domain.verdicts import Grade, Verdict, unsure
 from ..domain.world import World
 from . import words
 from .lines import UNKNOWN, Line, cut_line, label, old, pad, pair, width
@@ -97,11 +98,7 @@ def seen_instances(world: World, c: PgCluster) -> tuple[Instance, ...]:
 
 def missing_cluster(world: World) -> str:
     """That the configured cluster does not exist, and which do; empty: it does, or it is not known."""
-    named = world.site.pg_cluster
-    if not named or named in world.pg_clusters.items or not seen(world, "pg_clusters") or unsure(world, "pg_clusters"):
-        return ""
-    there = ", ".join(sorted(world.pg_clusters.items)) or "none"
-    return f"cluster {named} of postgres.cluster does not exist; found: {there}"
+    return "; ".join(domain.absent(world) or ())
 
 
 def _instances(world: World) -> Mapping[str, InstanceOf]:
@@ -285,14 +282,21 @@ INSTANCES: Listing[InstanceOf] = Listing(
 )
 
 
-def _archiver_fails(world: World) -> str:
-    """What the primary itself says now, where that is worse than what the operator wrote last: `0000…61 failed, 9 segments (144 MiB) wait`."""
-    t = topology(world, cluster_of(world), world.at)
+def archiver_now(t: Topology, now: datetime) -> Archiver | None:
+    """What the primary itself, or its manager, says of archiving now; an old answer is none, nor is one that tells of no segment."""
     lead = next((m for m in t.members if m.name == t.primary), None)
     told = archiver_of(lead) if lead is not None else None
-    if not isinstance(told, Known) or world.at - told.as_of > FRESH or not told.value.failing:
-        return ""
-    return f"{segment(told.value.failed_wal)} failed" + (f", {waiting(told.value)} wait" if told.value.waiting else "")
+    return told.value if isinstance(told, Known) and fresh(told, now) and (told.value.last_wal or told.value.failed_wal) else None
+
+
+def _archiver_fails(world: World) -> Verdict | None:
+    """By the primary, where that is worse than what its condition says: `0000…61 failed, 9 segments (144 MiB) wait`."""
+    t = topology(world, cluster_of(world), world.at)
+    told = archiver_now(t, world.at)
+    if told is None or not told.failing:
+        return None
+    why = f"{segment(told.failed_wal)} failed" + (f", {waits(told)}" if told.waiting else "")
+    return Verdict(Grade.BAD if late(world, t.primary, told, world.at) else Grade.PART, "failing", why)
 
 
 _failing = Last(_archiver_fails)
@@ -310,13 +314,11 @@ def archiving(cluster: PgCluster, world: World) -> Verdict:
     if found is None:
         return Verdict(Grade.UNKNOWN, "unknown", "no condition ContinuousArchiving yet")
     if found.status == "True":
-        failed = _failing(world) if asked(world, cluster) else ""
-        return Verdict(Grade.BAD, "failing", failed) if failed else Verdict(Grade.GOOD, "ok")
-    return (
-        Verdict(Grade.BAD, "failing", found.message or found.reason)
-        if found.status == "False"
-        else Verdict(Grade.UNKNOWN, "unknown", found.message)
-    )
+        failed = _failing(world) if asked(world, cluster) else None
+        return failed or Verdict(Grade.GOOD, "ok")
+    if found.status == "False":
+        return Verdict(Grade.BAD if domain.archive_late(cluster, world.at) else Grade.PART, "failing", found.message or found.reason)
+    return Verdict(Grade.UNKNOWN, "unknown", found.message)
 
 
 _CLUSTER_COLUMNS: tuple[Column, ...] = (

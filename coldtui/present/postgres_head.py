@@ -11,18 +11,17 @@ from coldtui.domain.values import dataclass
 from ..domain import pgverdicts
 from ..domain import postgres as domain
 from ..domain.failover import PENDING
-from ..domain.pgserver import archiver_of
-from ..domain.pgstrain import WAITING, waiting
+from ..domain.pgstrain import WAITING, late, waits
 from ..domain.postgres import PgCluster
 from ..domain.readings import Freshness, Known
-from ..domain.replication import Archiver, lsn_text, segment
+from ..domain.replication import lsn_text, segment
 from ..domain.topology import FRESH, NOT_ASKED, Loss, Member, Topology
 from ..domain.verdicts import Grade, Verdict, unsure
 from ..domain.vips import database_vips
 from ..domain.world import World
 from . import words
 from .lines import UNKNOWN, Line, label, old, width, wrap_line
-from .postgres import archiving, missing_cluster
+from .postgres import archiver_now, archiving, missing_cluster
 from .postgres_activity import flagged, sessions_of, transaction_age
 from .postgres_failover import HEAD, Keys, failover_lines, gone_cell
 from .postgres_topology import of, tone_of
@@ -202,7 +201,7 @@ def _services_part(world: World, c: PgCluster) -> _Part:
 
 def _archive_part(world: World, t: Topology, c: PgCluster, now: datetime) -> tuple[_Part, ...]:
     """The newest segment that is safe, what is wrong, and how much waits: by the primary itself, else by its Cluster."""
-    judged, a = archiving(c, world), _archiver(t, now)
+    judged, a = archiving(c, world), archiver_now(t, now)
     lead = label("Archive", HEAD)
     if c.hibernated or (a is None and (unsure(world, "pg_clusters") or not c.current_primary)):
         return ()
@@ -212,21 +211,15 @@ def _archive_part(world: World, t: Topology, c: PgCluster, now: datetime) -> tup
         why = f"  {judged.why}" if judged.why and judged.grade is not Grade.GOOD else ""
         return (_Part("archive", (lead, verdict_cell(judged), Cell(why, Tone.WARN)), sound=judged.grade is Grade.GOOD),)
     last = f"{words.age(now - a.last_at)} ago" if a.last_at is not None else "never"
-    left = f", {waiting(a)} {'waits' if a.waiting == 1 else 'wait'}" if a.waiting else ""
+    left = f", {waits(a)}" if a.waiting else ""
     if a.failing:
-        said = (Cell(f"▲ fails on {segment(a.failed_wal)}", Tone.BAD), Cell(f", last archived {last}{left}", Tone.WARN))
+        tone = Tone.BAD if late(world, t.primary, a, now) or domain.archive_late(c, now) else Tone.WARN
+        said = (Cell(f"▲ fails on {segment(a.failed_wal)}", tone), Cell(f", last archived {last}{left}", Tone.WARN))
         return (_Part("archive", (lead, *said)),)
     full = a.waiting is not None and a.waiting >= WAITING
     glyph = Cell("▲ " if full else "● ", Tone.WARN if full else Tone.GOOD)
     newest = f"{segment(a.last_wal)}  {last}" if a.last_at is not None else "nothing yet"
     return (_Part("archive", (lead, glyph, Cell(newest), Cell(left, Tone.WARN if full else Tone.MUTED)), sound=not full),)
-
-
-def _archiver(t: Topology, now: datetime) -> Archiver | None:
-    """An old answer is none."""
-    lead = next((m for m in t.members if m.name == t.primary), None)
-    told = archiver_of(lead) if lead is not None else None
-    return told.value if isinstance(told, Known) and now - told.as_of <= FRESH and (told.value.last_wal or told.value.failed_wal) else None
 
 
 def service_targets(world: World, namespace: str, service: str) -> tuple[str, ...] | None:
@@ -362,5 +355,7 @@ def vip_cell(t: Topology, now: datetime) -> Cell:
     if not status.in_recovery and len(both := leaders(t, now)) > 1:
         return Cell(f"▲ leads to {name}, one of {len(both)} primaries, {age} ago", tone_of(vip.reading, now, Tone.WARN))
     follows = t.cluster is not None and t.cluster.replica_cluster  # all its servers are standbys of another cluster's
+    if vip.outrun and vip.server != primary:
+        return Cell(f"led to {name}, {age} ago, before {primary} led", Tone.STALE)
     wrong = (status.in_recovery and not follows) or (vip.server and primary and vip.server != primary)
     return Cell(f"{'▲' if wrong else '●'} leads to {role} {name}, {age} ago", tone_of(vip.reading, now, Tone.BAD if wrong else Tone.GOOD))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from coldtui.domain.readings import Unknown
 from coldtui.domain.topology import Topology, cluster_of, topology
 from coldtui.domain.verdicts import Grade, Verdict
 from coldtui.domain.world import World
+from coldtui.present.postgres_head import vip_cell
 from tests.sample import NOW, build, cluster, healthy
 from tests.topologies import HERE, MIB, claim, known, server, trio, world_of
 
@@ -90,6 +92,28 @@ def test_each_kind_has_its_word(kind: str) -> None:
     for code in (kind, f"{kind}/postgres-1"):
         bad = replace(t, problems=(Problem(of(world_of(trio())).ref, Severity.CRITICAL, "a: b", None, "", "", code),))
         assert worsened(GOOD, bad).word == WORDS[kind]
+
+
+def test_an_answer_of_the_vip_from_before_the_primary_led_contradicts_nothing() -> None:
+    """After a switchover the VIP was last asked while the old primary led: that is no VIP astray, and the head says when it was."""
+    promoted = known(server(primary=True, timeline=8, listens="10.0.0.2:5432"))
+    old = {
+        "p1": known(server(listens="10.0.0.1:5432", timeline=8)),
+        "p2": promoted,
+        "p3": known(server(listens="10.0.0.3:5432", timeline=8)),
+    }
+    done = {"current_primary": "postgres-2", "target_primary": "postgres-2", "timeline": 8}
+
+    def told(vip_s: float, standby: bool = False) -> World:
+        vip = known(server(primary=not standby, listens="10.0.0.1:5432"), vip_s)
+        claims = (claim("postgres-1", ended=True), claim("postgres-2", since_s=3))
+        return changed(world_of(trio(**old, vip=vip), *claims), **done, current_primary_since=NOW - timedelta(seconds=4))
+
+    for standby in (False, True):
+        assert [p.code for p in look(told(5, standby)).problems] == []
+        assert [p.code for p in look(told(1, standby)).problems] == ["vip"]
+    assert vip_cell(look(told(5)), NOW).text == "led to postgres-1, 5s ago, before postgres-2 led"
+    assert vip_cell(look(told(1)), NOW).text.startswith("▲ leads to")
 
 
 def worlds() -> dict[str, World]:

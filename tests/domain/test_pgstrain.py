@@ -13,11 +13,12 @@ from coldtui.domain.pgstrain import RETAINED_B, WAITING, XID_CRITICAL, XID_WARNI
 from coldtui.domain.postgres import Synchronous
 from coldtui.domain.problems import Problem, Severity, problems
 from coldtui.domain.readings import Known, Unknown
-from coldtui.domain.replication import Archiver, ManagerStatus, Slot, Standby
+from coldtui.domain.replication import Archiver, ManagerStatus, Slot, Standby, unarchived
 from coldtui.domain.sessions import DatabaseFacts
 from coldtui.domain.topology import cluster_of, topology
 from coldtui.domain.verdicts import Grade
 from coldtui.domain.world import World
+from coldtui.present.postgres import archiving
 from tests.sample import NOW
 from tests.topologies import HERE, SYSTEM, claim, known, server, trio, world_of
 
@@ -78,14 +79,54 @@ def test_without_sql_the_spec_and_the_manager_tell(durability: str, waits: bool)
 
 
 def test_a_failing_archiver_is_yellow_and_then_red() -> None:
-    """Red when more than CloudNativePG's archive_timeout is missing in the archive; a failure older than the last success is none."""
+    """Red when much waits; a failure older than the last success is none."""
     last = Archiver(last_wal="07", last_at=before(seconds=40), failed_wal="08", failed_at=before(seconds=30), waiting=1)
-    assert said(primary(archiver=last)) == [("WAL archiving fails, 1 segment (16 MiB) wait", Severity.WARNING)]
+    assert said(primary(archiver=last)) == [("WAL archiving fails, 1 segment (16 MiB) waits", Severity.WARNING)]
     old = replace(last, last_at=before(minutes=7), waiting=190)
     assert said(primary(archiver=old)) == [("WAL archiving fails, 190 segments (3 GiB) wait", Severity.CRITICAL)]
     assert found(primary(archiver=old))[0].since == before(minutes=7)
     assert word(primary(archiver=old)) == (Grade.BAD, "not archiving")
     assert said(primary(archiver=replace(last, last_at=before(seconds=10)))) == []
+
+
+@pytest.mark.parametrize("last_at", [None, before(hours=6)], ids=["newly promoted", "idle for hours"])
+def test_the_first_failed_attempt_is_no_alarm(last_at: Any) -> None:
+    """How long ago the last success was tells nothing of how long archiving fails."""
+    first = Archiver(last_wal="07" if last_at else "", last_at=last_at, failed_wal="08", failed_at=before(seconds=2), waiting=1)
+    assert [severity for _, severity in said(primary(archiver=first))] == [Severity.WARNING]
+    assert word(primary(archiver=first)) == (Grade.PART, "degraded")
+    light = archiving(primary(archiver=first).pg_clusters.items["cold/cold-postgres"], primary(archiver=first))
+    assert (light.grade, light.why) == (Grade.PART, "08 failed, 1 segment (16 MiB) waits")
+
+
+def test_a_failure_that_was_seen_to_last_is_red() -> None:
+    """Also where little waits: an archive that fails for more than archive_timeout lacks more than it may."""
+    fails = primary(archiver=Archiver(last_at=before(hours=6), failed_wal="08", failed_at=before(seconds=2), waiting=2))
+    for minutes, severity in ((4, Severity.WARNING), (6, Severity.CRITICAL)):
+        told = replace(claim("postgres-1"), unarchived=before(minutes=minutes))
+        assert [s for _, s in said(replace(fails, pg_claims=fails.pg_claims.set("sql/postgres-1", told)))] == [severity]
+
+
+def test_since_when_archiving_fails_is_remembered_from_answer_to_answer() -> None:
+    """It begins with the first answer that says so, ends with a success, and begins anew after one; SQL and the manager are read alike."""
+    well = server(primary=True, archiver=Archiver(last_at=before(seconds=50)))
+    fails = server(primary=True, archiver=Archiver(last_at=before(seconds=50), failed_at=before(seconds=40)))
+    again = server(primary=True, archiver=Archiver(last_at=before(seconds=20), failed_at=before(seconds=10)))
+    assert unarchived(well, before(seconds=60), NOW) is None
+    assert unarchived(fails, None, before(seconds=40)) == before(seconds=40)
+    assert unarchived(fails, before(seconds=40), NOW) == before(seconds=40)
+    assert unarchived(again, before(seconds=40), NOW) == NOW
+    assert unarchived(server(primary=True), before(seconds=40), NOW) is None
+    manager = ManagerStatus("postgres-1", True, SYSTEM, 7, HERE, last_archived_at=before(seconds=50), last_failed_at=before(seconds=40))
+    assert unarchived(manager, before(seconds=40), NOW) == before(seconds=40)
+
+
+def test_a_restarted_primary_is_given_time() -> None:
+    """Its standbys connect again within seconds; who leads has not changed."""
+    young = primary(synchronous='ANY 1 ("postgres-2")', standbys=(), started=before(seconds=3))
+    assert "commits wait" not in str(said(young))
+    grown = primary(synchronous='ANY 1 ("postgres-2")', standbys=(), started=before(seconds=12))
+    assert "commits wait" in str(said(grown))
 
 
 def test_a_backlog_of_the_archive_warns() -> None:

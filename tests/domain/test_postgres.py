@@ -16,6 +16,7 @@ from coldtui.domain.problems import Severity, problems
 from coldtui.domain.readings import Freshness, Unknown
 from coldtui.domain.verdicts import Grade
 from coldtui.domain.world import SiteFacts, World
+from coldtui.present.postgres import archiving
 from tests.sample import NOW, Raw, Site, ago, ahead, broken, build, cluster, healthy, instance_pod, node, state
 from tests.topologies import claim
 
@@ -64,11 +65,11 @@ def node_down(name: str) -> Break:
     return do
 
 
-def condition(type_: str, status_: str, reason: str, message: str = "") -> Break:
+def condition(type_: str, status_: str, reason: str, message: str = "", since: str = "") -> Break:
     def do(site: Site) -> None:
         found = site["pg_clusters"][0]["status"]["conditions"]
         site["pg_clusters"][0]["status"]["conditions"] = [c for c in found if c["type"] != type_] + [
-            {"type": type_, "status": status_, "reason": reason, "message": message, "lastTransitionTime": ago(minutes=9)}
+            {"type": type_, "status": status_, "reason": reason, "message": message, "lastTransitionTime": since or ago(minutes=9)}
         ]
 
     return do
@@ -150,6 +151,25 @@ def test_each_fault_has_its_verdict_and_its_problem(break_it: Break, grade: Grad
     assert not sentence or any(sentence in s for s in found), found
 
 
+def test_one_failed_attempt_to_archive_is_no_outage() -> None:
+    """The condition is False from the first failed attempt on; red comes when more is missing than archive_timeout lets be missing."""
+    for since, grade, severity in (({"seconds": 2}, Grade.PART, Severity.WARNING), ({"minutes": 6}, Grade.BAD, Severity.CRITICAL)):
+        world = world_of(condition("ContinuousArchiving", "False", "ContinuousArchivingFailing", "403", ago(**since)))
+        assert judge(world) == (grade, "not archiving")
+        assert [p.severity for p in pgverdicts.problems(world, NOW) if "archiving fails" in p.sentence] == [severity]
+        assert archiving(world.pg_clusters.items["cold/cold-postgres"], world).grade is grade
+
+
+def test_writes_are_not_said_to_go_through_an_address_for_reads() -> None:
+    """A cluster whose only address leads to its replicas loses no writes through it."""
+    site = broken()
+    gone(1)(site)
+    vip = next(s for s in site["services"] if s["spec"].get("type") == "LoadBalancer")
+    vip["spec"]["selector"] = {"cnpg.io/cluster": "cold-postgres", "cnpg.io/instanceRole": "replica"}
+    found = next(p for p in pgverdicts.problems(build(site), NOW) if p.code == "primary-down")
+    assert found.hits == "writes through cold-postgres-rw"
+
+
 def test_a_major_upgrade_is_one_warning() -> None:
     """All pods are gone on purpose: neither a lost primary nor missing copies are reported, and nothing is critical."""
     world = world_of(both(status(phase=MAJOR_UPGRADE, readyInstances=0), gone(3), gone(2), gone(1)))
@@ -190,7 +210,12 @@ def test_who_is_left_is_counted_without_the_primary() -> None:
 def test_the_sites_cluster_may_be_named_without_its_namespace() -> None:
     """As acts take it: by its bare name where one namespace has it, else by nothing but the whole key."""
     world = world_of(both(status()))
-    for named, found in (("cold-postgres", "cold/cold-postgres"), ("cold/cold-postgres", "cold/cold-postgres"), ("db/cold-postgres", ""), ("x", "")):
+    for named, found in (
+        ("cold-postgres", "cold/cold-postgres"),
+        ("cold/cold-postgres", "cold/cold-postgres"),
+        ("db/cold-postgres", ""),
+        ("x", ""),
+    ):
         cluster = postgres.site_cluster(replace(world, site=SiteFacts(pg_cluster=named)))
         assert (cluster.key if cluster is not None else "") == found
 

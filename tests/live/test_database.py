@@ -16,7 +16,7 @@ from coldtui.domain.errors import Unauthorized, Unreachable
 from coldtui.domain.nodes import NodeStats
 from coldtui.domain.problems import problems
 from coldtui.domain.readings import Known, Unknown
-from coldtui.domain.replication import ManagerStatus, PrimaryLease, SqlStatus
+from coldtui.domain.replication import Archiver, ManagerStatus, PrimaryLease, SqlStatus
 from coldtui.domain.sessions import DatabaseFacts, Progress, Session, TableFacts
 from coldtui.domain.troubles import LineTrouble
 from coldtui.domain.world import DATABASE, NOT_SHOWN, SESSIONS, SIZES, World
@@ -270,6 +270,24 @@ def test_after_a_fault_of_ours_every_server_is_asked_again() -> None:
             before = {name: servers.count("status", name) for name in ("postgres-1", "postgres-2", "postgres-3")}
             await live.until(lambda w: DATABASE not in w.sources, 5)
             await live.until(lambda w: all(servers.count("status", name) >= n + 2 for name, n in before.items()), 5)
+
+    asyncio.run(scene())
+
+
+def test_since_when_archiving_fails_is_kept() -> None:
+    """No server tells it: it is as of the first answer that says so, stays while it fails, and ends with a success."""
+
+    async def scene() -> None:
+        servers = Servers()
+        fails = Archiver(last_at=datetime(2026, 1, 1, tzinfo=UTC), failed_at=datetime(2026, 1, 2, tzinfo=UTC))
+        servers.answers["postgres-1"] = server(True, archiver=fails)
+        async with looking(site(), servers) as live:
+            first = (await live.until(lambda w: "sql/postgres-1" in w.pg_claims, 5)).pg_claims["sql/postgres-1"]
+            assert first.unarchived is not None
+            world = await live.until(lambda w: w.pg_claims["sql/postgres-1"].seen > first.seen, 5)
+            assert world.pg_claims["sql/postgres-1"].unarchived == first.unarchived
+            servers.answers["postgres-1"] = server(True, archiver=replace(fails, last_at=datetime(2026, 1, 3, tzinfo=UTC)))
+            await live.until(lambda w: w.pg_claims["sql/postgres-1"].unarchived is None, 5)
 
     asyncio.run(scene())
 

@@ -284,7 +284,7 @@ def busy() -> World:
         TableFacts("app", "public", "invoices", 90_000, 1_000, 1 << 30),
     )
     return replace(
-        site(p1=known(first)),
+        site(replace(claim("postgres-1"), unarchived=before(840)), p1=known(first)),
         pg_sessions=Known(sessions, "sql", before(1)),
         pg_databases=Known(facts, "sql", before(1)),
         pg_progress=Known((Progress(24100, "vacuum", "app", "public.orders", "scanning heap", 63, 100),), "sql", before(1)),
