@@ -134,6 +134,13 @@ def lost(run: Run, now: datetime) -> bool:
     return now - last > LOST_AFTER
 
 
+def cancelling(lock: str, run: str) -> str:
+    """What a cancel of the run that holds a lock would do. A statement (`database:`) or a cleaning (`node:`) is stopped with its run; what was asked
+    of a cluster (`site`) is not called back."""
+    does = "stops its waiting, what it asked for goes on by itself" if lock == "site" else "stops it"
+    return f"coldtui run cancel {run} {does}"
+
+
 class What(StrEnum):
     """What an event of a run tells."""
 

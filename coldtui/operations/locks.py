@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from ..domain.errors import ColdError, Conflict, Forbidden, Locked, NotFound, NotInstalled, Unreachable
+from ..domain.runs import cancelling
 from ..domain.text import plain
 from ..ports import Clock, HeldLease, Kube
 
@@ -132,7 +133,7 @@ class Leases:
         return Locked(
             f"{lock.lock} is held by {lock.other_words}",
             holder=run,
-            hint=f"wait until it ends, or on {machine}: coldtui run follow {run}; coldtui run cancel {run} stops its waiting, what it asked for goes on by itself",
+            hint=f"wait until it ends, or on {machine}: coldtui run follow {run}; {cancelling(lock.lock, run)}",
         )
 
     # --- keeping

@@ -110,11 +110,28 @@ async def test_a_living_holder_is_named_with_its_time() -> None:
     with pytest.raises(Locked, match=r"site is held by anna on one \(run 20261124-140210-aaaa\) since 2026-05-04 12:00:00Z") as caught:
         await two.acquire(wait)
     assert caught.value.holder == "20261124-140210-aaaa"
-    assert "on one: coldtui run follow 20261124-140210-aaaa; coldtui run cancel 20261124-140210-aaaa stops its waiting" in caught.value.hint
+    hint = "coldtui run cancel 20261124-140210-aaaa stops its waiting, what it asked for goes on by itself"
+    assert f"on one: coldtui run follow 20261124-140210-aaaa; {hint}" in caught.value.hint
     assert len(desk.waits) == 1
     assert "watching whether that run lives" in desk.waits[0]
     await two.release()
     assert desk.holder.startswith("one/")
+
+
+async def test_a_cancel_stops_a_statement_elsewhere() -> None:
+    """Of another machine's maintenance nothing is said to go on by itself."""
+    desk = Desk()
+    locks = ("database:shop",)
+    one, two = desk.leases("one", locks=locks), desk.leases("two", "20261124-150000-bbbb", locks)
+    await one.acquire(desk.wait)
+
+    async def wait(why: str, seconds: float) -> None:
+        await desk.wait(why, seconds)
+        await one._renew_all()
+
+    with pytest.raises(Locked) as caught:
+        await two.acquire(wait)
+    assert caught.value.hint.endswith("; coldtui run cancel 20261124-140210-aaaa stops it")
 
 
 async def test_a_dead_holder_is_taken_over_only_after_it_was_watched() -> None:

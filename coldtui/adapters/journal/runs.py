@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from ...domain.errors import JournalTrouble, Locked, NotFound, Refused
-from ...domain.runs import LOST_AFTER, Run, RunSite, RunState, Who, lost
+from ...domain.runs import LOST_AFTER, Run, RunSite, RunState, Who, cancelling, lost
 from ...domain.text import counted, one_of, plain
 from .values import UNREADABLE, dumped, loaded, number, stamp, stamp_or_none, text, when, when_or_none
 
@@ -71,7 +71,7 @@ def _free(db: sqlite3.Connection, lock: str, now: datetime) -> None:
     if lost(run, now):
         hint = f"its runner is lost: coldtui run resume {id}, or coldtui run cancel {id}"
     else:
-        hint = f"wait for it: coldtui run follow {id}; coldtui run cancel {id} stops its waiting, what it asked for goes on by itself"
+        hint = f"wait for it: coldtui run follow {id}; {cancelling(lock, id)}"
     raise Locked(f"{lock} is held by {run.title}", holder=id, detail=f"run {id} of {run.who}, since {run.created:%H:%M:%S}Z", hint=hint)
 
 

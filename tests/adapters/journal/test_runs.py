@@ -59,12 +59,20 @@ def test_a_second_run_on_the_same_lock_is_refused(journal: SqliteJournal, other:
         first.id,
         "ann (as root) from 10.1.2.3",
         "14:02:10Z",
-        f"coldtui run cancel {first.id} stops its waiting",
+        f"coldtui run cancel {first.id} stops its waiting, what it asked for goes on by itself",
     ):
         assert words in str(caught.value)
     assert other.runs() == (first,)
     assert len(other.audit_entries()) == 1
     assert other.holder("node:k3s-worker-2") is None
+
+
+def test_a_statement_that_holds_the_lock_is_stopped_by_a_cancel(journal: SqliteJournal) -> None:
+    """Maintenance ends on the server with its run: nothing is said to go on by itself."""
+    first = begun(journal, a_run(locks=("database:shop",)))
+    with pytest.raises(Locked) as caught:
+        begun(journal, a_run(locks=("database:shop",), who=BOB))
+    assert caught.value.hint == f"wait for it: coldtui run follow {first.id}; coldtui run cancel {first.id} stops it"
 
 
 def test_locks_are_freed_by_the_end_and_only_by_it(journal: SqliteJournal) -> None:
