@@ -196,7 +196,9 @@ class RestartPrimary(Step):
         """The probe's own next write: it ends the outage that is measured."""
         moment = ctx.means.clock.monotonic()
         while probe is not None and not probe.barred and not probe.accepted_since(moment):
+            await ctx.waiting(f"a write to be accepted through {probe.target}")
             await ctx.sleep(self.pace.look_s)
+        await ctx.waiting("")
 
     def _late(self, name: str, left: str) -> StepFailed:
         hint = f"see the log of {name}; the operator elects nobody else as long as its manager answers (mightBeUnavailable)"

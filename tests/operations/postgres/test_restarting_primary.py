@@ -10,13 +10,23 @@ from typing import Any
 
 import pytest
 
+from coldtui.domain.errors import Unreachable
 from coldtui.domain.plans import Outlook, Plan, Rung
+from coldtui.domain.runs import What
 from coldtui.domain.sessions import Session
+from coldtui.lab.fakes import FakeDatabase, FakeServer
+from coldtui.live.pace import SystemClock
+from coldtui.operations.engine import RunContext, offline
 from coldtui.operations.postgres.facts import PgFacts
 from coldtui.operations.postgres.ordering import holds
+from coldtui.operations.postgres.probe import WriteProbe
 from coldtui.operations.postgres.restarting import RESTART_INSTANCE, RestartInstance
 from coldtui.operations.postgres.restarting_primary import PHASE, RestartPrimary, patch_of
+from tests.journals import a_run, an_entry
+from tests.lab.conftest import until
 from tests.lab.postgres.conftest import Place, Site
+from tests.operations.drain.ground import journal_in
+from tests.operations.means import ME
 from tests.operations.postgres.ground import QUICK, ground
 from tests.operations.postgres.running import Act, planned
 from tests.operations.postgres.scene import (
@@ -148,6 +158,31 @@ def test_an_order_that_stands_there_is_known_again() -> None:
     assert not holds({"metadata": {"resourceVersion": "10"}, "status": {"phase": "Cluster in healthy state"}}, wanted)
     mark = {"metadata": {"resourceVersion": "9", "annotations": {"cnpg.io/hibernation": "on"}}}
     assert not holds({"metadata": {"resourceVersion": "10"}}, mark)
+
+
+async def test_a_path_that_stays_dead_is_named(tmp_path: Path) -> None:
+    """All else is proven, and the run waits: what for is said, and unsaid once a write is taken."""
+    clock = SystemClock()
+    fake = FakeDatabase({"vip": FakeServer(healthy().status(PRIMARY), fails=lambda: Unreachable("connection refused"))})
+    with journal_in(tmp_path) as journal:
+        run = replace(a_run("20261124-190210-0009"), locks=())
+        journal.begin(run, an_entry(run))
+        ctx = RunContext(run.id, RestartInstance(PRIMARY), replace(offline(clock, ME), database=fake), journal, step=0)
+
+        def waits() -> list[str]:
+            return [event.text for event in journal.events(run.id) if event.what is What.WAITING]
+
+        async def told() -> bool:
+            return bool(waits())
+
+        async with WriteProbe(fake, "vip", clock) as probe:
+            task = asyncio.create_task(RestartPrimary(QUICK)._accepted(probe, ctx))
+            await until(told)
+            assert waits() == ["a write to be accepted through vip"]
+            fake.servers["vip"].fails = None
+            async with asyncio.timeout(20):
+                await task
+        assert waits()[-1] == ""
 
 
 def started(on: Place, name: str) -> Any:
