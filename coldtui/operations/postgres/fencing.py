@@ -169,19 +169,31 @@ class Fencing(Step):
         except (Unauthorized, Forbidden, Invalid, NotFound, Refused):
             await ctx.remember(asked=False)
             raise
-        lacking = ""
+        await self._followed(planned, ctx)
+        await ctx.waiting("")
+        await ctx.remember(proven=True)
+        await ctx.say(f"{planned.args['instance']} is {await self._state(planned, ctx)}")
+
+    async def _followed(self, planned: PlannedStep, ctx: RunContext) -> None:
+        """Until the world shows it. Raises StepFailed for a fence when the pod stays away: while it is fenced the operator makes none."""
+        name, lacking = str(planned.args["instance"]), ""
+        podless: float | None = None
         try:
             while lacking := await ctx.patiently(lambda: self._lacking(planned, ctx)):
+                now = ctx.means.clock.monotonic()
+                podless = None if lacking != self._podless(name) else now if podless is None else podless
+                if self.fence and podless is not None and now - podless >= self.pace.answer_s:
+                    detail = "it is fenced by the annotation; until that is lifted the operator makes no missing pod again"
+                    raise StepFailed(f"{name} has no pod", detail=detail, hint=f"coldtui postgres unfence {name}")
                 await ctx.waiting(lacking)
                 await ctx.sleep(self.pace.look_s)
         except StepFailed as error:
             if ctx.deadline is None or ctx.now < ctx.deadline:
                 raise
-            name = planned.args["instance"]
             raise StepFailed(f"{name} did not follow its annotation in time", detail=lacking, hint=f"see the log of {name}") from error
-        await ctx.waiting("")
-        await ctx.remember(proven=True)
-        await ctx.say(f"{planned.args['instance']} is {await self._state(planned, ctx)}")
+
+    def _podless(self, name: str) -> str:
+        return f"a pod of {name}, it has none" if self.fence else f"the operator to make {name} again"
 
     async def _state(self, planned: PlannedStep, ctx: RunContext) -> str:
         if self.fence:
@@ -220,7 +232,7 @@ class Fencing(Step):
         try:
             pod: Pod = await kube.read(PODS, name, args["namespace"])
         except NotFound:
-            return f"the operator to make {name} again"
+            return self._podless(name)
         status = await told_by(kube, args["namespace"], name)
         if isinstance(status, str):
             return status

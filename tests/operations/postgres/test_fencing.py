@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from coldtui.domain.errors import Forbidden, Refused
-from coldtui.domain.plans import Outlook, Plan, Rung, Weight
+from coldtui.domain.errors import Forbidden, Refused, StepFailed
+from coldtui.domain.plans import Outlook, Plan, PlannedStep, Rung, Weight
+from coldtui.domain.readings import Known
+from coldtui.domain.runs import What
 from coldtui.lab.client import PG_CLUSTERS
 from coldtui.lab.fakes import FakeKube
 from coldtui.live.pace import SystemClock
@@ -20,6 +25,7 @@ from coldtui.operations.postgres.fencing import (
     ANNOTATION,
     FENCE,
     FENCE_INSTANCE,
+    UNFENCE,
     UNFENCE_INSTANCE,
     FenceInstance,
     Fencing,
@@ -27,8 +33,10 @@ from coldtui.operations.postgres.fencing import (
     annotation_of,
     fenced_names,
 )
+from coldtui.operations.postgres.following import Pace
 from coldtui.ports import Means
 from tests.journals import a_run, an_entry
+from tests.lab.conftest import until
 from tests.lab.postgres.conftest import NAME, NS, Place, Site
 from tests.operations.drain.ground import journal_in
 from tests.operations.means import ME
@@ -105,16 +113,50 @@ def test_the_fence_of_one_that_is_gone_can_be_lifted() -> None:
     assert plan.findings[-1].sentence == "postgres-9 is no instance of cold-postgres any more: its entry is taken off, and nothing starts"
 
 
-async def test_a_pod_that_is_away_for_a_moment_is_waited_for(tmp_path: Path) -> None:
-    """The annotation stands: an end as `not found` would say that nothing was done."""
-    cluster = cluster_with(fenced=("postgres-2",))(healthy()).cluster
-    kube = FakeKube({"pg_clusters": [cluster]})
-    clock = SystemClock()
-    with journal_in(tmp_path) as journal:
+@contextmanager
+def stage(folder: Path, *, fenced: bool) -> Iterator[tuple[FakeKube, PlannedStep, RunContext]]:
+    """postgres-2 has no pod, and the Cluster is as the step wants it."""
+    cluster = cluster_with(fenced=("postgres-2",) if fenced else ())(healthy()).cluster
+    kube, clock = FakeKube({"pg_clusters": [cluster]}), SystemClock()
+    with journal_in(folder) as journal:
+        run = replace(a_run("20261124-170210-0009"), locks=())
+        journal.begin(run, an_entry(run))
         means = Means(kube, offline(clock, ME).shell, clock, ME)
-        ctx = RunContext("20261124-170210-0009", FenceInstance("postgres-2"), means, journal)
         (planned,) = fence().steps
-        assert await Fencing(FENCE, fence=True)._lacking(planned, ctx) == "the operator to make postgres-2 again"
+        yield kube, planned, RunContext(run.id, FenceInstance("postgres-2"), means, journal, step=0)
+
+
+async def test_a_fence_does_not_wait_for_a_pod_that_nobody_makes(tmp_path: Path) -> None:
+    """While it is fenced the operator makes none: seen missing twice, some time apart, it is said at once and how to go back."""
+    with stage(tmp_path, fenced=True) as (_, planned, ctx):
+        step = Fencing(FENCE, fence=True, pace=Pace(look_s=0.05, answer_s=0.2))
+        with pytest.raises(StepFailed, match="postgres-2 has no pod") as caught:
+            async with asyncio.timeout(20):
+                await step._followed(planned, ctx)
+        assert caught.value.hint == "coldtui postgres unfence postgres-2"
+        assert [e.text for e in ctx.journal.events(ctx.run) if e.what is What.WAITING] == ["a pod of postgres-2, it has none"]
+
+
+@pytest.mark.parametrize("fenced", [True, False])
+async def test_a_pod_that_is_away_for_a_moment_is_waited_for(fenced: bool, tmp_path: Path) -> None:
+    """The annotation stands: an end as `not found` would say that nothing was done."""
+    with stage(tmp_path, fenced=fenced) as (kube, planned, ctx):
+        pods, head = healthy().pods, healthy().manager("postgres-2")
+        assert isinstance(pods, Known)
+        assert head is not None
+        step = Fencing(FENCE if fenced else UNFENCE, fence=fenced, pace=Pace(look_s=0.05, answer_s=60.0 if fenced else 0.0))
+        task = asyncio.create_task(step._followed(planned, ctx))
+
+        async def waits() -> bool:
+            return task.done() or any(e.what is What.WAITING for e in ctx.journal.events(ctx.run))
+
+        await until(waits)
+        await asyncio.sleep(0.2)
+        assert not task.done()
+        kube.managers["database/postgres-2"] = replace(head, might_be_unavailable=fenced)
+        kube.put("pods", replace(pods.value["postgres-2"], is_ready=not fenced))
+        async with asyncio.timeout(20):
+            await task
 
 
 def test_the_list_is_kept_and_guarded() -> None:
