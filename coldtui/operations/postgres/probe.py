@@ -27,13 +27,16 @@ class WriteProbe:
     once: by some hundredths of a second too long, never too short, however seldom a busy machine lets us try.
     """
 
-    def __init__(self, database: Database, target: str, clock: Clock, *, every_s: float = EVERY_S, first: float | None = None) -> None:
-        """`first`: when a write was accepted last, before this begins."""
+    def __init__(
+        self, database: Database, target: str, clock: Clock, *, every_s: float = EVERY_S, first: float | None = None, out: bool = False
+    ) -> None:
+        """`first`: when a write was accepted last, before this begins; `out`: it was seen that none was since."""
         self.target = target
         self._database, self._clock, self._every_s = database, clock, every_s
         self._accepted: list[tuple[float, float, str]] = [] if first is None else [(first, first, "")]
         """(begun, accepted, by whom; empty: not known)."""
         self._before = len(self._accepted)
+        self._out = out and first is not None
         self._refused: list[float] = []
         """When they were begun."""
         self.where = ""
@@ -85,18 +88,13 @@ class WriteProbe:
         return any(begun > moment for begun, _, _ in self._accepted)
 
     @property
-    def first_accepted(self) -> float | None:
-        """When the first write of its own was accepted."""
-        return min((accepted for _, accepted, _ in self._accepted[self._before :]), default=None)
-
-    @property
     def gaps_s(self) -> tuple[float, ...]:
         """Outages that have ended, in order."""
         ends = sorted((accepted, where) for _, accepted, where in self._accepted)
         return tuple(
             b - a
-            for (a, there), (b, here) in pairwise(ends)
-            if (there and here and there != here) or any(a < begun < b for begun in self._refused)
+            for number, ((a, there), (b, here)) in enumerate(pairwise(ends))
+            if (there and here and there != here) or any(a < begun < b for begun in self._refused) or (self._out and not number)
         )
 
     @property
@@ -117,7 +115,10 @@ class WriteProbe:
     def open_s(self) -> float:
         """How long the outage lasts that has not ended; 0: the newest write was accepted."""
         last = max((accepted for _, accepted, _ in self._accepted), default=None)
-        return self._clock.monotonic() - last if last is not None and any(begun > last for begun in self._refused) else 0.0
+        if last is None:
+            return 0.0
+        still = any(begun > last for begun in self._refused) or (self._out and len(self._accepted) == self._before)
+        return self._clock.monotonic() - last if still else 0.0
 
     def memo(self) -> dict[str, Any]:
         """For the record of a run; null: not measured."""

@@ -4,6 +4,7 @@ followed and said, never fought."""
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -31,14 +32,16 @@ from .switchover import patch_of
 TRIES = 3
 JUDGED_S = 5.0
 """So long after it was judged may the patch be offered; then it is judged anew."""
+UNSEEN_S = 5.0
+"""So long may nobody have tried a write between two steps that measure one outage."""
 Cast = tuple[object, ...]
 
 
 class Promote(Step):
     """Arguments: those of the failover. `by_hand`: the target is written by us; else it is the operator's election that is followed.
 
-    Memo: `received` (what each replica had before), `path` (on which writes are tried), `version` (of the Cluster); `asked` (when the patch was about to be sent; empty: it was refused) with
-    `before` (targetPrimaryTimestamp until then); `leads`, `line`, `switch`, `switch_source`, `since` (when it was asked for), `returned`, `outage_ms`, `outcome`, `proven`.
+    Memo: `received` (what each replica had before), `path` (on which writes are tried), `version` (of the Cluster), `begins` (writes are tried); `asked` (when the patch was about to be sent; empty: it was refused) with
+    `before` (targetPrimaryTimestamp until then); `leads`, `line`, `switch`, `switch_source`, `since` (when it was asked for), `returned`, `outcome`, `proven`, and what `measured` keeps.
     """
 
     name = "postgres.promote"
@@ -58,9 +61,8 @@ class Promote(Step):
         return bool(ctx.memo_of(planned).get("proven"))
 
     async def run(self, planned: PlannedStep, ctx: RunContext) -> None:
-        again = bool(ctx.memo_of(planned).get("asked"))
         async with contextlib.AsyncExitStack() as stack:
-            probe = await probing(ctx, stack, str(ctx.memo_of(planned).get("path") or ""), ctx.means.clock.monotonic())
+            probe = await probing(planned, ctx, stack, ctx.now)
             if planned.args["by_hand"]:
                 await self._by_hand(planned, ctx)
             memo = ctx.memo_of(planned)
@@ -68,7 +70,7 @@ class Promote(Step):
             electing = Electing(planned, ctx, self.pace, began, received=dict(memo.get("received") or {}))
             found = await electing.run()
             await self._conclude(planned, ctx, found, electing)
-            if probe is not None and not again:
+            if probe is not None:
                 await measured(ctx, probe, self.pace)
 
     # --- by hand
@@ -199,32 +201,43 @@ def cast_of(c: PgCluster) -> Cast:
     return (c.uid, c.current_primary, target, *marks, c.replica_cluster, c.instance_names, c.timeline, c.system_id)
 
 
-async def probing(ctx: RunContext, stack: contextlib.AsyncExitStack, path: str, first: float) -> WriteProbe | None:
-    """Writes are tried on the path that the applications take, until `stack` ends. `first`: since when there were none (monotonic). None: no path."""
-    database = ctx.means.database
-    if database is None or path not in database.targets:
+async def probing(
+    planned: PlannedStep, ctx: RunContext, stack: contextlib.AsyncExitStack, since: datetime, *, out: bool = False
+) -> WriteProbe | None:
+    """Writes are tried on the path of the applications until `stack` ends. `since`: from then on the outage counts; `out`: none was accepted since.
+    None: there is no path, or what there is to know was said before; or this is no first start, or too long after the last try: then it is said that
+    it is not measured (memo `begins`, `barred`)."""
+    database, path = ctx.means.database, str(kept(ctx, "path") or "")
+    if database is None or not path or kept(ctx, "barred") or kept(ctx, "outage_ms") is not None:
         return None
-    return await stack.enter_async_context(WriteProbe(database, path, ctx.means.clock, first=first))
+    tried = kept(ctx, "tried") if out else ctx.now.isoformat()
+    unseen_s = (ctx.now - datetime.fromisoformat(tried)).total_seconds() if tried else math.inf
+    if ctx.memo_of(planned).get("begins") or unseen_s > UNSEEN_S or path not in database.targets:
+        await _barred(ctx, "the run was interrupted, and nobody tried writes meanwhile")
+        return None
+    await ctx.remember(begins=True)
+    first = ctx.means.clock.monotonic() - (ctx.now - since).total_seconds()
+    return await stack.enter_async_context(WriteProbe(database, path, ctx.means.clock, first=first, out=out))
 
 
-async def measured(ctx: RunContext, probe: WriteProbe, pace: FailoverPace, began: float | None = None) -> None:
-    """A moment for the next write to be accepted, which ends the outage; where it takes longer, the next step measures on. `began`: since then (monotonic)
-    there were none for certain. Memo: `outage_ms` and its parts; `barred`, why it cannot be measured."""
+async def measured(ctx: RunContext, probe: WriteProbe, pace: FailoverPace) -> None:
+    """A moment for the next write to be accepted, which ends the outage; where it takes longer, the next step measures on. Memo: `outage_ms` and its
+    parts; `tried`, until when it was looked for in vain; `barred`, why it cannot be measured."""
     since = ctx.means.clock.monotonic()
     while not probe.barred and not probe.accepted_since(since) and ctx.means.clock.monotonic() - since < pace.answer_s:
         await ctx.sleep(pace.look_s)
     if probe.barred:
-        await ctx.remember(barred=probe.barred)
-        await ctx.say(probe.words())
-        return
-    if not probe.accepted_since(since):
-        return
-    outage, words = probe.outage_ms, probe.words()
-    if began is not None and probe.first_accepted is not None:
-        outage = round((probe.first_accepted - began) * 1000)
-        words = f"writes through {probe.target} stopped for {outage:,} ms"
-    await ctx.remember(**{**probe.memo(), "outage_ms": outage})
-    await ctx.say(f"{words} since this run turned to the promotion")
+        await _barred(ctx, probe.barred)
+    elif probe.accepted_since(since):
+        await ctx.remember(**probe.memo())
+        await ctx.say(f"{probe.words()} since this run turned to the promotion")
+    else:
+        await ctx.remember(tried=ctx.now.isoformat())
+
+
+async def _barred(ctx: RunContext, why: str) -> None:
+    await ctx.remember(barred=why)
+    await ctx.say(f"the outage was not measured: {why}")
 
 
 def lost_in_short(args: Mapping[str, Any], switch: int | None) -> str:

@@ -22,7 +22,7 @@ from ..engine import RunContext, Step
 from ..host_steps import kept
 from .facts import INSTANCE_S, PgFacts, _ask, _operator, gather_cluster, writers
 from .following import _or_none
-from .paths import no_write, with_ways, write_paths
+from .paths import no_write, with_ways
 from .promoting import measured, outcome_of, probing
 from .stopping import GATHER_S, FailoverPace
 
@@ -201,7 +201,8 @@ class Verifying:
 
 
 class VerifyFailover(Step):
-    """Arguments: those of the failover. Reads what the promotion remembered (`leads`, `line`, `since`). Memo: `members` (to follow), `proven`, `outcome`."""
+    """Arguments: those of the failover. Reads what the promotion remembered (`leads`, `line`, `since`). Memo: `proven`, `outcome`, and
+    what `probing` and `measured` keep."""
 
     name = "postgres.verify-failover"
 
@@ -213,18 +214,16 @@ class VerifyFailover(Step):
 
     async def run(self, planned: PlannedStep, ctx: RunContext) -> None:
         won, old = outcome_of(ctx), str(planned.args["from"])
-        facts = await ctx.patiently(lambda: gather_cluster(f"{planned.args['namespace']}/{planned.args['cluster']}", ctx.means, 10.0))
-        ahead = ahead_of(kept(ctx, "stood") or {}, won["switch"], (str(won["leads"]), old))
-        members = tuple(name for name in _members(facts, str(won["leads"]), old) if name not in ahead)
-        seen = Verifying(planned, ctx, self.pace, str(won["leads"]), won["line"], old, facts)
         since = datetime.fromisoformat(str(won["since"]))
         async with contextlib.AsyncExitStack() as stack:
-            probe, began = None, ctx.means.clock.monotonic() - (ctx.now - since).total_seconds()
-            if kept(ctx, "outage_ms") is None and not kept(ctx, "barred"):
-                probe = await probing(ctx, stack, next(iter(write_paths(facts, ctx.means.database)), ""), began)
+            probe = await probing(planned, ctx, stack, since, out=True)  # at once: what is read first may take minutes
+            facts = await ctx.patiently(lambda: gather_cluster(f"{planned.args['namespace']}/{planned.args['cluster']}", ctx.means, 10.0))
+            ahead = ahead_of(kept(ctx, "stood") or {}, won["switch"], (str(won["leads"]), old))
+            members = tuple(name for name in _members(facts, str(won["leads"]), old) if name not in ahead)
+            seen = Verifying(planned, ctx, self.pace, str(won["leads"]), won["line"], old, facts)
             await seen.leading()
             if probe is not None:
-                await measured(ctx, probe, self.pace, began)
+                await measured(ctx, probe, self.pace)
         await seen.following(members)
         for name, more in ahead.items():
             await ctx.say(f"{name} had received {more:,} bytes more than {won['leads']}: it has diverged, coldtui postgres reclone {name}")

@@ -80,3 +80,14 @@ async def test_a_refused_login_is_no_outage() -> None:
     assert probe.words() == "the outage was not measured: vip does not let coldtui in"
     assert probe.memo()["outage_ms"] is None
     assert not (await measured(Path((1.0, "a"), (1.1, "barred"), (1.2, "a"), (1.3, "a")))).barred
+
+
+async def test_an_outage_that_was_seen_before_counts_without_a_refused_try() -> None:
+    """Writes that are back at the first try were away until then; the figures agree with each other."""
+    path = Path((60.0, "a"), (60.1, "a"))
+    async with WriteProbe(cast(Database, path), "vip", cast(Clock, cast(Any, path)), every_s=0.001, first=2.0, out=True) as probe:
+        path.now = 5.0
+        assert probe.memo() == {"outage_ms": 3000, "outage_total_ms": 3000, "pauses": 1}
+        await path.over.wait()
+    assert probe.memo() == {"outage_ms": 58000, "outage_total_ms": 58000, "pauses": 1}
+    assert probe.words() == "writes through vip stopped for 58,000 ms"

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from coldtui.domain.errors import Refused
+from coldtui.domain.errors import ColdError, Refused, Unreachable
 from coldtui.domain.plans import PlannedStep
 from coldtui.domain.postgres import PgCluster
 from coldtui.domain.replication import SEGMENT_B
+from coldtui.domain.runs import What
+from coldtui.lab.fakes.database import FakeDatabase, FakeServer
 from coldtui.live.pace import SystemClock
 from coldtui.operations.engine import RunContext, offline
 from coldtui.operations.postgres import promoting
 from coldtui.operations.postgres.failover import Failover
 from coldtui.operations.postgres.failover_facts import FailoverFacts
-from coldtui.operations.postgres.promoting import JUDGED_S, Promote, cast_of
+from coldtui.operations.postgres.promoting import JUDGED_S, Promote, cast_of, measured, probing
+from coldtui.operations.postgres.stopping import FailoverPace
 from coldtui.ports import Clock, Kube
 from tests.operations.drain.ground import journal_in
 from tests.operations.means import ME
 from tests.operations.postgres.failover_scene import BEST, behind, killed, plan_of
 from tests.operations.postgres.ground import recorded
-from tests.operations.postgres.scene import NOW
+from tests.operations.postgres.scene import NOW, healthy
 
 
 class Late(SystemClock):
@@ -108,3 +112,73 @@ async def test_a_worse_candidate_is_named_only_as_bad_as_it_was_accepted(
             assert "less than postgres-3" in told.value.detail
         else:
             assert await judged == cast_of(killed().cluster)
+
+
+# --- the outage
+
+
+class Moved(SystemClock):
+    """The system's clock, set forward by hand."""
+
+    ahead_s = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead_s)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+
+PACE = FailoverPace(look_s=0.02, answer_s=0.3)
+
+
+def down() -> ColdError:
+    return Unreachable("connection refused")
+
+
+@pytest.mark.parametrize(("away_s", "again"), [(0.0, False), (600.0, False), (0.0, True)])
+async def test_an_outage_is_claimed_only_where_writes_were_tried_all_the_time(away_s: float, again: bool, tmp_path: Path) -> None:
+    """A run that was away between the promotion and the wait after it, or takes that wait up again, does not know when writes came back."""
+    plan, clock = plan_of(killed(), way="patch"), Moved()
+    server = FakeServer(healthy().status("vip"), address="10.42.1.5:5432", fails=down)
+    promote, verify = len(plan.steps) - 2, len(plan.steps) - 1
+    with journal_in(tmp_path) as journal:
+        means = replace(offline(cast(Clock, clock), ME), database=FakeDatabase({"vip": server}))
+        ctx = RunContext(recorded(journal, 1, plan), Failover(), means, journal, step=promote)
+        await ctx.remember(path="vip")
+        since = ctx.now
+        async with contextlib.AsyncExitStack() as stack:
+            probe = await probing(plan.steps[promote], ctx, stack, since)
+            assert probe is not None
+            await measured(ctx, probe, PACE)
+        ctx.step = verify
+        if again:
+            await ctx.remember(begins=True)
+        clock.ahead_s, server.fails = away_s, None
+        async with contextlib.AsyncExitStack() as stack:
+            probe = await probing(plan.steps[verify], ctx, stack, since, out=True)
+            if probe is not None:
+                await measured(ctx, probe, PACE)
+        memo, said = ctx.memo_of(plan.steps[verify]), [e.text for e in journal.events(ctx.run) if e.what is What.SAID]
+    if away_s or again:
+        assert said == ["the outage was not measured: the run was interrupted, and nobody tried writes meanwhile"]
+        assert "outage_ms" not in memo
+    else:
+        assert 250 < memo["outage_ms"] == memo["outage_total_ms"]
+        assert memo["pauses"] == 1
+        assert said == [f"writes through vip stopped for {memo['outage_ms']:,} ms since this run turned to the promotion"]
+
+
+async def test_a_promotion_that_is_taken_up_again_measures_nothing(tmp_path: Path) -> None:
+    """Also one that only follows an election: writes may have been back long before the runner was. The steps after it say nothing else."""
+    plan = plan_of(killed())
+    with journal_in(tmp_path) as journal:
+        fake = FakeDatabase({"vip": FakeServer(healthy().status("vip"))})
+        means = replace(offline(SystemClock(), ME), database=fake)
+        ctx = RunContext(recorded(journal, 1, plan), Failover(), means, journal, step=0, memo={"0/path": "vip", "0/begins": True})
+        async with contextlib.AsyncExitStack() as stack:
+            assert await probing(plan.steps[0], ctx, stack, ctx.now) is None
+            ctx.step = 1
+            assert await probing(plan.steps[1], ctx, stack, ctx.now, out=True) is None
+        assert [e.text.partition(":")[0] for e in journal.events(ctx.run) if e.what is What.SAID] == ["the outage was not measured"]
+        assert fake.calls == []
