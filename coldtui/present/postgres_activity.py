@@ -72,13 +72,32 @@ def _state_cell(s: Session, now: datetime) -> Cell:
     return Cell(s.state.replace("idle in transaction", "idle in tx"), tone)
 
 
-def _held_up(sessions: Mapping[str, Session]) -> Mapping[int, int]:
-    """pid of each that others wait for -> how many do, through others too."""
-    waiting: dict[int, set[int]] = {}
-    for s in sessions.values():
-        for pid in s.blocked_by:
-            waiting.setdefault(pid, set()).add(s.pid)
-    return {pid: len(_behind(waiting, pid)) for pid in waiting}
+class _Held(Mapping[int, int]):
+    """pid of each that others wait for -> how many do, through others too. Counted when it is asked for: in a queue of hundreds each waits for
+    all before it, and only the root's number is shown."""
+
+    def __init__(self, sessions: Mapping[str, Session]) -> None:
+        self._waiting: dict[int, set[int]] = {}
+        self._counts: dict[int, int] = {}
+        for s in sessions.values():
+            for pid in s.blocked_by:
+                self._waiting.setdefault(pid, set()).add(s.pid)
+
+    def __getitem__(self, pid: int) -> int:
+        if pid not in self._waiting:
+            raise KeyError(pid)
+        if pid not in self._counts:
+            self._counts[pid] = len(_behind(self._waiting, pid))
+        return self._counts[pid]
+
+    def __contains__(self, pid: object) -> bool:
+        return pid in self._waiting
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._waiting)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
 
 def _behind(waiting: Mapping[int, set[int]], pid: int) -> set[int]:
@@ -92,7 +111,7 @@ def _behind(waiting: Mapping[int, set[int]], pid: int) -> set[int]:
     return found
 
 
-_holders = Last(_held_up)
+_holders = Last(_Held)
 
 
 def held_up(world: World) -> Mapping[int, int]:
@@ -179,27 +198,30 @@ SESSIONS: Listing[Session] = Listing(
 
 def tree(sessions: Mapping[str, Session]) -> dict[str, Blocked]:
     """Those that block or are blocked: each root first, who waits for it below. A circle is walked once."""
-    by_pid = {s.pid: s for s in sessions.values()}
+    ordered = sorted(sessions.values(), key=_start)
     waiting: dict[int, list[Session]] = {}
-    for s in sessions.values():
+    for s in ordered:
         for pid in s.blocked_by:
             waiting.setdefault(pid, []).append(s)
-    roots = [by_pid[pid] for pid in waiting if pid in by_pid and not by_pid[pid].blocked_by]
     found: dict[str, Blocked] = {}
+    met: set[int] = set()
 
-    def walk(s: Session, depth: int) -> Iterator[Blocked]:
-        if s.key in found:
-            return
-        found[s.key] = Blocked(s, depth, len(found))
-        for below in sorted(waiting.get(s.pid, ()), key=_start):
-            list(walk(below, depth + 1))
-        yield found[s.key]
+    def walk(root: Session) -> None:
+        levels = [iter((root,))]  # no recursion: a queue is as deep as the server has connections
+        while levels:
+            if (s := next(levels[-1], None)) is None:
+                levels.pop()
+            elif s.pid not in met:
+                met.add(s.pid)
+                found[s.key] = Blocked(s, len(levels) - 1, len(found))
+                levels.append(iter(waiting.get(s.pid, ())))
 
-    for root in sorted(roots, key=_start):
-        list(walk(root, 0))
-    for s in sessions.values():
+    for s in ordered:
+        if s.pid in waiting and not s.blocked_by:
+            walk(s)
+    for s in ordered:
         if s.blocked_by:
-            list(walk(s, 0))  # of a circle, or whose blocker is not shown
+            walk(s)  # of a circle, or whose blocker is not shown
     return found
 
 

@@ -64,6 +64,16 @@ def test_the_tree_is_made_once_of_an_answer() -> None:
     assert activity.LOCKS.items(world) is activity.LOCKS.items(replace(world, revision=world.revision + 1))
 
 
+def test_a_queue_as_long_as_a_server_has_connections() -> None:
+    """Where each waits for all before it, however many they are, each stands below the one before it and the root holds up all."""
+    many = 1200
+    found = (session(1, tx_s=many + 1), *(session(n, *range(max(1, n - 3), n), tx_s=many + 1 - n) for n in range(2, many + 1)))
+    world = replace(chain(), pg_sessions=Known(found, "sql", NOW))
+    assert [b.session.pid for b in activity.LOCKS.items(world).values()] == list(range(1, many + 1))
+    assert [b.depth for b in activity.LOCKS.items(world).values()] == list(range(many))
+    assert activity.held_up(world)[1] == many - 1
+
+
 def test_two_that_wait_for_each_other() -> None:
     """In a circle nobody is the root and nobody is counted as waiting for itself."""
     world = replace(chain(), pg_sessions=Known((session(1, 2), session(2, 1)), "sql", NOW))
