@@ -71,7 +71,9 @@ def test_the_taint_is_set_once_beside_others_and_never_on_a_node_that_lives(plan
             before = {str(t) for t in (await kube.read(NODES, NODE)).taints}
             for _ in range(2):
                 await StopPrimary().run(planned("out-of-service", TAINTED), ctx)
-                assert {str(t) for t in (await kube.read(NODES, NODE)).taints} == before | {MARK}
+                taints = [str(t) for t in (await kube.read(NODES, NODE)).taints]
+                assert before | {MARK} <= set(taints)  # the node controller adds its own, when it comes to it
+                assert taints.count(MARK) == 1
             assert MARK in StopPrimary().left_behind(planned("out-of-service", TAINTED), ctx)
 
     asyncio.run(scene())
