@@ -68,11 +68,12 @@ def test_the_taint_is_set_once_beside_others_and_never_on_a_node_that_lives(plan
             with pytest.raises(Refused, match="Ready again"):
                 await StopPrimary().run(planned("out-of-service", TAINTED), ctx)
             await readiness(client, "Unknown")
-            before = {str(t) for t in (await kube.read(NODES, NODE)).taints}
+            own = ("not-ready", "unreachable")  # the node controller puts these on and takes them off, when it comes to it
+            before = {str(t) for t in (await kube.read(NODES, NODE)).taints if t.key.rpartition("/")[2] not in own}
             for _ in range(2):
                 await StopPrimary().run(planned("out-of-service", TAINTED), ctx)
                 taints = [str(t) for t in (await kube.read(NODES, NODE)).taints]
-                assert before | {MARK} <= set(taints)  # the node controller adds its own, when it comes to it
+                assert before | {MARK} <= set(taints)
                 assert taints.count(MARK) == 1
             assert MARK in StopPrimary().left_behind(planned("out-of-service", TAINTED), ctx)
 
