@@ -284,12 +284,27 @@ def test_databases_have_sizes_and_ages(pg: PgCli) -> None:
     assert rows["app"]["connections"] >= 1
 
 
-def test_watching_prints_what_changed(pg: PgCli) -> None:
-    """`--watch --json` prints a line, and again when the sessions change."""
+def watching(pg: PgCli, what: str) -> subprocess.Popen[bytes]:
     path = pg.cli.folder / "watch.yaml"
     path.write_text(yaml.safe_dump(pg.config))
-    command = [sys.executable, "-m", "coldtui", "--config", str(path), "postgres", "locks", "--watch", "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**pg.cli.environ, "PATH": os.environ["PATH"]})
+    command = [sys.executable, "-m", "coldtui", "--config", str(path), "postgres", what, "--watch", "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, env={**pg.cli.environ, "PATH": os.environ["PATH"]})
+
+
+def test_watching_databases_reads_them(pg: PgCli) -> None:
+    """`--watch` is somebody who looks at the databases: a line comes."""
+    process = watching(pg, "databases")
+    assert process.stdout is not None
+    with process.stdout:
+        assert "app" in [d["name"] for d in json.loads(process.stdout.readline())["databases"]]
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+    assert process.wait(10) == 0
+
+
+def test_watching_prints_what_changed(pg: PgCli) -> None:
+    """`--watch --json` prints a line, and again when the sessions change."""
+    process = watching(pg, "locks")
     assert process.stdout is not None
     with process.stdout:
         assert json.loads(process.stdout.readline())["locks"] == []
