@@ -205,10 +205,14 @@ async def probing(
     planned: PlannedStep, ctx: RunContext, stack: contextlib.AsyncExitStack, since: datetime, *, out: bool = False
 ) -> WriteProbe | None:
     """Writes are tried on the path of the applications until `stack` ends. `since`: from then on the outage counts; `out`: none was accepted since.
-    None: there is no path, or what there is to know was said before; or this is no first start, or too long after the last try: then it is said that
-    it is not measured (memo `begins`, `barred`)."""
+    None: what there is to know was said before; or it is not measured, which is said (memo `barred`): there is no path, this is no first start (memo
+    `begins`), or too long after the last try."""
     database, path = ctx.means.database, str(kept(ctx, "path") or "")
-    if database is None or not path or kept(ctx, "barred") or kept(ctx, "outage_ms") is not None:
+    if kept(ctx, "barred") or kept(ctx, "outage_ms") is not None:
+        return None
+    if database is None or not path:
+        why = "neither the VIP nor the -rw Service is known to be this cluster's"
+        await _barred(ctx, "no connection to the database servers" if database is None else why)
         return None
     tried = kept(ctx, "tried") if out else ctx.now.isoformat()
     unseen_s = (ctx.now - datetime.fromisoformat(tried)).total_seconds() if tried else math.inf

@@ -182,3 +182,20 @@ async def test_a_promotion_that_is_taken_up_again_measures_nothing(tmp_path: Pat
             assert await probing(plan.steps[1], ctx, stack, ctx.now, out=True) is None
         assert [e.text.partition(":")[0] for e in journal.events(ctx.run) if e.what is What.SAID] == ["the outage was not measured"]
         assert fake.calls == []
+
+
+@pytest.mark.parametrize(
+    ("database", "why"), [(None, "no connection to the database servers"), (FakeDatabase({}), "neither the VIP nor the -rw Service")]
+)
+async def test_why_nothing_can_be_measured_is_said_once(database: FakeDatabase | None, why: str, tmp_path: Path) -> None:
+    """A path that is found only after the promotion was not tried while writes were stopped."""
+    plan = plan_of(killed())
+    with journal_in(tmp_path) as journal:
+        means = replace(offline(SystemClock(), ME), database=cast(Any, database))
+        ctx = RunContext(recorded(journal, 1, plan), Failover(), means, journal, step=0)
+        async with contextlib.AsyncExitStack() as stack:
+            assert await probing(plan.steps[0], ctx, stack, ctx.now) is None
+            ctx.step = 1
+            assert await probing(plan.steps[1], ctx, stack, ctx.now, out=True) is None
+        (said,) = [e.text for e in journal.events(ctx.run) if e.what is What.SAID]
+        assert said.startswith(f"the outage was not measured: {why}")
