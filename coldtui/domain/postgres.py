@@ -319,11 +319,13 @@ def site_cluster(world: World) -> PgCluster | None:
 
 
 def absent(world: World) -> tuple[str, str] | None:
-    """That the cluster of the configuration does not exist, and which do; None: it does, or nobody can tell."""
+    """That the cluster of the configuration does not exist, or could be several, and which there are; None: it is there, or nobody can tell."""
     named = world.site.pg_cluster
-    if not named or named in world.pg_clusters.items or unsure(world, "pg_clusters"):
+    if not named or site_cluster(world) is not None or unsure(world, "pg_clusters"):
         return None
-    return f"cluster {named} of postgres.cluster does not exist", f"found: {', '.join(sorted(world.pg_clusters.items)) or 'none'}"
+    several = sum(c.name == named for c in world.pg_clusters.items.values())
+    what = f"is in {several} namespaces" if several else "does not exist"
+    return f"cluster {named} of postgres.cluster {what}", f"found: {', '.join(sorted(world.pg_clusters.items)) or 'none'}"
 
 
 def _order(name: str) -> tuple[str, int]:

@@ -220,6 +220,18 @@ def test_the_sites_cluster_may_be_named_without_its_namespace() -> None:
         assert (cluster.key if cluster is not None else "") == found
 
 
+def test_a_bare_name_is_missing_only_where_no_one_cluster_has_it() -> None:
+    """One that is there is no mistake; one that several namespaces have is said to be, and neither is chosen."""
+    world = replace(world_of(both(status())), site=SiteFacts(pg_cluster="cold-postgres"))
+    assert postgres.absent(world) is None
+    twin = replace(world.pg_clusters.items["cold/cold-postgres"], namespace="db")
+    both_ = replace(world, pg_clusters=replace(world.pg_clusters, items=world.pg_clusters.items.set(twin.key, twin)))
+    assert postgres.site_cluster(both_) is None
+    said = ("cluster cold-postgres of postgres.cluster is in 2 namespaces", "found: cold/cold-postgres, db/cold-postgres")
+    assert postgres.absent(both_) == said
+    assert said[0] in [p.sentence for p in pgverdicts.problems(both_, NOW)]
+
+
 def test_a_long_restore_is_no_outage() -> None:
     """Before its first primary a cluster is not in use: that none of it is ready warns at most."""
     world = world_of(
