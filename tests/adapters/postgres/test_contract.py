@@ -68,7 +68,9 @@ def test_connections_are_those_of_clients(server: Server) -> None:
         adapter, one = server.adapter(), await client(server)
         try:
             found = await adapter.status("p")
-            clients = server.super("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
+            clients = server.super(
+                "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
             assert [(found.connections,)] == clients
             assert [(found.connections,)] != server.super("SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
         finally:
