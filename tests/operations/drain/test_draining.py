@@ -60,8 +60,11 @@ class Kube(FakeKube):
     """Evictions of some pods take long."""
 
     slow: dict[str, float]
+    begun: int = 0
+    """Requests that have arrived."""
 
     async def evict(self, namespace: str, pod: str, **options: Any) -> None:
+        self.begun += 1
         await asyncio.sleep(self.slow.get(pod, 0.0))
         await super().evict(namespace, pod, **options)
 
@@ -241,7 +244,7 @@ async def test_cancel_hears_the_requests_that_are_under_way(kube: Kube, journal:
     kube.slow = {f"p{n:02}": 2.0 for n in range(12)}
     stand = Stand(kube, journal)
     async with stand.running() as task:
-        await stand.until(lambda: bool(stand.told("p11")))
+        await stand.until(lambda: kube.begun == FAST.at_once)
         stand.ctx.cancel()
         with pytest.raises(ColdError, match="stopped before the next act"):
             await task
