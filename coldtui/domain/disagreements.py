@@ -96,7 +96,7 @@ def problem_of(
 
 
 def writes(c: PgCluster) -> str:
-    return f"writes through {c.write_service or c.name + '-rw'}"
+    return f"writes through {c.writes_at}"
 
 
 def _settled(c: PgCluster, now: datetime) -> bool:
@@ -147,7 +147,7 @@ def _systems(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator
 
 def _timelines(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
     """A standby follows a new timeline within moments of a switchover; one that does not has diverged, or does not stream."""
-    lead = next((m for m in t.members if m.name == t.primary), None)
+    lead = t.lead
     if lead is None or not isinstance(lead.timeline, Known) or not fresh(lead.timeline, now):
         return
     for m in t.members:
@@ -178,9 +178,7 @@ def _labels(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[
         if c.replica_cluster and m.name == c.current_primary:
             continue  # the designated primary bears the label, and is a standby
         if isinstance(label, Known) and role is not None and label.value in ("primary", "replica") and label.value != role.value:
-            hits = f"writes through {c.write_service or c.name + '-rw'} " + (
-                "fail there" if label.value == "primary" else "do not reach it"
-            )
+            hits = f"writes through {c.writes_at} " + ("fail there" if label.value == "primary" else "do not reach it")
             yield problem_of(
                 c,
                 f"label/{m.name}",
@@ -212,7 +210,7 @@ def _vip(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Pro
     if t.vip is None or changing(c):
         return
     reading, server = t.vip.reading, t.vip.server
-    lead = next((m for m in t.members if m.name == t.primary), None)
+    lead = t.lead
     if not isinstance(reading, Known):
         if lead is not None and isinstance(lead.sql, Known) and fresh(lead.sql, now):
             what = f"the VIP cannot be used: {reading.reason}"
@@ -300,7 +298,7 @@ def _lasting(cause: Cause, c: PgCluster) -> str:
 
 def _streams(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
     """No contradiction, but what no object of the API tells: a standby that falls behind, or does not replay."""
-    lead = next((m for m in t.members if m.name == t.primary), None)
+    lead = t.lead
     if lead is None or not _settled(c, now) or not isinstance(lead.position, Known) or not fresh(lead.position, now):
         return
     for m in t.members:

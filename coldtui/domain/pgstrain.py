@@ -20,7 +20,7 @@ from .replication import SEGMENT_B, Archiver, Slot, Standby
 from .text import counted, size
 
 if TYPE_CHECKING:
-    from .topology import Member, Topology
+    from .topology import Topology
     from .world import World
 
 CONNECTING = timedelta(seconds=10)
@@ -40,10 +40,6 @@ XID_CRITICAL = 1_600_000_000
 _NEEDED = re.compile(r"\s*(?:(any|first)\s+)?(\d+)\s*\(", re.IGNORECASE)
 
 
-def _lead(t: Topology) -> Member | None:
-    return next((m for m in t.members if m.name == t.primary), None)
-
-
 def needed(setting: str) -> int:
     """How many standbys must confirm each commit by synchronous_standby_names: `ANY 1 (a, b)`, `FIRST 2 (a, b)`, `2 (a, b)`, `a, b`."""
     found = _NEEDED.match(setting)
@@ -52,7 +48,7 @@ def needed(setting: str) -> int:
 
 def _commits_wait(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
     """By the server's own setting, which the operator shrinks where durability is `preferred`; without SQL only where it is `required`."""
-    m = _lead(t)
+    m = t.lead
     started = m.sql.value.started if m is not None and isinstance(m.sql, Known) else None
     young = any(at is not None and abs(now - at) < CONNECTING for at in (c.current_primary_since, started))
     if m is None or changing(c) or young:
@@ -84,7 +80,7 @@ def late(world: World, primary: str, told: Archiver, now: datetime) -> bool:
 
 def _archiving(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
     """Only a failure newer than the last success counts. Where the instance says it by a condition, that is said once, and how long it lasts."""
-    m = _lead(t)
+    m = t.lead
     found = archiver_of(m) if m is not None else None
     if not isinstance(found, Known) or not fresh(found, now):
         return
@@ -120,7 +116,7 @@ def waits(archiver: Archiver) -> str:
 
 
 def _slots(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
-    m = _lead(t)
+    m = t.lead
     found = slots_of(m) if m is not None else None
     for slot in found.value if isinstance(found, Known) and fresh(found, now) else ():
         if slot.wal_status == "lost":
@@ -158,7 +154,7 @@ def _connections(world: World, t: Topology, c: PgCluster, now: datetime) -> Iter
 
 def _wraparound(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
     """Of the oldest database, which has a name only while somebody looks at the databases."""
-    m = _lead(t)
+    m = t.lead
     age = m.sql.value.xid_age if m is not None and isinstance(m.sql, Known) and fresh(m.sql, now) else None
     if age is None or age < XID_WARNING:
         return

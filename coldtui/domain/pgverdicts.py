@@ -130,7 +130,7 @@ def _vip_hits(world: World, cluster: PgCluster) -> str:
 
 
 def _write_hits(world: World, c: PgCluster) -> str:
-    return f"writes through {c.write_service or c.name + '-rw'}{_vip_hits(world, c)}"
+    return f"writes through {c.writes_at}{_vip_hits(world, c)}"
 
 
 def _down(instance: Instance) -> str:

@@ -146,6 +146,11 @@ class PgCluster:
     labels: dict[str, str] = field(default_factory=dict)
 
     @property
+    def writes_at(self) -> str:
+        """Name of the Service that leads to the primary."""
+        return self.write_service or f"{self.name}-rw"
+
+    @property
     def key(self) -> str:
         return f"{self.namespace}/{self.name}"
 

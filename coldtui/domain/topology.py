@@ -102,6 +102,11 @@ class Topology:
     asked: bool
     """Whether servers are asked at all here."""
 
+    @property
+    def lead(self) -> Member | None:
+        """Who is primary; None: nobody, or nobody knows."""
+        return next((m for m in self.members if m.name == self.primary), None)
+
 
 def cluster_of(world: World) -> PgCluster | None:
     """The site's cluster; while the API tells of none, what the configuration names (SQL alone still shows it)."""

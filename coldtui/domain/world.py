@@ -5,7 +5,6 @@ It is for screens and for filling forms; it never leaves its process and no act 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -175,6 +174,3 @@ class World:
     def whole(self, *kinds: str) -> bool:
         """Whether totals over these kinds are exact now."""
         return all(self.sources[kind].whole for kind in kinds)
-
-
-Shelves = Mapping[str, Shelf[Any]]

@@ -194,6 +194,11 @@ class DatabaseWatch:
             reason = self._no_primary()
             self._builder.database(True, pg_sessions=reason, pg_progress=reason, pg_databases=reason)
 
+    def _primary(self) -> str:
+        """Whom to ask for what only a primary tells: who says to be it, else the one of the Cluster. Empty: nobody."""
+        cluster = self._cluster()
+        return self._says_primary() or (cluster.current_primary if cluster is not None else "")
+
     def _says_primary(self) -> str:
         """Who answers SQL as primary; empty: nobody."""
         return next((c.name for c in self._claims.values() if c.source == "sql" and not c.ended), "")
@@ -491,8 +496,7 @@ class DatabaseWatch:
                 log.error("sessions: fault of this program, tried again", exc_info=error)
 
     async def _activity(self, database: Database) -> None:
-        cluster = self._cluster()
-        primary = self._says_primary() or (cluster.current_primary if cluster is not None else "")
+        primary = self._primary()
         if not primary:
             reason, self._databases_at = self._no_primary(), float("-inf")
             self._builder.database(True, pg_sessions=reason, pg_progress=reason, pg_databases=reason)
@@ -517,8 +521,7 @@ class DatabaseWatch:
             self._sizing = None
 
     async def _sizes(self, database: Database) -> None:
-        cluster = self._cluster()
-        primary = self._says_primary() or (cluster.current_primary if cluster is not None else "")
+        primary = self._primary()
         if not primary:
             return  # why is said with the sessions
         if self._clock.monotonic() - self._databases_at >= self._pace.pg_idle_s:

@@ -284,7 +284,7 @@ INSTANCES: Listing[InstanceOf] = Listing(
 
 def archiver_now(t: Topology, now: datetime) -> Archiver | None:
     """What the primary itself, or its manager, says of archiving now; an old answer is none, nor is one that tells of no segment."""
-    lead = next((m for m in t.members if m.name == t.primary), None)
+    lead = t.lead
     told = archiver_of(lead) if lead is not None else None
     return told.value if isinstance(told, Known) and fresh(told, now) and (told.value.last_wal or told.value.failed_wal) else None
 

@@ -289,7 +289,7 @@ def session_lines(world: World, s: Session, now: datetime) -> tuple[Line, ...]:
 
 def lacking(world: World, now: datetime) -> str:
     """What these lists leave out or why they are not told, with the remedy; empty: they are whole."""
-    lead = next((m for m in of(world, now).members if m.name == of(world, now).primary), None)
+    lead = of(world, now).lead
     if lead is not None and isinstance(lead.sql, Known) and any(grant.startswith("pg_monitor") for grant in lead.sql.value.missing):
         return "other users' sessions are not shown: GRANT pg_monitor"
     return unreached(world)

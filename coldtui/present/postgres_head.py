@@ -185,10 +185,10 @@ def _services_part(world: World, c: PgCluster) -> _Part:
     if doubt := unsure(world, "endpointslices"):
         return _Part("services", (label("Services", HEAD), Cell(f"not known: {doubt.partition(':')[0]}", Tone.STALE)), sound=True)
     cells, sound = [label("Services", HEAD)], True
-    for name in dict.fromkeys(x for x in (c.write_service or f"{c.name}-rw", f"{c.name}-ro") if x):
+    for name in dict.fromkeys(x for x in (c.writes_at, f"{c.name}-ro") if x):
         led = service_targets(world, c.namespace, name)
         blank = "  " if len(cells) > 1 else ""
-        write = name == (c.write_service or f"{c.name}-rw")
+        write = name == c.writes_at
         wrong = (
             write and c.current_primary and not c.hibernated and not domain.changing(c) and led is not None and led != (c.current_primary,)
         )
@@ -267,7 +267,7 @@ def _primary_line(world: World, t: Topology, c: PgCluster, now: datetime) -> Lin
 
 def _position(world: World, t: Topology, c: PgCluster, now: datetime, *, lost: bool) -> Line:
     """`at 0/6400000`; of one that is gone its last word, which a failover by hand is given."""
-    lead = next((m for m in t.members if m.name == t.primary), None)
+    lead = t.lead
     if lead is not None and isinstance(lead.position, Known) and not (lost and now - lead.position.as_of > FRESH):
         old_ = now - lead.position.as_of > FRESH
         ago = f", {words.duration(now - lead.position.as_of)} ago" if old_ else ""
@@ -291,7 +291,7 @@ def leaders(t: Topology, now: datetime) -> tuple[Member, ...]:
 
 def _two_lines(world: World, t: Topology, c: PgCluster, both: tuple[Member, ...]) -> Line:
     """`▲ postgres-1 (Cluster, lease, VIP, -rw) and postgres-2 (newest, timeline 8)`: by what each is taken for the primary."""
-    led = service_targets(world, c.namespace, c.write_service or f"{c.name}-rw") or ()
+    led = service_targets(world, c.namespace, c.writes_at) or ()
     holder = world.pg_lease.value.holder if isinstance(world.pg_lease, Known) and world.pg_lease.value is not None else ""
     lines = {m.timeline.value for m in both if isinstance(m.timeline, Known)}
     cells = [label("Primary", HEAD)]

@@ -104,7 +104,7 @@ def database_pane(world: World, d: DatabaseFacts, now: datetime) -> tuple[Line, 
 def server_lines(world: World, now: datetime, columns: int = 24) -> tuple[Line, ...]:
     """The primary's archiver and slots by the nearest source that tells; by SQL alone work in progress, cache and rates."""
     t = of(world, now)
-    lead = next((m for m in t.members if m.name == t.primary), None)
+    lead = t.lead
     if lead is None:
         return (pair("Server", "no primary is known", Tone.STALE, cells=12),)
     archiver, slots = archiver_of(lead), slots_of(lead)

@@ -129,7 +129,7 @@ def _services(world: World, c: PgCluster) -> Reading[list[dict[str, Any]]]:
 
 def _services_of(world: World, c: PgCluster) -> Iterator[Service]:
     """Those that the operator makes, and those of others that select its pods or lead through its poolers."""
-    own = {c.write_service or f"{c.name}-rw", c.read_service or f"{c.name}-r", f"{c.name}-ro", f"{c.name}-r"}
+    own = {c.writes_at, c.read_service or f"{c.name}-r", f"{c.name}-ro", f"{c.name}-r"}
     through = {v.service.key for v in database_vips(world, c) if v.service is not None}
     for s in sorted(world.services.items.values(), key=lambda s: s.key):
         mine = s.namespace == c.namespace and (s.name in own or s.selector.get("cnpg.io/cluster") == c.name)
@@ -223,7 +223,7 @@ def _disk(disk: PgDisk, now: datetime) -> dict[str, Any]:
 
 
 def _server(t: Topology, now: datetime) -> dict[str, Any]:
-    lead = next((m for m in t.members if m.name == t.primary), None)
+    lead = t.lead
     if lead is None:
         nobody = {"value": None, "why": "no primary is known"}
         return {"archiver": nobody, "slots": nobody}

@@ -133,9 +133,6 @@ def _step_time(state: StepState, now: datetime) -> str:
             return (spent(state.ended - state.began) if state.began and state.ended else "") + tries
 
 
-_FATES = {"stays": "none", "goes": "none", "waits": "part", "never": "failed", "not evaluated": "off"}
-
-
 def item_lines(run: Run, progress: Progress, now: datetime, *, exact: bool = False) -> tuple[Line, ...]:
     """The things of a run: what was told of each last, and since when; those of which nothing was told as they were planned."""
     planned: dict[str, tuple[str, str]] = {}

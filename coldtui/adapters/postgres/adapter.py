@@ -92,7 +92,8 @@ class PostgresAdapter:
         return found
 
     async def sessions(self, target: str, *, deadline_s: float = 2.0) -> tuple[Session, ...]:
-        return tuple(decode.session(row) for row in await self._rows(target, sql.SESSIONS, deadline_s))
+        rows = await self._lines.ask(target, lambda connection: all_of(connection, sql.SESSIONS), deadline_s)
+        return tuple(decode.session(row) for row in rows)
 
     async def progress(self, target: str, *, deadline_s: float = 2.0) -> tuple[Progress, ...]:
         async def work(connection: Connection) -> list[dict[str, Any]]:
@@ -113,10 +114,6 @@ class PostgresAdapter:
             self._lines.own(target, read_only=True, database=database, deadline_s=deadline_s, statement_s=deadline_s) as connection,
         ):
             return tuple(decode.table(row) for row in await all_of(connection, sql.TABLES, (most,)))
-
-    async def _rows(self, target: str, statement: str, deadline_s: float) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await self._lines.ask(target, lambda connection: all_of(connection, statement), deadline_s)
-        return found
 
     # --- acts
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 PG14, PG17 = 140000, 170000
-OLDEST = 120000
 
 _STATUS = """
 SELECT pg_is_in_recovery() AS in_recovery,

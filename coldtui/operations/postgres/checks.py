@@ -16,8 +16,6 @@ from .paths import vip_of_another
 READY_WAL = 5
 """So many WAL segments that wait for the archive are no backlog yet."""
 LONG_TRANSACTION = timedelta(seconds=30)
-LONG_DELAY_S = 300
-"""A shutdown that may take longer than this is worth a warning."""
 RUNNING_BACKUP = frozenset({"", "pending", "started", "running", "finalizing"})
 MARK = "postgres."
 

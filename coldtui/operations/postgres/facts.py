@@ -186,7 +186,7 @@ async def _operator(kube: Kube, deadline_s: float) -> Deployment | None:
 
 async def writers(kube: Kube, cluster: PgCluster, deadline_s: float) -> tuple[str, ...]:
     """Instances that are ready endpoints of the -rw Service. Raises ColdError."""
-    service = cluster.write_service or f"{cluster.name}-rw"
+    service = cluster.writes_at
     labels = f"kubernetes.io/service-name={service}"
     slices: tuple[EndpointSlice, ...] = await kube.read_all(
         kinds.ENDPOINTSLICES, namespace=cluster.namespace, labels=labels, deadline_s=deadline_s
@@ -234,7 +234,7 @@ async def introduce(means: Means, cluster: PgCluster, pods: Mapping[str, Pod], s
     for name, pod in pods.items():
         if pod.ip:
             means.database.at(name, pod.ip, 5432)
-    wanted = cluster.write_service or f"{cluster.name}-rw"
+    wanted = cluster.writes_at
     here = [s for s in services if s.name == wanted and s.cluster_ip not in ("", "None")]
     for service in here:
         means.database.at(WRITES, service.cluster_ip, 5432)

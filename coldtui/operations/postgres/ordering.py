@@ -9,10 +9,9 @@ from ...domain.errors import Conflict, Forbidden, Invalid, NotFound, Refused, St
 from ...domain.kinds import PG_CLUSTERS
 from ...domain.plans import Finding, Outlook, PlannedStep
 from ...domain.troubles import trouble_of
-from ..engine import RunContext
+from ..engine import GATHER_S, RunContext
 from .facts import PgFacts, gather_cluster
 
-GATHER_S = 10.0
 TRIES = 3
 """A Cluster that changes while we look is looked at anew so often."""
 

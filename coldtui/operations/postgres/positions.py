@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ...domain.replication import lsn
-from ...domain.text import counted
+from ...domain.text import counted, size
 from ...domain.values import dataclass
-from ...present.words import size
 from .checks import timeline_of
 from .facts import PgFacts
 

@@ -17,7 +17,7 @@ from ...domain.postgres import PgCluster
 from ...domain.replication import lsn_text
 from ...domain.troubles import trouble_of
 from ...ports import PatchForm
-from ..engine import RunContext, Step
+from ..engine import GATHER_S, RunContext, Step
 from ..host_steps import kept
 from .electing import Electing, Promoted
 from .facts import gather_cluster, target_stamp
@@ -26,7 +26,7 @@ from .failover_ways import PATCH, Asked
 from .paths import write_paths
 from .positions import amount, reached
 from .probe import WriteProbe
-from .stopping import GATHER_S, FailoverPace, facts_of, well_again
+from .stopping import FailoverPace, facts_of, well_again
 from .switchover import patch_of
 
 TRIES = 3

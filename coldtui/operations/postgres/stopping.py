@@ -14,7 +14,7 @@ from ...domain.pods import Pod
 from ...domain.postgres import PgCluster
 from ...domain.troubles import trouble_of
 from ...ports import PatchForm
-from ..engine import RunContext, Step
+from ..engine import GATHER_S, RunContext, Step
 from .facts import INSTANCE_S
 from .failover_facts import FailoverFacts, gather_failover
 from .failover_ways import POWER
@@ -23,7 +23,6 @@ from .following import Pace, _or_none
 TAINT = {"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}
 MARK = f"{TAINT['key']}={TAINT['value']}:{TAINT['effect']}"
 TRIES = 5
-GATHER_S = 10.0
 LEASE_S = 15
 """Of a Lease that does not say how long it holds (primaryLease.leaseDurationSeconds)."""
 

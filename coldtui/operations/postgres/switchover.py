@@ -23,9 +23,9 @@ from .checks import address, behind, candidates, confirm_word, switchover_findin
 from .facts import PgFacts, gather_cluster, target_stamp, told_by
 from .following import Following, Pace, memo_of_aim
 from .measuring import measuring
+from .ordering import facts_of
 
 NAME = "postgres.switchover"
-GATHER_S = 10.0
 TRIES = 3
 """A Cluster that changes while we look is looked at anew so often."""
 
@@ -121,16 +121,13 @@ class SwitchOver(Step):
         self.pace = pace or Pace()
 
     async def before(self, planned: PlannedStep, ctx: RunContext) -> Mapping[str, Any]:
-        facts = await self._facts(planned, ctx)
+        facts = await facts_of(planned, ctx)
         return {
             "old": facts.primary,
             "timeline": timeline_of(facts, facts.primary),
             "system": facts.cluster.system_id,
             "leased": leased(facts),
         }
-
-    async def _facts(self, planned: PlannedStep, ctx: RunContext) -> PgFacts:
-        return await gather_cluster(f"{planned.args['namespace']}/{planned.args['cluster']}", ctx.means, GATHER_S)
 
     async def _read(self, planned: PlannedStep, ctx: RunContext) -> PgCluster:
         found: PgCluster = await ctx.means.kube.read(PG_CLUSTERS, planned.args["cluster"], planned.args["namespace"])
@@ -147,7 +144,7 @@ class SwitchOver(Step):
 
     async def run(self, planned: PlannedStep, ctx: RunContext) -> None:
         to = str(planned.args["to"])
-        facts = await ctx.patiently(lambda: self._facts(planned, ctx))  # tells where the servers are
+        facts = await ctx.patiently(lambda: facts_of(planned, ctx))  # tells where the servers are
         async with measuring(planned, ctx, facts) as outage:
             while not await ctx.patiently(lambda: self._under_way(planned, ctx)):
                 await self._order(planned, ctx)
@@ -181,7 +178,7 @@ class SwitchOver(Step):
         args, kube = planned.args, ctx.means.kube
         for _ in range(TRIES):
             raw = await ctx.patiently(lambda: kube.fetch(PG_CLUSTERS, args["cluster"], args["namespace"]))
-            facts = await ctx.patiently(lambda: self._facts(planned, ctx))
+            facts = await ctx.patiently(lambda: facts_of(planned, ctx))
             _refuse(facts, planned, ctx.now)
             await ctx.ready()
             at = ctx.now

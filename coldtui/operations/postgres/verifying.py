@@ -18,13 +18,13 @@ from ...domain.postgres import PgCluster
 from ...domain.readings import Known, Reading
 from ...domain.replication import ManagerStatus
 from ...ports import HeldLease
-from ..engine import RunContext, Step
+from ..engine import GATHER_S, RunContext, Step
 from ..host_steps import kept
 from .facts import INSTANCE_S, PgFacts, _ask, _operator, gather_cluster, writers
 from .following import _or_none
 from .paths import no_write, with_ways
 from .promoting import measured, outcome_of, probing
-from .stopping import GATHER_S, FailoverPace
+from .stopping import FailoverPace
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,9 @@ class VerifyFailover(Step):
         since = datetime.fromisoformat(str(won["since"]))
         async with contextlib.AsyncExitStack() as stack:
             probe = await probing(planned, ctx, stack, since, out=True)  # at once: what is read first may take minutes
-            facts = await ctx.patiently(lambda: gather_cluster(f"{planned.args['namespace']}/{planned.args['cluster']}", ctx.means, 10.0))
+            facts = await ctx.patiently(
+                lambda: gather_cluster(f"{planned.args['namespace']}/{planned.args['cluster']}", ctx.means, GATHER_S)
+            )
             ahead = ahead_of(kept(ctx, "stood") or {}, won["switch"], (str(won["leads"]), old))
             members = tuple(name for name in _members(facts, str(won["leads"]), old) if name not in ahead)
             seen = Verifying(planned, ctx, self.pace, str(won["leads"]), won["line"], old, facts)
