@@ -79,15 +79,17 @@ def late(world: World, primary: str, told: Archiver, now: datetime) -> bool:
 
 
 def _archiving(world: World, t: Topology, c: PgCluster, now: datetime) -> Iterator[Problem]:
-    """Only a failure newer than the last success counts. Where the instance says it by a condition, that is said once, and how long it lasts."""
+    """Only a failure newer than the last success counts. Where the instance says it by a condition, that is said once, and how long it lasts, unless
+    the servers have told of it for longer."""
     m = t.lead
     found = archiver_of(m) if m is not None else None
     if not isinstance(found, Known) or not fresh(found, now):
         return
     told, condition = found.value, c.condition("ContinuousArchiving")
     left = f", {waits(told)}" if told.waiting else ""
-    if told.failing and not (condition is not None and condition.status == "False"):
-        severity = Severity.CRITICAL if late(world, t.primary, told, now) else Severity.WARNING
+    long = late(world, t.primary, told, now)  # the condition may be younger than the trouble
+    if told.failing and (long or condition is None or condition.status != "False"):
+        severity = Severity.CRITICAL if long else Severity.WARNING
         yield problem_of(
             c, "archiver", f"WAL archiving fails{left}", "point-in-time recovery ends at the last archived WAL; WAL fills the disk",
             f"{told.failed_wal or 'a segment'} failed; see the log of {t.primary}", severity, told.last_at,
@@ -158,7 +160,8 @@ def _wraparound(world: World, t: Topology, c: PgCluster, now: datetime) -> Itera
     age = m.sql.value.xid_age if m is not None and isinstance(m.sql, Known) and fresh(m.sql, now) else None
     if age is None or age < XID_WARNING:
         return
-    known = world.pg_databases.value if isinstance(world.pg_databases, Known) else ()
+    found = world.pg_databases
+    known = found.value if isinstance(found, Known) and fresh(found, now) else ()
     oldest = max(known, key=lambda d: d.xid_age, default=None)
     whose = f"database {oldest.name}" if oldest is not None else "the oldest database"
     what = f"{whose} has used {age / XID_END:.0%} of its transaction IDs"

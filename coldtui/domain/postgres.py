@@ -304,6 +304,8 @@ NO_FAILOVER = frozenset(
 SETTING_UP = frozenset({"Setting up primary", "Creating a new replica", "Waiting for the instances to become active"})
 SETUP_GRACE = timedelta(minutes=10)
 """A cluster younger than this may still be making its first instances."""
+SILENCE = timedelta(seconds=10)
+"""One question without an answer ends a claim; so long without one tells more than that."""
 SLOW_CHANGE = timedelta(seconds=60)
 """A switchover takes 5 to 15 s: after this something holds it."""
 ARCHIVE_LATE = timedelta(minutes=5)
@@ -407,7 +409,7 @@ def begun(world: World, cluster: PgCluster) -> bool:
         return True
     said = [x for x in world.pg_claims.values() if x.name == cluster.current_primary] if site_cluster(world) == cluster else []
     if said:
-        return all(x.ended for x in said)
+        return all(x.ended and world.at - x.seen > SILENCE for x in said)
     return (old is None or not old.pods_known) and cluster.phase == SWITCHING_OVER
 
 

@@ -296,7 +296,7 @@ def _standby_of(name: str, sql: Reading[SqlStatus] | None, manager: Reading[Mana
 def _leads_since(world: World, cluster: PgCluster, primary: str) -> datetime | None:
     """By its own word as it was heard here, which clocks of other machines have no part in; else by the Cluster."""
     said = [x.since for x in world.pg_claims.values() if x.name == primary and not x.ended]
-    return max(said, default=cluster.current_primary_since if primary == cluster.current_primary else None)
+    return min(said, default=cluster.current_primary_since if primary == cluster.current_primary else None)
 
 
 def _vip(reading: Reading[SqlStatus] | None, members: tuple[Member, ...]) -> VipReach | None:

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from immutables import Map
@@ -40,6 +40,8 @@ PORT = 5432
 DEADLINE_S = 2.0
 MISSED = 6
 """So many questions may get no answer before it is said, while nobody else answers that way either."""
+LASTING = timedelta(seconds=60)
+"""A claim that begins again so soon is the same lead: what was seen of it before still counts."""
 TABLES_S = 30.0
 """Between two looks at the tables: each is a connection of its own to a database."""
 MOST_DATABASES, MOST_TABLES = 5, 8
@@ -353,7 +355,8 @@ class DatabaseWatch:
             begins = old is None or old.ended
             made = Claim(target.name, target.source, now, asked, found.current) if begins else old
             assert made is not None
-            fails = unarchived(found, old.unarchived if old is not None else None, now)
+            lasting = old is not None and (not begins or asked - old.seen < LASTING)  # one missed answer is no end of it
+            fails = unarchived(found, old.unarchived if old is not None and lasting else None, now)
             self._claims = self._claims.set(key, replace(made, seen=asked, lsn=found.current or made.lsn, unarchived=fails))
             return begins
         if old is not None and not old.ended:

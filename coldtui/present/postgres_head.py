@@ -355,7 +355,7 @@ def vip_cell(t: Topology, now: datetime) -> Cell:
     if not status.in_recovery and len(both := leaders(t, now)) > 1:
         return Cell(f"▲ leads to {name}, one of {len(both)} primaries, {age} ago", tone_of(vip.reading, now, Tone.WARN))
     follows = t.cluster is not None and t.cluster.replica_cluster  # all its servers are standbys of another cluster's
-    if vip.outrun and vip.server != primary:
+    if vip.outrun and (vip.server != primary or status.in_recovery):
         return Cell(f"led to {name}, {age} ago, before {primary} led", Tone.STALE)
     wrong = (status.in_recovery and not follows) or (vip.server and primary and vip.server != primary)
     return Cell(f"{'▲' if wrong else '●'} leads to {role} {name}, {age} ago", tone_of(vip.reading, now, Tone.BAD if wrong else Tone.GOOD))

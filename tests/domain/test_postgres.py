@@ -192,7 +192,9 @@ def test_a_switchover_has_begun_when_the_old_primary_is_touched() -> None:
     world = world_of(ASKED)
     leads = {"sql/postgres-1": claim("postgres-1"), "manager/postgres-1": claim("postgres-1", ended=True, source="manager")}
     assert held(replace(world, pg_claims=Map(leads))) == "ignored"
-    assert held(replace(world, pg_claims=Map({"sql/postgres-1": claim("postgres-1", ended=True)}))) == "hangs"
+    silent = claim("postgres-1", ended=True)
+    assert held(replace(world, pg_claims=Map({"sql/postgres-1": replace(silent, seen=NOW - timedelta(seconds=30))}))) == "hangs"
+    assert held(replace(world, pg_claims=Map({"sql/postgres-1": replace(silent, seen=NOW)}))) == "ignored"  # one answer that was missed
     unread = build(healthy(), sources={"pods": state("pods", Freshness.LOADING)})
     cluster_ = replace(world.pg_clusters.items["cold/cold-postgres"], instance_names=())
     unread = replace(unread, pg_clusters=replace(unread.pg_clusters, items=unread.pg_clusters.items.set("cold/cold-postgres", cluster_)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from ...domain.errors import ColdError, NotFound
 from ...domain.postgres import PgCluster
@@ -16,6 +17,9 @@ OUR_FAULT = frozenset({"unauthorized", "forbidden", "config", "tls", "dns"})
 """Troubles that say nothing of the server: we are not let in, or do not know how."""
 OUT_OF_REACH = OUR_FAULT | {"timeout", "refused", "lost", "garbage"}
 """The same for an address that exists inside the cluster only: a workstation may have no route to it."""
+
+ANEW = timedelta(seconds=5)
+"""What could not be read is not asked for more often: all servers and lists are read for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ async def _strange(database: Database, facts: PgFacts) -> str:
 async def with_ways(means: Means, facts: PgFacts, deadline_s: float) -> PgFacts:
     """The facts, gathered anew where they do not tell whose VIP it is or where the -rw Service leads: what could not be read then may be told by now.
     Raises what `gather_cluster` does."""
-    if means.database is None or (facts.site and facts.rw):
+    if means.database is None or (facts.site and facts.rw) or means.clock.now() - facts.at < ANEW:
         return facts
     return await gather_cluster(facts.cluster.key, means, deadline_s)
 

@@ -100,16 +100,22 @@ class WriteProbe:
     @property
     def outage_ms(self) -> int:
         """The longest outage, one that lasts until now included; 0: no write was refused, and one server took them all."""
-        return round(max((*self.gaps_s, self.open_s)) * 1000)
+        return self._figures()[0]
 
     @property
     def total_ms(self) -> int:
         """All outages together."""
-        return round((sum(self.gaps_s) + self.open_s) * 1000)
+        return self._figures()[1]
 
     @property
     def pauses(self) -> int:
-        return len(self.gaps_s) + bool(self.open_s)
+        return self._figures()[2]
+
+    def _figures(self) -> tuple[int, int, int, bool]:
+        """Longest, total, number, and whether the last lasts; of one moment, so that they agree."""
+        gaps, lasting = self.gaps_s, self.open_s
+        every = (*gaps, lasting)
+        return round(max(every) * 1000), round(sum(every) * 1000), len(gaps) + bool(lasting), bool(lasting)
 
     @property
     def open_s(self) -> float:
@@ -124,16 +130,18 @@ class WriteProbe:
         """For the record of a run; null: not measured."""
         if self.barred:
             return {"outage_ms": None, "outage_total_ms": None, "pauses": None}
-        return {"outage_ms": self.outage_ms, "outage_total_ms": self.total_ms, "pauses": self.pauses}
+        longest, total, pauses, _ = self._figures()
+        return {"outage_ms": longest, "outage_total_ms": total, "pauses": pauses}
 
     def words(self) -> str:
         """`writes through vip stopped for 1,234 ms`, of several pauses the longest and all together."""
         if self.barred:
             return f"the outage was not measured: {self.barred}"
-        if not self.pauses:
+        longest, total, pauses, lasting = self._figures()
+        if not pauses:
             return f"no write through {self.target} was refused"
-        words = f"writes through {self.target} stopped for {self.outage_ms:,} ms"
-        if self.pauses == 1:
-            return words + (" until now" if self.open_s else "")
-        words += f" at the longest, {self.total_ms:,} ms in all in {counted(self.pauses, 'pause')}"
-        return words + (", the last until now" if self.open_s else "")
+        words = f"writes through {self.target} stopped for {longest:,} ms"
+        if pauses == 1:
+            return words + (" until now" if lasting else "")
+        words += f" at the longest, {total:,} ms in all in {counted(pauses, 'pause')}"
+        return words + (", the last until now" if lasting else "")

@@ -123,6 +123,9 @@ class Promote(Step):
                 return False
             at = ctx.now
             await ctx.remember(asked=at.isoformat(), before=target_stamp(now))
+            if ctx.means.clock.monotonic() >= end:  # or a full journal did
+                await ctx.remember(asked="")
+                return False
             body = patch_of(raw, args["to"], at)
             try:
                 await kube.patch(PG_CLUSTERS, args["cluster"], body, args["namespace"], form=PatchForm.MERGE, subresource="status")
@@ -143,10 +146,11 @@ class Promote(Step):
     async def _still_right(self, planned: PlannedStep, ctx: RunContext) -> Cast:
         """What was judged of the Cluster. Raises Refused with what speaks against it now and did not when it was planned."""
         args = planned.args
+        well = await ctx.patiently(lambda: well_again(planned, ctx))  # may wait for the API: what is judged is read after it
         facts = await facts_of(planned, ctx)
         case = Case(facts, Asked(args["to"], PATCH, args["worse"], args["off"]), ctx.now)
         against = []
-        if facts.primary == args["from"] and await ctx.patiently(lambda: well_again(planned, ctx)):
+        if facts.primary == args["from"] and well:
             against.append(f"{args['from']} is well again")
         if why := unfit(facts, case.signs, args["to"]):
             against.append(f"{args['to']} {why}")
@@ -233,8 +237,9 @@ async def measured(ctx: RunContext, probe: WriteProbe, pace: FailoverPace) -> No
     if probe.barred:
         await _barred(ctx, probe.barred)
     elif probe.accepted_since(since):
-        await ctx.remember(**probe.memo())
-        await ctx.say(f"{probe.words()} since this run turned to the promotion")
+        memo, words = probe.memo(), probe.words()  # it goes on meanwhile
+        await ctx.remember(**memo)
+        await ctx.say(f"{words} since this run turned to the promotion")
     else:
         await ctx.remember(tried=ctx.now.isoformat())
 

@@ -181,12 +181,16 @@ class Restart(Step):
         await ctx.ready()
         try:
             await self._still_standby(planned, ctx)
-            await ctx.remember(asked=True)
+        except (StepFailed, NotFound):
+            await ctx.remember(asked=False)  # the pod that was read was not deleted by an earlier try either
+            raise
+        await ctx.remember(asked=True)
+        try:
             await ctx.means.kube.delete(PODS, args["instance"], args["namespace"], uid=pod.uid)
         except (Conflict, NotFound):  # gone already, maybe by an earlier try of ours
             await ctx.remember(asked=bool(memo.get("asked")))
-        except (StepFailed, Unauthorized, Forbidden, Invalid, Refused):
-            await ctx.remember(asked=False)  # the pod that was read was not deleted by an earlier try either
+        except (Unauthorized, Forbidden, Invalid, Refused):
+            await ctx.remember(asked=False)
             raise
 
     async def _still_standby(self, planned: PlannedStep, ctx: RunContext) -> None:

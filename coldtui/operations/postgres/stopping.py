@@ -123,10 +123,10 @@ class StopPrimary(Step):
     async def _delete_once(self, planned: PlannedStep, ctx: RunContext, uid: str) -> None:
         """One pass: what was seen before the API was away is looked at again. Raises Refused where the primary is back, or its pod would go on running."""
         args = planned.args
+        await ctx.ready()  # may hold the run up for minutes: before it is judged
         pod = await _old_pod(planned, ctx)
         if pod is not None and pod.uid == uid and pod.deleted is None:
             await self._still_lost(planned, ctx, pod)
-            await ctx.ready()
             asked = bool(ctx.memo_of(planned).get("asked"))
             await ctx.remember(asked=True)
             try:
@@ -175,7 +175,7 @@ class StopPrimary(Step):
             await ctx.means.kube.patch(NODES, name, body, form=PatchForm.MERGE)
         except Conflict:
             return False
-        except (Forbidden, Invalid, Refused):
+        except (Unauthorized, Forbidden, Invalid, NotFound, Refused):
             await ctx.remember(asked=False)
             raise
         except Unreachable as error:
