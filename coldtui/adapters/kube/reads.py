@@ -88,9 +88,8 @@ class Reads:
         headers = {k.lower(): v for k, v in response.headers.items()}
         if response.status in (403, 404) and status_of(data).kind:
             raise refusal(response.status, headers, data, question, self._channel.where)
-        raise LineTrouble(
-            f"{pod} does not answer on port {port} ({response.status})", kind="server", detail=plain(data[:200].decode(errors="replace"))
-        )
+        said = status_of(data).message or data[:200].decode(errors="replace")  # of the API server's proxy, else of the pod itself
+        raise LineTrouble(f"{pod} does not answer on port {port} ({response.status})", kind="server", detail=plain(said)[:200])
 
     def pg_status(self, namespace: str, pod: str, deadline_s: float) -> ManagerStatus:
         """See `ports.Kube.pg_status`. The manager speaks TLS since 1.25; an older one does not, and what a namespace spoke last is tried first."""

@@ -13,7 +13,8 @@ from coldtui.adapters.kube.credentials import Access, Fixed
 from coldtui.adapters.kube.failures import Question
 from coldtui.adapters.kube.gate import is_harmless
 from coldtui.domain.errors import Refused
-from tests.adapters.kube.scripted import Scripted, body
+from coldtui.domain.troubles import LineTrouble
+from tests.adapters.kube.scripted import Scripted, body, refuse
 
 DRY = (("dryRun", "All"),)
 NODE, POD = "/api/v1/nodes/n", "/api/v1/namespaces/a/pods/p"
@@ -117,6 +118,15 @@ def test_pods_are_asked_only_what_is_known_to_be_harmless() -> None:
         with pytest.raises(Refused):
             asyncio.run(adapter.pod_get("database", "postgres-1", 8000, "/pg/reload", scheme="https"))
         assert [r.path for r in server.requests] == ["/api/v1/namespaces/database/pods/https:postgres-1:8000/proxy/pg/status"]
+
+
+def test_why_a_pod_is_not_reached_is_said_in_the_servers_words() -> None:
+    """The proxy answers with a Status: its message is told, not its JSON; what a pod itself says is told as it is."""
+    message = "error trying to reach service: dial tcp 10.42.1.3:8000: connect: connection refused"
+    for answer, told in ((refuse(503, "ServiceUnavailable", message), message), (body(b"starting", 503), "starting")):
+        with Scripted(answer) as server, pytest.raises(LineTrouble, match=r"does not answer on port 8000 \(503\)") as error:
+            asyncio.run(connect_to(server).pod_get("database", "postgres-1", 8000, "/pg/status", scheme="https"))
+        assert error.value.detail == told
 
 
 def connect_to(server: Scripted) -> KubeAdapter:
